@@ -1,0 +1,229 @@
+"""The leakage-disjoint split: text that questions share is measured, and questions that share it stay on one side."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Set
+from typing import Any, NamedTuple
+
+from cardproof.benchmark import document_of, word_ngrams
+from cardproof.errors import CardproofError
+from cardproof.records import Passage, Question
+
+Grams = Set[tuple[str, ...]]
+
+THRESHOLD = 0.05
+"""Default share of word 8-grams from which two texts count as near duplicates. Measured: it joins the GNU licences with one another, the
+Creative Commons ones, and MPL with CDDL (0.06 to 0.34); on Legal RAG Bench it joins paraphrased questions (0.19 to 0.90) and chapters that
+share boilerplate, and leaves 50/50 possible."""
+
+
+class Overlap(NamedTuple):
+    """How much text two rows share."""
+
+    value: float
+    """Containment: shared word n-grams over those of the shorter text, in [0, 1]."""
+    a: str
+    b: str
+
+
+class Split(NamedTuple):
+    """The two halves, questions in their given order, and the record of what was measured (`split/leakage.json`)."""
+
+    train: list[Question]
+    eval: list[Question]
+    leakage: dict[str, Any]
+
+
+def split(
+    passages: list[Passage],
+    questions: list[Question],
+    train_share: float = 0.5,
+    seed: int = 0,
+    near_duplicate_threshold: float = THRESHOLD,
+    ngram: int = 8,
+) -> Split:
+    """Questions in two halves that share no passage, no document and no near-duplicate text.
+
+    Questions are joined that share a document, or whose own texts, oracle passages or documents share at least
+    `near_duplicate_threshold` of the word n-grams of the shorter one. Whole components go to a side, so that the train side
+    holds `train_share` of the questions, exactly where some choice of components does, else as near as can be; the seed
+    chooses among equally good splits. CardproofError where that leaves a side empty.
+    """
+    if not 0 < train_share < 1:
+        raise CardproofError(f"train_share is {train_share}.", "it is a share of the questions, between 0 and 1; the card's is 0.5.")
+    if not 0 < near_duplicate_threshold <= 1 or ngram < 1:
+        raise CardproofError(
+            f"near_duplicate_threshold is {near_duplicate_threshold}, ngram {ngram}.", "a share above 0 and up to 1, and at least 1 word."
+        )
+    texts = _texts(passages, questions, ngram)
+    groups, edges = components(questions, texts, near_duplicate_threshold)
+    chosen = choose([len(g) for g in groups], train_share * len(questions), [_draw(seed, g[0].id) for g in groups])
+    train_ids = {q.id for i in chosen for q in groups[i]}
+    train = [q for q in questions if q.id in train_ids]
+    held_out = [q for q in questions if q.id not in train_ids]
+    if not train or not held_out:
+        raise CardproofError(
+            f"No leakage-disjoint split: the largest of {len(groups)} components holds {max(map(len, groups), default=0)}"
+            f" of {len(questions)} questions.",
+            "raise near_duplicate_threshold, or add questions on other documents.",
+        )
+    leakage = {
+        "method": "union of questions that share a document or near-duplicate text; whole components by subset sum",
+        "ngram": ngram,
+        "near_duplicate_threshold": near_duplicate_threshold,
+        "seed": seed,
+        "questions": len(questions),
+        "passages": len({q.relevant_passage_id for q in questions}),
+        "documents": len({document_of(q.relevant_passage_id) for q in questions}),
+        "joined": edges,
+        "components": len(groups),
+        "component_sizes": sorted(map(len, groups), reverse=True),
+        "train_share": train_share,
+        "target": {"train": train_share * len(questions), "eval": (1 - train_share) * len(questions)},
+        "achieved": {"train": len(train), "eval": len(held_out)},
+        **measure(train, held_out, texts),
+    }
+    return Split(train, held_out, leakage)
+
+
+class _Texts(NamedTuple):
+    """Word n-grams of what may leak, by id."""
+
+    questions: Mapping[int, Grams]
+    oracles: Mapping[str, Grams]
+    """By passage id; oracle passages only."""
+    documents: Mapping[str, Grams]
+    """By document id; documents with an oracle passage only, over all their passages in the corpus."""
+
+
+def _texts(passages: list[Passage], questions: list[Question], n: int) -> _Texts:
+    by_id = {p.id: p for p in passages}
+    for q in questions:
+        if q.relevant_passage_id not in by_id:
+            raise CardproofError(
+                f"Question {q.id}: passage {q.relevant_passage_id!r} is not in the corpus.", "split the benchmark that acquire wrote."
+            )
+    asked = {document_of(q.relevant_passage_id) for q in questions}
+    documents: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for p in passages:
+        if document_of(p.id) in asked:
+            documents[document_of(p.id)] |= word_ngrams(p.text, n)
+    return _Texts(
+        {q.id: word_ngrams(q.question, n) for q in questions},
+        {q.relevant_passage_id: word_ngrams(by_id[q.relevant_passage_id].text, n) for q in questions},
+        documents,
+    )
+
+
+def components(questions: list[Question], texts: _Texts, threshold: float) -> tuple[list[list[Question]], dict[str, int]]:
+    """Questions grouped so that no two groups share anything, in order of first appearance, and how many pairs joined by what."""
+    near_questions = [p for p in shared(texts.questions) if p.value >= threshold]
+    near_oracles = [p for p in shared(texts.oracles) if p.value >= threshold and document_of(p.a) != document_of(p.b)]
+    near_documents = [p for p in shared(texts.documents) if p.value >= threshold]
+    joined = _Union()
+    for q in questions:
+        joined.union(("question", str(q.id)), ("document", document_of(q.relevant_passage_id)))
+    for p in near_questions:
+        joined.union(("question", p.a), ("question", p.b))
+    for p in near_oracles:
+        joined.union(("document", document_of(p.a)), ("document", document_of(p.b)))
+    for p in near_documents:
+        joined.union(("document", p.a), ("document", p.b))
+    groups: dict[Hashable, list[Question]] = defaultdict(list)
+    for q in questions:
+        groups[joined.find(("question", str(q.id)))].append(q)
+    counts = {
+        "near_duplicate_questions": len(near_questions),
+        "near_duplicate_passages": len(near_oracles),
+        "near_duplicate_documents": len(near_documents),
+    }
+    return list(groups.values()), counts
+
+
+def shared(texts: Mapping[Any, Grams]) -> list[Overlap]:
+    """Every pair of texts that shares an n-gram, in order; found over an inverted index, for most pairs share none."""
+    holders: dict[tuple[str, ...], list[Any]] = defaultdict(list)
+    for id, grams in texts.items():
+        for g in grams:
+            holders[g].append(id)
+    place = {id: i for i, id in enumerate(texts)}
+    counts: dict[tuple[Any, Any], int] = defaultdict(int)
+    for ids in holders.values():
+        for i, a in enumerate(ids):
+            for b in ids[i + 1 :]:
+                counts[a, b] += 1
+    pairs = sorted(counts, key=lambda p: (place[p[0]], place[p[1]]))
+    return [Overlap(counts[a, b] / min(len(texts[a]), len(texts[b])), str(a), str(b)) for a, b in pairs]
+
+
+def measure(train: list[Question], held_out: list[Question], texts: _Texts) -> dict[str, Any]:
+    """What train and eval still share: passages and documents (none, by construction) and the largest overlap of each kind of text."""
+
+    def crossing(of: Mapping[Any, Grams], side: Mapping[str, bool]) -> dict[str, Any]:
+        over = [p for p in shared(of) if side[p.a] != side[p.b]]
+        if not over:
+            return {"value": 0.0, "train": None, "eval": None}
+        worst = max(over, key=lambda p: p.value)
+        a, b = (worst.a, worst.b) if side[worst.a] else (worst.b, worst.a)
+        return {"value": round(worst.value, 6), "train": a, "eval": b}
+
+    sides = [(q, True) for q in train] + [(q, False) for q in held_out]
+    passages = [{q.relevant_passage_id for q in half} for half in (train, held_out)]
+    documents = [{document_of(q.relevant_passage_id) for q in half} for half in (train, held_out)]
+    return {
+        "shared_passages": len(passages[0] & passages[1]),
+        "shared_documents": len(documents[0] & documents[1]),
+        "max_overlap": {
+            "questions": crossing(texts.questions, {str(q.id): side for q, side in sides}),
+            "oracle_passages": crossing(texts.oracles, {q.relevant_passage_id: side for q, side in sides}),
+            "documents": crossing(texts.documents, {document_of(q.relevant_passage_id): side for q, side in sides}),
+        },
+    }
+
+
+def choose(sizes: list[int], target: float, draws: list[int]) -> list[int]:
+    """Indices of the components whose sizes sum to `target`, or as near to it as any choice comes; `draws` decide between equals."""
+    order = sorted(range(len(sizes)), key=lambda i: (draws[i], i))
+    # reach[k]: bit s is set where some of the first k components sum to s.
+    reach = [1]
+    for i in order:
+        reach.append(reach[-1] | reach[-1] << sizes[i])
+    total = sum(sizes)
+    sums = [s for s in range(total + 1) if reach[-1] >> s & 1]
+    # Nothing and everything are splits only where there is no other.
+    best = min([s for s in sums if 0 < s < total] or sums, key=lambda s: (abs(s - target), s if sum(draws) % 2 else -s))
+    chosen = []
+    for k in range(len(order), 0, -1):
+        i = order[k - 1]
+        without, with_it = reach[k - 1] >> best & 1, best >= sizes[i] and reach[k - 1] >> (best - sizes[i]) & 1
+        if with_it and (not without or draws[i] & 1):
+            chosen.append(i)
+            best -= sizes[i]
+    return sorted(chosen)
+
+
+def _draw(seed: int, id: int) -> int:
+    # A hash, not random.Random: the same split on every Python version.
+    return int.from_bytes(hashlib.sha256(f"{seed}/{id}".encode()).digest()[:8], "big")
+
+
+class _Union:
+    """Disjoint sets of hashable things."""
+
+    def __init__(self) -> None:
+        self._up: dict[Hashable, Hashable] = {}
+
+    def find(self, x: Hashable) -> Hashable:
+        """The representative of x's set."""
+        path: list[Hashable] = []
+        while (up := self._up.setdefault(x, x)) != x:
+            path.append(x)
+            x = up
+        self._up.update(dict.fromkeys(path, x))
+        return x
+
+    def union(self, a: Hashable, b: Hashable) -> None:
+        """Make one set of the two that hold a and b."""
+        self._up[self.find(a)] = self.find(b)
