@@ -1,0 +1,336 @@
+"""The five result files of a run, from its scores: axes, stress, mechanism, compute, format lock.
+
+Each function takes the Score rows of every arm under one condition and returns the content of one JSON file; `run` reads and
+writes. A number is always about the candidate that best-of-N picks. An item is *answered* where that candidate is no refusal;
+quality axes are over answered items, false refusals over items with the oracle. NaN marks "this item does not count" in here only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from cardproof import statistics
+from cardproof.errors import CardproofError, nearest
+from cardproof.files import write_json
+from cardproof.mechanism import mechanism
+from cardproof.records import Comparison, Estimate, Score
+from cardproof.rerank import aligned, best_of, by_rank, curves, equivalence, equivalence_interval, picked
+from cardproof.statistics import Floats, How
+
+Frames = Mapping[str, pl.DataFrame]
+"""Arm -> Score rows of one condition."""
+
+CONDITIONS = ("clean", "stress", "freeform")
+ALPHA = 0.05
+
+
+class Axis(NamedTuple):
+    """One row of an axis table."""
+
+    name: str
+    column: str
+    kind: Literal["mean", "proportion"]
+    over: Literal["answered", "oracle_present"] = "answered"
+
+
+AXES = (
+    Axis("strict", "strict", "mean"),
+    Axis("content", "content", "mean"),
+    Axis("attribution", "attribution", "mean"),
+    Axis("citation_validity", "citation_validity", "proportion"),
+    Axis("gold_rouge", "gold_rouge", "proportion"),
+    Axis("rouge_l", "rouge_l", "mean"),
+    Axis("false_refusals", "refusal", "proportion", over="oracle_present"),
+    Axis("support", "support", "mean"),
+    Axis("composite", "composite", "mean"),
+)
+AXIS = {axis.name: axis for axis in AXES}
+
+
+# --- one axis ---------------------------------------------------------------------------------------------------------
+
+
+def values(best: pl.DataFrame, axis: Axis) -> Floats:
+    """The axis per item of a frame of picked candidates; shape (items,), NaN where the item does not count."""
+    counts = ~pl.col("refusal") if axis.over == "answered" else pl.col("oracle_present")
+    return best.select(pl.when(counts).then(pl.col(axis.column).cast(pl.Float64)).fill_null(float("nan"))).to_series().to_numpy()
+
+
+def estimate(best: pl.DataFrame, axis: Axis, how: How) -> Estimate:
+    """The axis over the items that count: Wilson's interval for proportions, BCa for means."""
+    found = values(best, axis)
+    found = found[~np.isnan(found)]
+    return statistics.proportion(found, how["level"]) if axis.kind == "proportion" else statistics.mean(found, **how)
+
+
+def compare(first: pl.DataFrame, second: pl.DataFrame, axis: Axis, how: How) -> Comparison:
+    """Second minus first over the items that count for both: McNemar for proportions, sign flips for means."""
+    a, b = _both(first, second, axis)
+    return statistics.mcnemar(a, b, how["level"]) if axis.kind == "proportion" else statistics.paired_difference(a, b, **how)
+
+
+def _both(first: pl.DataFrame, second: pl.DataFrame, axis: Axis) -> tuple[Floats, Floats]:
+    a, b = values(first, axis), values(second, axis)
+    both = ~(np.isnan(a) | np.isnan(b))
+    return a[both], b[both]
+
+
+def compare_axes(first: pl.DataFrame, second: pl.DataFrame, axes: Sequence[Axis], how: How) -> dict[str, Comparison]:
+    """`compare` on every axis of one table, with Holm's correction over the table."""
+    found = {axis.name: compare(first, second, axis, how) for axis in axes}
+    corrected = statistics.holm([comparison.p for comparison in found.values()])
+    return {name: found[name].model_copy(update={"p_holm": p}) for name, p in zip(found, corrected, strict=True)}
+
+
+def _detectable(first: pl.DataFrame, second: pl.DataFrame, axis: Axis) -> float | None:
+    a, b = _both(first, second, axis)
+    return statistics.minimal_detectable_difference(a.size, float((b - a).std(ddof=1)), alpha=ALPHA) if a.size > 1 else None
+
+
+def single_draw(table: pl.DataFrame, column: str, how: How) -> Estimate:
+    """A quality axis at N = 1: over single candidates that answer, as the axis itself is over picked candidates that answer."""
+    answered = by_rank(table, ~pl.col("refusal")).mean(axis=1)
+    total = by_rank(table, pl.when("refusal").then(0.0).otherwise(pl.col(column))).mean(axis=1)
+    return statistics.ratio(total, answered, **how)
+
+
+# --- the five files ---------------------------------------------------------------------------------------------------
+
+
+def axes(frames: Frames, *, reference: str = "base", level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> dict[str, Any]:
+    """Every axis of every arm, all paired comparisons, and what differences n items can show: `evaluation/axes.json`.
+
+    `minimal_detectable` is at 80% power and alpha 0.05, uncorrected; `differs` lists the axes with p_holm < 0.05.
+    Raises CardproofError as `rerank.aligned` does, or where the reference arm is missing.
+    """
+    how = How(level=level, resamples=resamples, seed=seed)
+    tables = aligned(frames)
+    best = {arm: picked(table) for arm, table in tables.items()}
+    pairs = statistics.pairs(tables, reference)
+    paired = {name: compare_axes(best[a], best[b], AXES, how) for name, (a, b) in pairs.items()}
+    return {
+        "condition": _condition(tables),
+        "best_of": best_of(next(iter(tables.values()))),
+        "items": next(iter(best.values())).height,
+        "arms": {arm: _axes_of_arm(table, best[arm], how) for arm, table in tables.items()},
+        "paired": paired,
+        "minimal_detectable": {name: {axis.name: _detectable(best[a], best[b], axis) for axis in AXES} for name, (a, b) in pairs.items()},
+        "differs": {
+            name: [axis for axis, found in table.items() if found.p_holm is not None and found.p_holm < ALPHA]
+            for name, table in paired.items()
+        },
+    }
+
+
+def _axes_of_arm(table: pl.DataFrame, best: pl.DataFrame, how: How) -> dict[str, Any]:
+    return {
+        "answered": int((~best["refusal"]).sum()),
+        "oracle_present": int(best["oracle_present"].sum()),
+        **{axis.name: estimate(best, axis, how) for axis in AXES},
+        "strict_n1": single_draw(table, "strict", how),
+        "composite_n1": single_draw(table, "composite", how),
+    }
+
+
+def stress(frames: Frames, *, reference: str = "base", level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> dict[str, Any]:
+    """The axes under stress, what grounding is left and how often an arm refuses rightly: `evaluation/stress.json`.
+
+    Quality axes are over answered items with and without the oracle. A slip is a quote that is verbatim in some provided document but not
+    in the one it cites; `correct_refusals` is over items without the oracle.
+    """
+    how = How(level=level, resamples=resamples, seed=seed)
+    found = axes(frames, reference=reference, **how)
+    best = {arm: picked(table) for arm, table in aligned(frames).items()}
+    present = next(iter(best.values()))["oracle_present"]
+    return found | {
+        "settings": {"items": len(present), "oracle_dropped": int((~present).sum())},
+        "residual": {arm: _residual(found["arms"][arm], frame) for arm, frame in best.items()},
+        "correct_refusals": {
+            arm: statistics.proportion(frame.filter(~pl.col("oracle_present"))["refusal"].to_numpy(), level) for arm, frame in best.items()
+        },
+    }
+
+
+def _residual(arm: Mapping[str, Any], best: pl.DataFrame) -> dict[str, Any]:
+    quotes = [quote for row in best.filter(~pl.col("refusal"))["quotes"] for quote in row]
+    slips = sum(quote["strict"] and not quote["attributed"] for quote in quotes)
+    return {"strict": arm["strict"], "attribution": arm["attribution"], "quotes": len(quotes), "slips": slips}
+
+
+def compute(frames: Frames, *, reference: str = "base", level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> dict[str, Any]:
+    """Composite, strict and support at every N, and the N at which the reference meets each arm's N = 1: `evaluation/compute.json`.
+
+    Over all items, so that a curve is about one fixed set: a candidate that refuses (or has no support value) counts 0.
+    """
+    how = How(level=level, resamples=resamples, seed=seed)
+    tables = aligned(frames)
+    metrics = ("composite", "strict", "support")
+    per_item = {arm: {metric: curves(_zero_for_refusal(table, metric)) for metric in metrics} for arm, table in tables.items()}
+    statistics.pairs(tables, reference)  # raises where the reference is missing
+    base = per_item[reference]["composite"]
+    return {
+        "condition": _condition(tables),
+        "metric": "composite",
+        "max_n": base.shape[1],
+        "arms": {
+            arm: {metric: [statistics.mean(column, **how) for column in curve.T] for metric, curve in found.items()}
+            for arm, found in per_item.items()
+        },
+        "equivalence": {
+            arm: _equivalence(base, found["composite"][:, 0], reference, how) for arm, found in per_item.items() if arm != reference
+        },
+    }
+
+
+def _zero_for_refusal(table: pl.DataFrame, column: str) -> Floats:
+    return by_rank(table, pl.when("refusal").then(0.0).otherwise(pl.col(column).cast(pl.Float64).fill_null(0.0)))
+
+
+def _equivalence(base: Floats, single: Floats, reference: str, how: How) -> dict[str, Any]:
+    target = float(single.mean())
+    crossing = equivalence(base.mean(axis=0), target)
+    interval = equivalence_interval(base, single, **how)
+    return {
+        "target": target,
+        "n_equivalent": crossing.n,
+        "reason": crossing.reason,
+        "low": interval.low,
+        "high": interval.high,
+        "level": how["level"],
+        "share_below": interval.below,
+        "share_above": interval.above,
+        "doublings": math.log2(crossing.n) if crossing.n is not None else None,
+        "method": f"N at which {reference} composite@N meets composite@1, log2 interpolation; {interval.method}",
+    }
+
+
+def format_lock(
+    freeform: Frames,
+    clean: Frames,
+    *,
+    support_margin: float,
+    reference: str = "base",
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Whether the arms still answer as well without the contract, and how far the contract leaks: `evaluation/format_lock.json`.
+
+    `support_margin` (in support, 0 to 1) is the difference held to be none. `strict_rate_contract` is the share of all picked
+    free-form replies that still hold quotes; `contract_paired` is the support comparison under `clean`.
+    """
+    how = How(level=level, resamples=resamples, seed=seed)
+    best = {arm: picked(table) for arm, table in aligned(freeform).items()}
+    under_contract = {arm: picked(table) for arm, table in aligned(clean).items()}
+    pairs = statistics.pairs(best, reference)
+    support = AXIS["support"]
+    return {
+        "condition": _condition(best),
+        "best_of": best_of(next(iter(freeform.values()))),
+        "items": next(iter(best.values())).height,
+        "arms": {
+            arm: {
+                "answered": int((~frame["refusal"]).sum()),
+                **{name: estimate(frame, AXIS[name], how) for name in ("support", "rouge_l", "gold_rouge")},
+                "strict_rate_contract": statistics.proportion((frame["quotes"].list.len() > 0).to_numpy(), level),
+            }
+            for arm, frame in best.items()
+        },
+        "paired": {name: compare_axes(best[a], best[b], [support], how) for name, (a, b) in pairs.items()},
+        "equivalence": {
+            name: statistics.tost_paired(*_both(best[a], best[b], support), support_margin, level) for name, (a, b) in pairs.items()
+        },
+        "contract_paired": {
+            name: compare_axes(under_contract[a], under_contract[b], [support], how)
+            for name, (a, b) in statistics.pairs(under_contract, reference).items()
+        },
+    }
+
+
+def _condition(tables: Frames) -> str:
+    return str(next(iter(tables.values()))["condition"][0])
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def run(
+    scores_dir: Path,
+    out_dir: Path,
+    *,
+    support_margin: float,
+    arms: Sequence[str] | None = None,
+    reference: str = "base",
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> None:
+    """Read `scores_dir/{arm}/{condition}.parquet` and write the five files into `out_dir`.
+
+    `arms` are the arms to expect, in the order they are to be listed; left out, they are the folders of `scores_dir`, reference first.
+    Raises CardproofError that names the file, and the column, where one is missing or holds what no score can be.
+    """
+    how = How(level=level, resamples=resamples, seed=seed)
+    names = list(arms) if arms is not None else find_arms(scores_dir, reference)
+    clean, under_stress, freeform = ({arm: read_scores(scores_dir, arm, condition) for arm in names} for condition in CONDITIONS)
+    out = Path(out_dir)
+    write_json(out / "axes.json", axes(clean, reference=reference, **how))
+    write_json(out / "stress.json", stress(under_stress, reference=reference, **how))
+    write_json(out / "mechanism.json", mechanism({"clean": clean, "stress": under_stress}, reference=reference, **how))
+    write_json(out / "compute.json", compute(clean, reference=reference, **how))
+    write_json(out / "format_lock.json", format_lock(freeform, clean, support_margin=support_margin, reference=reference, **how))
+
+
+def find_arms(scores_dir: Path, reference: str = "base") -> list[str]:
+    """The arms that have scores, reference first, then alphabetically; CardproofError where there are none."""
+    folder = Path(scores_dir)
+    found = sorted(path.name for path in folder.glob("*/") if any(path.glob("*.parquet"))) if folder.is_dir() else []
+    if not found:
+        raise CardproofError(f"{folder} holds no scores.", "run the step that makes them (`cardproof score`), or check the path.")
+    return sorted(found, key=lambda arm: arm != reference)
+
+
+def read_scores(scores_dir: Path, arm: str, condition: str) -> pl.DataFrame:
+    """The Score rows of one arm and condition; CardproofError names the file and the column at fault."""
+    path = Path(scores_dir) / arm / f"{condition}.parquet"
+    if not path.is_file():
+        raise CardproofError(f"{path} does not exist.", "run the step that makes it (`cardproof score`), or check the path.")
+    try:
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as e:
+        raise CardproofError(f"{path} is no readable parquet file: {e}.", "delete it and run the step that makes it again.") from None
+    for column in Score.model_fields:
+        if column not in frame.columns:
+            near = nearest(column, frame.columns)
+            raise CardproofError(
+                f"{path}: column {column!r} is missing.", f"did you mean {near!r}?" if near else f"it has: {', '.join(frame.columns)}."
+            )
+    if frame.is_empty():
+        raise CardproofError(f"{path} has no rows.", "score at least one item, and run again.")
+    _check_values(frame, path, arm, condition)
+    return frame.with_columns(pl.col("support").cast(pl.Float64))
+
+
+def _check_values(frame: pl.DataFrame, path: Path, arm: str, condition: str) -> None:
+    again = "delete it and run the step that makes it again."
+    for column, want in (("arm", arm), ("condition", condition)):
+        other = frame.filter(pl.col(column).ne_missing(want))
+        if not other.is_empty():
+            raise CardproofError(
+                f"{path}: a row has {column} {other[column][0]!r}, not {want!r}.", "each file holds one arm and condition."
+            )
+    for column in ("item", "k", "oracle_present", "refusal", "quotes"):
+        if frame[column].null_count():
+            raise CardproofError(f"{path}: column {column!r} has an empty value.", again)
+    for column in ("strict", "content", "attribution", "citation_validity", "rouge_l", "gold_rouge", "composite", "support"):
+        # Support alone may be empty: a refusal has none.
+        wrong = frame.filter(~pl.col(column).cast(pl.Float64).is_finite().fill_null(column == "support"))
+        if not wrong.is_empty():
+            row = wrong.row(0, named=True)
+            raise CardproofError(f"{path}: column {column!r} is {row[column]} for item {row['item']}, k {row['k']}.", again)
