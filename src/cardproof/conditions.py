@@ -1,0 +1,209 @@
+"""Conditions: what each benchmark item is asked with. Clean shows the oracle alone; stress adds distractors and drops some oracles.
+
+Every choice is a rank by sha256 over (seed, condition, item), not a draw from a generator: it depends on nothing else, neither on the order
+of the items nor on the Python version, and a larger share of dropped oracles contains the smaller one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cardproof.contract import MAX_ID, REFUSAL_PHRASES, render
+from cardproof.errors import CardproofError, nearest
+from cardproof.files import sha256_text
+from cardproof.grounding import normalise
+from cardproof.records import Document, Message, Passage, Prompt, Question, Role
+
+SHINGLE = 5
+"""Words in a row that two passages must share to count as overlapping there."""
+NEAR_DUPLICATE = 0.5
+"""Share of the smaller passage's shingles found in the other from which two passages are near-duplicates (an assumption)."""
+
+
+def build_prompts(
+    condition: str,
+    passages: Sequence[Passage],
+    questions: Sequence[Question],
+    *,
+    contract: bool,
+    distractors: int,
+    oracle_drop: float,
+    shuffle: bool,
+    seed: int,
+    templates_dir: Path,
+    demonstration: bool = False,
+    reply_prefix: str = "",
+    max_document_words: int | None = None,
+    refusal_phrase: str = REFUSAL_PHRASES[0],
+) -> tuple[list[Prompt], dict[str, Any]]:
+    """One prompt per question, in their order, and a summary of what was shown.
+
+    `distractors` is K, the passages per item that BM25 ranks nearest to the question, oracle and its near-duplicates excluded. For the
+    `round(oracle_drop * n)` items of lowest rank the oracle is removed, and K documents remain. Without `shuffle` the oracle comes first,
+    then the distractors as ranked. `max_document_words` cuts longer passages after that many words. CardproofError where a question's
+    oracle is not in the corpus, where an id cannot be shown as `[doc_id]`, or where there are fewer than K distractors.
+    """
+    _check(condition, passages, questions, distractors, oracle_drop)
+    by_id = {p.id: p for p in passages}
+    dropped = _dropped(condition, [q.id for q in questions], oracle_drop, seed)
+    nearest_passages = _retriever(passages, distractors) if distractors else None
+
+    prompts: list[Prompt] = []
+    duplicates = cut = 0
+    for q in questions:
+        oracle = by_id[q.relevant_passage_id]
+        shown: list[tuple[Passage, Role]] = [] if q.id in dropped else [(oracle, "oracle")]
+        if nearest_passages:
+            chosen, skipped = nearest_passages(q.question, oracle)
+            duplicates += skipped
+            shown += [(p, "distractor") for p in chosen]
+        if shuffle:
+            shown.sort(key=lambda s: _rank(seed, condition, "order", q.id, s[0].id))
+        documents = [Document(id=p.id, text=_cut(p.text, max_document_words), role=role) for p, role in shown]
+        cut += sum(d.text != p.text for d, (p, _) in zip(documents, shown, strict=True))
+        messages = render(q.question, documents, contract, templates_dir, demonstration, refusal_phrase)
+        prompts.append(
+            Prompt(
+                item=q.id,
+                condition=condition,
+                contract=contract,
+                question=q.question,
+                reference=q.answer,
+                oracle_id=oracle.id,
+                oracle_present=q.id not in dropped,
+                documents=documents,
+                messages=messages,
+                reply_prefix=reply_prefix,
+                prompt_hash=prompt_hash(messages, reply_prefix),
+            )
+        )
+    summary = {
+        "condition": condition,
+        "items": len(prompts),
+        "contract": contract,
+        "distractors": distractors,
+        "oracle_drop": oracle_drop,
+        "oracle_dropped": sorted(dropped),
+        "shuffle": shuffle,
+        "seed": seed,
+        "demonstration": demonstration,
+        "near_duplicates_skipped": duplicates,
+        "documents_shown": sum(len(p.documents) for p in prompts),
+        "documents_cut": cut,
+    }
+    return prompts, summary
+
+
+def prompt_hash(messages: Sequence[Message], reply_prefix: str) -> str:
+    """sha256 over the canonical JSON (sorted keys, no spaces, UTF-8) of messages and reply prefix."""
+    content = {"messages": [m.model_dump() for m in messages], "reply_prefix": reply_prefix}
+    return sha256_text(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+
+
+def near_duplicates(a: str, b: str) -> bool:
+    """Whether two passages share at least `NEAR_DUPLICATE` of the smaller one's word `SHINGLE`-grams, after the full ladder."""
+    first, second = _shingles(a), _shingles(b)
+    return len(first & second) >= NEAR_DUPLICATE * min(len(first), len(second))
+
+
+def _shingles(text: str) -> set[tuple[str, ...]]:
+    words = normalise(text).split()
+    return {tuple(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))}
+
+
+def _retriever(passages: Sequence[Passage], k: int) -> Callable[[str, Passage], tuple[list[Passage], int]]:
+    """A function from (question, oracle) to its K distractors, and how many near-duplicates of the oracle were passed over."""
+    import bm25s  # imported here: its start-up would slow every other verb
+
+    index = bm25s.BM25()
+    index.index(bm25s.tokenize([p.text for p in passages], stopwords="en", show_progress=False), show_progress=False)
+
+    def distractors(question: str, oracle: Passage) -> tuple[list[Passage], int]:
+        words = bm25s.tokenize([question], stopwords="en", return_ids=False, show_progress=False)[0]
+        scores = index.get_scores(words).tolist() if words else [0.0] * len(passages)
+        ranked = sorted(range(len(passages)), key=lambda i: (-scores[i], passages[i].id))  # equal scores: by id, not by place in the file
+        chosen: list[Passage] = []
+        skipped = 0
+        for i in ranked:
+            if len(chosen) == k:
+                break
+            if passages[i].id == oracle.id:
+                continue
+            if near_duplicates(passages[i].text, oracle.text):
+                skipped += 1
+            else:
+                chosen.append(passages[i])
+        if len(chosen) < k:
+            raise CardproofError(
+                f"the corpus has {len(chosen)} distractors for oracle {oracle.id!r} ({skipped} near-duplicates of it left out), not {k}.",
+                "lower `distractors`, or use a larger corpus.",
+            )
+        return chosen, skipped
+
+    return distractors
+
+
+def _dropped(condition: str, items: Sequence[int], share: float, seed: int) -> set[int]:
+    ranked = sorted(items, key=lambda item: _rank(seed, condition, "oracle-drop", item))
+    return set(ranked[: round(share * len(ranked))])
+
+
+def _rank(*parts: object) -> str:
+    return sha256_text(json.dumps(parts, ensure_ascii=False))
+
+
+def _cut(text: str, words: int | None) -> str:
+    """`text` up to the end of its `words`-th word, unchanged up to there."""
+    if words is None:
+        return text
+    end = seen = 0
+    inside = False
+    for i, ch in enumerate(text):
+        if ch.isspace():
+            inside = False
+            continue
+        if not inside:
+            inside = True
+            seen += 1
+            if seen > words:
+                return text[:end]
+        end = i + 1
+    return text
+
+
+def _check(condition: str, passages: Sequence[Passage], questions: Sequence[Question], distractors: int, oracle_drop: float) -> None:
+    ids = [p.id for p in passages]
+    if len(set(ids)) < len(ids):
+        twice = next(i for i in ids if ids.count(i) > 1)
+        raise CardproofError(f"passage id {twice!r} stands twice in the corpus.", "ids tell documents apart; make them unique.")
+    items = [q.id for q in questions]
+    if len(set(items)) < len(items):
+        again = next(i for i in items if items.count(i) > 1)
+        raise CardproofError(f"question id {again} stands twice.", "make question ids unique.")
+    for i in ids:
+        if len(i) > MAX_ID or any(c in i for c in "[]\n") or i != i.strip():
+            raise CardproofError(
+                f"passage id {i!r} cannot be shown as [doc_id].",
+                f"ids have at most {MAX_ID} characters, no square brackets or line breaks, and no spaces at the ends.",
+            )
+    known = set(ids)
+    for q in questions:
+        if q.relevant_passage_id not in known:
+            near = nearest(q.relevant_passage_id, ids)
+            hint = f"did you mean {near!r}?" if near else "add the passage, or leave the question out."
+            raise CardproofError(f"question {q.id}: its passage {q.relevant_passage_id!r} is not in the corpus.", hint)
+    if not 0 <= oracle_drop <= 1:
+        raise CardproofError(f"condition {condition!r}: oracle_drop is {oracle_drop}.", "it is a share: between 0 and 1.")
+    if distractors < 0 or distractors > max(0, len(passages) - 1):
+        raise CardproofError(
+            f"condition {condition!r}: {distractors} distractors asked of a corpus of {len(passages)} passages.",
+            f"one of them is the oracle: set `distractors` between 0 and {max(0, len(passages) - 1)}.",
+        )
+    if oracle_drop > 0 and distractors == 0:
+        raise CardproofError(
+            f"condition {condition!r}: oracles are dropped but no distractor is shown, so items would have no document.",
+            "set `distractors` to 1 or more, or `oracle_drop` to 0.",
+        )
