@@ -1,0 +1,129 @@
+"""The audit: what a card's printed numbers say about each other, with no GPU, no data and no network."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from cardproof.checks import check, predicate
+from cardproof.claims_file import CLAIMS_PATH, ClaimsFile, read_claims
+from cardproof.files import plain, sha256_file
+from cardproof.findings import Finding, Severity
+from cardproof.records import Row
+
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+
+
+class Audit(Row):
+    """Everything an audit found (`audit.json`)."""
+
+    card: str
+    claims_file: str
+    claims_sha256: str
+    """Of the claims file audited; a reader of the audit checks it."""
+    claims: int
+    parameters_counted: bool
+    """False where the real modules were not built and the sizes are arithmetic only."""
+    counts: dict[str, int]
+    """Findings by severity."""
+    findings: list[Finding]
+    """Worst first, else in the order of the claims file."""
+
+    def by_id(self, name: str) -> Finding:
+        """The finding of that id; KeyError where there is none."""
+        for finding in self.findings:
+            if finding.id == name:
+                return finding
+        raise KeyError(name)
+
+
+def run_audit(claims_path: Path = CLAIMS_PATH, count_parameters: bool = True) -> Audit:
+    """Audit a claims file; `count_parameters` builds the real modules on the meta device (about 10 s, needs torch, transformers, peft)."""
+    file = read_claims(claims_path)
+    return Audit(
+        card=file.card,
+        claims_file=Path(claims_path).name,
+        claims_sha256=sha256_file(claims_path),
+        claims=len(file.claims),
+        parameters_counted=count_parameters,
+        **_found(file, count_parameters),
+    )
+
+
+def _found(file: ClaimsFile, count_parameters: bool) -> dict[str, Any]:
+    values = file.values()
+    findings = [check(identity, values, count_parameters) for identity in file.identities]
+    findings += [predicate(claim, values) for claim in file.predicates().values()]
+    findings += [
+        Finding(
+            id=f"assumed.{claim.id}",
+            severity="note",
+            title=f"What {claim.shown} means had to be assumed.",
+            claims=[claim.id],
+            computation=[],
+            readings=[f"assumed: {claim.assumed}", *(f"also possible: {r.text}" for r in claim.readings)],
+        )
+        for claim in values.values()
+        if claim.assumed
+    ]
+    findings += [
+        Finding(
+            id=f"absent.{claim.id}",
+            severity="note",
+            title=f"The card prints no number for {claim.text}.",
+            claims=[claim.id],
+            computation=["recorded as absent, not as 0"],
+        )
+        for claim in values.values()
+        if claim.value is None
+    ]
+    findings.sort(key=lambda f: SEVERITIES.index(f.severity))
+    counted = Counter(f.severity for f in findings)
+    return {"findings": findings, "counts": {s: counted[s] for s in SEVERITIES}}
+
+
+def to_json(audit: Audit) -> dict[str, Any]:
+    """The audit as plain JSON types, the content of `audit.json`."""
+    found: dict[str, Any] = plain(audit)
+    return found
+
+
+def render_text(audit: Audit, width: int = 100) -> str:
+    """The audit for a terminal of `width` columns: findings in full, what agrees in one line each."""
+    counts = ", ".join(f"{n} {s if n == 1 or s == 'ok' else s + 's'}" for s, n in audit.counts.items())
+    how = "parameters counted on the meta device" if audit.parameters_counted else "parameters by arithmetic only"
+    lines = [*textwrap.wrap(f"Audit of {audit.card}: {audit.claims} claims; {counts}; {how}.", width)]
+    for finding in audit.findings:
+        label = finding.severity.upper().ljust(8)
+        lines += ["", *_wrap(f"{finding.id}: {finding.title}", label, width)] if finding.severity != "ok" else []
+        if finding.severity == "ok":
+            continue
+        if not finding.id.startswith(("assumed.", "absent.")):
+            lines += _wrap(", ".join(finding.claims), "        claims    ", width)
+        for i, line in enumerate(finding.computation):
+            lines += _wrap(line, "        shown     " if i == 0 else " " * 18, width)
+        for i, line in enumerate(finding.readings):
+            lines += _wrap(f"- {line}", "        readings  " if i == 0 else " " * 18, width, hang=2)
+    agreeing = [f for f in audit.findings if f.severity == "ok"]
+    if agreeing:
+        lines += ["", "These agree:"]
+        for finding in agreeing:
+            lines += _wrap(f"{finding.id}: {'; '.join(finding.computation[:1])}", "OK      ", width)
+    return "\n".join(lines) + "\n"
+
+
+def _wrap(text: str, label: str, width: int, hang: int = 0) -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=label, subsequent_indent=" " * (len(label) + hang), break_long_words=False, break_on_hyphens=False
+    )
+
+
+def main_text(
+    claims_path: Path = CLAIMS_PATH, form: Literal["text", "json"] = "text", count_parameters: bool = True, width: int = 100
+) -> str:
+    """Run the audit and return what a command prints: text for people, or the JSON of `audit.json`."""
+    audit = run_audit(claims_path, count_parameters)
+    return render_text(audit, width) if form == "text" else json.dumps(to_json(audit), ensure_ascii=False, indent=2) + "\n"

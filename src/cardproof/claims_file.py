@@ -1,0 +1,426 @@
+"""The claims file (`published/claims.yaml`): every number of a card once, as data, and the arithmetic that must hold between them.
+
+The pydantic model here is the one source of the file's form; `schemas/claims.schema.json` is generated from it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
+
+from cardproof.errors import CardproofError, nearest
+from cardproof.files import write_json
+from cardproof.grim import NUMBER, Interval, decimals, rounding_interval, truncation_interval
+from cardproof.identities import Id, Identity, Text, references
+from cardproof.records import Row
+from cardproof.result_pointers import arm_of, checked
+
+CLAIMS_PATH = Path("published/claims.yaml")
+SCHEMA_PATH = Path("schemas/claims.schema.json")
+
+# --- claims ------------------------------------------------------------------------------------------------------------
+
+Section = Literal["training", "evaluation", "mechanism", "limitations"]
+Unit = Literal["share", "percent", "count", "million", "nats", "score"]
+FACTOR: dict[Unit, Fraction] = {"percent": Fraction(100), "million": Fraction(1, 10**6)}
+"""What a result is multiplied by to be in the card's unit (1 where not listed): results hold shares and plain counts."""
+SUFFIX: dict[Unit, str] = {"percent": "%", "million": "M"}
+Pointer = Annotated[str, AfterValidator(checked), Field(description="A result file of a run, #, and a JSON pointer into it.")]
+
+
+class Where(Row):
+    """Where on the card a claim is printed."""
+
+    section: Section
+    place: Text
+    """The row, cell or sentence, in words."""
+    again: list[Section] = Field(default_factory=list)
+    """Sections that print the same number once more, as a reminder of this one."""
+
+
+class Reading(Row):
+    """Another result the printed number might mean."""
+
+    text: Text
+    result: Pointer
+
+
+class ValueClaim(Row):
+    """One printed number."""
+
+    id: Id
+    kind: Literal["proportion", "mean", "difference", "count", "setting", "loss", "size"]
+    """`proportion`: k of n items, so GRIM applies; `mean`: mean over items of a ratio or score, where it never does; `difference`: of two
+    means."""
+    text: Text
+    """What the number says, in the project's words."""
+    value: str | None
+    """As printed, decimals kept, without unit; null where the card has a cell but no number."""
+    unit: Unit
+    n: int | None = None
+    """Items the card states it is over; null where it states none."""
+    arm: str | None = None
+    where: Where
+    rollouts: str | None = None
+    """The N printed beside it, where the number is a value at N rollouts."""
+    result: Pointer | None = None
+    """What regenerates it; null only with `unmeasured`."""
+    words: dict[str, str] = Field(default_factory=dict)
+    """Words the result may hold instead of a number, and the number each stands for."""
+    unmeasured: Text | None = None
+    """Why no result of a run regenerates it."""
+    config: str | None = None
+    """The section of the configuration that decides it."""
+    compare: Literal["rounded", "rounded_or_truncated"] = "rounded"
+    """`rounded`: the regenerated value, rounded to the printed decimals, is the printed one; the other rule also accepts decimals cut
+    off."""
+    assumed: Text | None = None
+    """What the card leaves open and this file had to assume."""
+    readings: list[Reading] = Field(default_factory=list)
+
+    @field_validator("value")
+    @classmethod
+    def _number(cls, value: str | None) -> str | None:
+        if value is not None and not NUMBER.fullmatch(value):
+            raise ValueError(f"the value {value!r} is no number|write the number as printed, without its unit, in quotes, e.g. '0.860'.")
+        return value
+
+    @property
+    def exact(self) -> Fraction:
+        """The printed value as an exact number; only for claims that have one."""
+        if self.value is None:
+            raise ValueError(f"{self.id} has no value")
+        return Fraction(self.value)
+
+    @property
+    def interval(self) -> Interval:
+        """Every number that the printed one can stand for, in the printed unit: counts exactly, shares within [0, 1]."""
+        if self.value is None:
+            raise ValueError(f"{self.id} has no value")
+        if self.unit == "count" and not decimals(self.value):
+            return Interval(self.exact, self.exact)
+        span = rounding_interval(self.value)
+        if self.compare == "rounded_or_truncated":
+            span = Interval(span.low, truncation_interval(self.value).high)
+        top = {"share": Fraction(1), "percent": Fraction(100)}.get(self.unit)
+        if top is None or not 0 <= self.exact <= top:
+            return span
+        return Interval(max(span.low, Fraction(0)), min(span.high, top))
+
+    @property
+    def shown(self) -> str:
+        """The number as a reader knows it, with its unit; a dash where there is none."""
+        return "–" if self.value is None else self.value + SUFFIX.get(self.unit, "")
+
+
+class IntervalBelow(Row):
+    """Holds where the claim's interval (or, on the card, its value) ends at or below the bound."""
+
+    test: Literal["interval_below"]
+    claim: Id
+    bound: str
+
+
+class RatioAtMost(Row):
+    """Holds where `of` is at most `bound` times `to`."""
+
+    test: Literal["ratio_at_most"]
+    of: Id
+    to: Id
+    bound: str
+
+
+class EquivalentWithin(Row):
+    """Holds where left - right lies within +-margin: the whole interval of `result` where given, else the difference of values."""
+
+    test: Literal["equivalent_within"]
+    left: Id
+    right: Id
+    margin: str
+    result: Pointer | None = None
+
+
+class Greater(Row):
+    """Holds where left > right; `result` (the paired difference left - right) is reported beside it."""
+
+    test: Literal["greater"]
+    left: Id
+    right: Id
+    result: Pointer | None = None
+
+
+class DoublingsWithin(Row):
+    """Holds where the doublings of rollouts from `fewer` to `more` lie in [low, high]: log2 of their printed N, or `result` in a run."""
+
+    test: Literal["doublings_within"]
+    fewer: Id
+    more: Id
+    low: str
+    high: str
+    result: Pointer
+
+
+Expression = Annotated[IntervalBelow | RatioAtMost | EquivalentWithin | Greater | DoublingsWithin, Field(discriminator="test")]
+
+
+class PredicateClaim(Row):
+    """Words of the card read as a test on its numbers. The reading is this project's, never the card's."""
+
+    id: Id
+    kind: Literal["predicate"]
+    text: Text
+    phrase: Text
+    """The words it reads."""
+    where: Where
+    assumed: Text
+    """Why this test and this bound."""
+    expression: Expression
+
+
+Claim = Annotated[ValueClaim | PredicateClaim, Field(discriminator="kind")]
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+class Name(Row):
+    """A name on the card that holds digits but no number."""
+
+    text: Text
+    why: Text
+
+
+class ClaimsFile(Row):
+    """A card's claims."""
+
+    card: Text
+    """The model's name."""
+    arms: list[str]
+    names: list[Name] = Field(default_factory=list)
+    claims: list[Claim]
+    identities: list[Identity] = Field(default_factory=list)
+
+    def values(self) -> dict[str, ValueClaim]:
+        """The value claims by id, in the file's order."""
+        return {c.id: c for c in self.claims if isinstance(c, ValueClaim)}
+
+    def predicates(self) -> dict[str, PredicateClaim]:
+        """The predicate claims by id, in the file's order."""
+        return {c.id: c for c in self.claims if isinstance(c, PredicateClaim)}
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------
+
+
+def claims_schema() -> dict[str, Any]:
+    """The JSON schema of a claims file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **ClaimsFile.model_json_schema()}
+
+
+def write_schema(path: Path = SCHEMA_PATH) -> None:
+    """Write the JSON schema of a claims file."""
+    write_json(path, claims_schema())
+
+
+def read_claims(path: Path = CLAIMS_PATH) -> ClaimsFile:
+    """Read and check a claims file; CardproofError names the file, the claim and what to write instead."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise CardproofError(f"{path} does not exist.", f"the card's claims are in {CLAIMS_PATH}.") from None
+    except (OSError, UnicodeDecodeError) as e:
+        raise CardproofError(f"{path} cannot be read: {e}.", "give a text file in UTF-8.") from None
+    try:
+        raw = yaml.load(text, _Loader)
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(e, "problem", None) or str(e).splitlines()[0]
+        raise CardproofError(f"{path}{line}: no valid YAML: {problem}.", "give every key once, and quote text that holds ': '.") from None
+    return parse_claims(raw, str(path))
+
+
+def parse_claims(raw: Any, where: str) -> ClaimsFile:
+    """Check a claims file already loaded from YAML; `where` names it in errors."""
+    if not isinstance(raw, dict):
+        raise CardproofError(f"{where} is no mapping.", f"a claims file has the keys {', '.join(ClaimsFile.model_fields)}.")
+    seen: set[str] = set()
+    for key, label, model in (("claims", "claim", _claim_model), ("identities", "identity", _identity_model)):
+        rows = raw.get(key, [])
+        if not isinstance(rows, list):
+            raise CardproofError(f"{where}: {key} is no list.", f"write each {label} as one item, '- id: ...'.")
+        for number, row in enumerate(rows, 1):
+            name = f"{where}, {label} {_name(row, number)}"
+            if not isinstance(row, dict):
+                raise CardproofError(f"{name} is no mapping.", f"a {label} starts with '- id: NAME'.")
+            _validate(row, model(row, name), name)
+            if row["id"] in seen:
+                raise CardproofError(
+                    f"{name}: the id is used twice.", "every number stands in the file once; rename or remove one of them."
+                )
+            seen.add(row["id"])
+    _validate(raw, ClaimsFile, where)
+    file = ClaimsFile.model_validate(raw)
+    _check_references(file, where)
+    return file
+
+
+# The C parser is ten times as fast; PyYAML is not always built with it.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_SafeLoader):  # type: ignore[misc]
+    """YAML as usual, but a key given twice is an error instead of a silent overwrite."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [k.value for k, _ in node.value]
+        for i, ((key, _), name) in enumerate(zip(node.value, keys, strict=True)):
+            if name in keys[:i]:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is given twice", key.start_mark)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
+
+
+def _name(row: Any, number: int) -> str:
+    return repr(row["id"]) if isinstance(row, dict) and isinstance(row.get("id"), str) else f"number {number}"
+
+
+VALUE_KINDS: tuple[str, ...] = get_args(ValueClaim.model_fields["kind"].annotation)
+
+
+def _claim_model(row: dict[str, Any], where: str) -> type[Row]:
+    kind = row.get("kind")
+    if kind == "predicate":
+        return PredicateClaim
+    if kind not in VALUE_KINDS:
+        raise CardproofError(f"{where}: the kind {kind!r} is unknown.", _one_of(kind, [*VALUE_KINDS, "predicate"]))
+    return ValueClaim
+
+
+def _identity_model(row: dict[str, Any], where: str) -> type[Row]:
+    models = {m.model_fields["rule"].annotation.__args__[0]: m for m in get_args(get_args(Identity)[0])}
+    rule = row.get("rule")
+    if rule not in models:
+        raise CardproofError(f"{where}: the rule {rule!r} is unknown.", _one_of(rule, models))
+    found: type[Row] = models[rule]
+    return found
+
+
+def _one_of(word: object, known: Iterable[str]) -> str:
+    near = nearest(str(word), known)
+    return f"did you mean {near!r}?" if near else f"write one of {', '.join(known)}."
+
+
+def _fields(model: type[BaseModel]) -> set[str]:
+    """The keys of a model and of every model inside it."""
+    schema = model.model_json_schema()
+    return {key for part in (schema, *schema.get("$defs", {}).values()) for key in part.get("properties", {})}
+
+
+def _validate(row: dict[str, Any], model: type[BaseModel], where: str) -> None:
+    """Validate one mapping; CardproofError says the first thing wrong with it in one sentence."""
+    try:
+        model.model_validate(row)
+    except ValidationError as e:
+        # A misspelt key also leaves the right one missing: the misspelling is what a reader wants to hear of.
+        first = min(e.errors(), key=lambda error: error["type"] != "extra_forbidden")
+        loc = [str(p) for p in first["loc"]]
+        key = ".".join(loc)
+        if first["type"] == "extra_forbidden":
+            raise CardproofError(
+                f"{where}: unknown key {loc[-1]!r}.", _one_of(loc[-1], sorted(_fields(model) if len(loc) > 1 else model.model_fields))
+            ) from None
+        if first["type"] == "missing":
+            raise CardproofError(f"{where}: the key {key!r} is missing.", f"known keys: {', '.join(model.model_fields)}.") from None
+        if first["type"] == "union_tag_invalid":
+            known = first["ctx"]["expected_tags"].replace("'", "").split(", ")
+            raise CardproofError(f"{where}: the {key} {first['ctx']['tag']!r} is unknown.", _one_of(first["ctx"]["tag"], known)) from None
+        if first["type"] == "value_error":
+            sentence, _, hint = str(first["ctx"]["error"]).partition("|")
+            raise CardproofError(f"{where}: {sentence}.", hint) from None
+        if loc[-1] == "value" and isinstance(first["input"], int | float):
+            raise CardproofError(
+                f"{where}: the value {first['input']!r} is not quoted, so its printed decimals are lost.",
+                "write it in quotes with every decimal the card prints, e.g. '0.860'.",
+            ) from None
+        if loc[-1] == "value":
+            raise CardproofError(
+                f"{where}: the value {first['input']!r} is no number.",
+                "write the number as printed, without its unit, in quotes, e.g. '0.860'.",
+            ) from None
+        raise CardproofError(
+            f"{where}: the key {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}, found {first['input']!r:.60}.",
+            "compare with schemas/claims.schema.json, which describes every key.",
+        ) from None
+
+
+def _check_references(file: ClaimsFile, where: str) -> None:
+    """Every id an expression or identity names must be a value claim, every claim needs a result or a reason, arms must be known."""
+    values = file.values()
+    for claim in file.claims:
+        name = f"{where}, claim {claim.id!r}"
+        if isinstance(claim, ValueClaim):
+            if (claim.result is None) == (claim.unmeasured is None):
+                raise CardproofError(
+                    f"{name}: needs either a result or the reason it is unmeasured.",
+                    "give 'result: FILE#POINTER', or 'unmeasured: WHY' where no run can regenerate it.",
+                )
+            if claim.arm is not None and claim.arm not in file.arms:
+                raise CardproofError(f"{name}: the arm {claim.arm!r} is not listed under arms.", _one_of(claim.arm, file.arms))
+            for result in filter(None, [claim.result, *(r.result for r in claim.readings)]):
+                found = arm_of(result)
+                if found is not None and found not in file.arms:
+                    raise CardproofError(
+                        f"{name}: {result!r} points to nothing: the arm {found!r} is not listed under arms.", _one_of(found, file.arms)
+                    )
+        else:
+            _check_ids(claim.expression, values, name)
+    for identity in file.identities:
+        _check_ids(identity, values, f"{where}, identity {identity.id!r}")
+
+
+def _check_ids(row: Row, values: dict[str, ValueClaim], where: str) -> None:
+    for name in references(row):
+        if name not in values:
+            raise CardproofError(f"{where}: names the claim {name!r}, which is no value claim of this file.", _one_of(name, values))
+        if values[name].value is None:
+            raise CardproofError(f"{where}: names the claim {name!r}, for which the card prints no number.", "leave it out of this test.")
+    for key in ("bound", "margin", "low", "high", "printed"):
+        number = getattr(row, key, "0")
+        if not NUMBER.fullmatch(number):
+            raise CardproofError(f"{where}: {key} {number!r} is no number.", "write a plain decimal number in quotes, e.g. '0.05'.")
+
+
+# --- coverage ----------------------------------------------------------------------------------------------------------
+
+
+def numerals(text: str, names: Iterable[str] = ()) -> list[str]:
+    """Every number printed in a text, in order, as printed; digits inside words (`F1`) and inside the given names are none."""
+    for name in sorted(names, key=len, reverse=True):
+        text = text.replace(name, " ")
+    return re.findall(r"(?<![\w.])\d+(?:\.\d+)?", text)
+
+
+def uncovered(sections: dict[str, str], file: ClaimsFile) -> list[str]:
+    """What a card's sections print and the claims do not hold, and the reverse: one sentence each, empty where they agree.
+
+    `sections` maps each Section to its text; a number must be claimed as often as its section prints it.
+    """
+    covered: dict[str, Counter[str]] = {section: Counter() for section in get_args(Section)}
+    for claim in file.values().values():
+        for place in (claim.where.section, *claim.where.again):
+            covered[place].update(filter(None, [claim.value, claim.rollouts]))
+    problems = []
+    for section, text in sections.items():
+        found = Counter(numerals(text, (n.text for n in file.names)))
+        for number, times in (found - covered[section]).items():
+            problems.append(f"{section}: {number} is printed {times} more times than claims hold it.")
+        for number, times in (covered[section] - found).items():
+            problems.append(f"{section}: {number} is claimed {times} more times than it is printed.")
+    return problems

@@ -1,0 +1,188 @@
+"""The relations that must hold between the numbers of one card, as a claims file declares them; `checks` tests them.
+
+A field of type Id names a value claim of the same file.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cardproof.records import Row
+
+Text = Annotated[str, Field(min_length=1)]
+Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$")]
+
+
+class Difference(Row):
+    """`difference` must be `minuend` - `subtrahend`."""
+
+    rule: Literal["difference"]
+    id: Id
+    minuend: Id
+    subtrahend: Id
+    difference: Id
+
+
+class ImpliedShare(Row):
+    """`base` + `difference` is a share the card does not print, so it must be at most 1."""
+
+    rule: Literal["implied_share"]
+    id: Id
+    base: Id
+    difference: Id
+    what: Text
+
+
+class Ordered(Row):
+    """`smaller` cannot exceed `larger`, by definition."""
+
+    rule: Literal["ordered"]
+    id: Id
+    smaller: Id
+    larger: Id
+    because: Text
+
+
+class Same(Row):
+    """One quantity printed in two places."""
+
+    rule: Literal["same"]
+    id: Id
+    first: Id
+    second: Id
+
+
+class OptimizerSteps(Row):
+    """steps = ceil(examples / batch) x epochs."""
+
+    rule: Literal["optimizer_steps"]
+    id: Id
+    examples: Id
+    batch: Id
+    epochs: Id
+    steps: Id
+
+
+class KeepTop(Row):
+    """At most `keep` candidates for each of the training questions, as many as `items` (the halves of a split are equal)."""
+
+    rule: Literal["keep_top"]
+    id: Id
+    examples: Id
+    keep: Id
+    items: Id
+
+
+class Answered(Row):
+    """The denominators an arm's false refusals leave, and what the arm's other numbers can be with them (GRIM)."""
+
+    rule: Literal["answered"]
+    id: Id
+    arm: Text
+    items: Id
+    refusals: Id
+    proportions: list[Id]
+    means: list[Id] = Field(default_factory=list)
+
+
+class UnknownDenominator(Row):
+    """Means whose denominator the card gives no way to find: which can be proportions of any n up to `items`."""
+
+    rule: Literal["unknown_denominator"]
+    id: Id
+    items: Id
+    means: list[Id]
+
+
+class WholeItems(Row):
+    """A percentage of the items that must be a whole number of them."""
+
+    rule: Literal["whole_items"]
+    id: Id
+    percent: Id
+    items: Id
+
+
+class LoraParameters(Row):
+    """The trainable parameters of a LoRA of `rank` on all linear layers, and the share printed for them."""
+
+    rule: Literal["lora_parameters"]
+    id: Id
+    model: Text
+    rank: Id
+    trainable: Id
+    share: Id
+
+
+class Doublings(Row):
+    """Two equal scores at different numbers of rollouts: how many doublings lie between."""
+
+    rule: Literal["doublings"]
+    id: Id
+    fewer: Id
+    more: Id
+    printed: str
+    """The doublings the card states in words."""
+
+
+class ZeroGap(Row):
+    """A gap printed as zero over at most `items` items: what it says about single quotes, and what is left of the residual."""
+
+    rule: Literal["zero_gap"]
+    id: Id
+    gap: Id
+    items: Id
+    strict: Id
+    attribution: Id
+
+
+class HarderIsLower(Row):
+    """The harder condition is expected to score lower; the card need not be wrong where it does not."""
+
+    rule: Literal["harder_is_lower"]
+    id: Id
+    harder: Id
+    easier: Id
+
+
+class SmallCounts(Row):
+    """Proportions of two arms as counts of items, with Fisher's exact test."""
+
+    rule: Literal["small_counts"]
+    id: Id
+    items: Id
+    refusals: list[Id]
+    proportions: list[list[Id]]
+    """Pairs of claims; the n-th of a pair belongs to the n-th of `refusals`."""
+
+
+Identity = Annotated[
+    Difference
+    | ImpliedShare
+    | Ordered
+    | Same
+    | OptimizerSteps
+    | KeepTop
+    | Answered
+    | UnknownDenominator
+    | WholeItems
+    | LoraParameters
+    | Doublings
+    | ZeroGap
+    | HarderIsLower
+    | SmallCounts,
+    Field(discriminator="rule"),
+]
+
+
+def references(row: Row) -> list[str]:
+    """The ids of the claims an expression or identity names, in the order of its keys."""
+    skip = {"id", "rule", "test", "what", "because", "arm", "model", "bound", "margin", "low", "high", "result", "printed"}
+    found: list[str] = []
+    for key, value in row:
+        if key not in skip:
+            pairs = value if isinstance(value, list) else [value]
+            found += [i for p in pairs for i in (p if isinstance(p, list) else [p])]
+    return found

@@ -1,0 +1,126 @@
+"""How many parameters a model and its LoRA adapter have: by arithmetic, and counted on the meta device, where no weight exists.
+
+The two ways are independent: one multiplies published layer sizes, the other builds the real modules of transformers and peft.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+from cardproof.errors import CardproofError, nearest
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A decoder's sizes, as its `config.json` names them."""
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    tie_word_embeddings: bool
+
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """Every linear layer of one block with its (inputs, outputs): what `all linear layers` means, without the output head."""
+        h, q, kv = self.hidden_size, self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim
+        return {
+            "q_proj": (h, q),
+            "k_proj": (h, kv),
+            "v_proj": (h, kv),
+            "o_proj": (q, h),
+            "gate_proj": (h, self.intermediate_size),
+            "up_proj": (h, self.intermediate_size),
+            "down_proj": (self.intermediate_size, h),
+        }
+
+    def base_parameters(self) -> int:
+        """Parameters without adapter: embeddings, blocks (linears, two norms, norms of queries and keys), last norm, head."""
+        block = sum(i * o for i, o in self.linears().values()) + 2 * self.hidden_size + 2 * self.head_dim
+        embeddings = self.vocab_size * self.hidden_size * (1 if self.tie_word_embeddings else 2)
+        return embeddings + self.num_hidden_layers * block + self.hidden_size
+
+    def lora_parameters(self, rank: int, modules: tuple[str, ...] | None = None) -> int:
+        """Trainable parameters of a LoRA adapter (Hu et al. 2021): rank x (inputs + outputs) for each adapted linear layer (all)."""
+        linears = self.linears()
+        return rank * self.num_hidden_layers * sum(sum(linears[m]) for m in modules or tuple(linears))
+
+
+ARCHITECTURES = {
+    # https://huggingface.co/Qwen/Qwen3-14B, config.json at revision 40c069824f4251a91eefaf281ebe4c544efd3e18
+    "Qwen/Qwen3-14B": Architecture(
+        vocab_size=151936,
+        hidden_size=5120,
+        intermediate_size=17408,
+        num_hidden_layers=40,
+        num_attention_heads=40,
+        num_key_value_heads=8,
+        head_dim=128,
+        tie_word_embeddings=False,
+    )
+}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """A count of parameters; shares in percent."""
+
+    trainable: int
+    base: int
+    how: str
+
+    @property
+    def total(self) -> int:
+        """Base and adapter together."""
+        return self.base + self.trainable
+
+
+def architecture(name: str) -> Architecture:
+    """The sizes of a known model; CardproofError names the nearest one where it is unknown."""
+    if name not in ARCHITECTURES:
+        near = nearest(name, ARCHITECTURES)
+        known = f"did you mean {near!r}?" if near else f"known: {', '.join(ARCHITECTURES)}."
+        raise CardproofError(f"the sizes of the model {name!r} are unknown.", known)
+    return ARCHITECTURES[name]
+
+
+def computed(name: str, rank: int) -> Parameters:
+    """Parameters by arithmetic, LoRA of `rank` on all linear layers."""
+    sizes = architecture(name)
+    return Parameters(sizes.lora_parameters(rank), sizes.base_parameters(), "computed from the layer sizes")
+
+
+def counted(name: str, rank: int) -> Parameters:
+    """Parameters of the real modules (transformers' Qwen3, peft's LoRA on all linear layers) on the meta device; 10 s, mostly imports."""
+    try:
+        import torch
+        from peft import LoraConfig, get_peft_model
+        from transformers import Qwen3Config, Qwen3ForCausalLM
+    except ImportError as e:
+        raise CardproofError(
+            f"counting parameters on real modules needs {e.name}, which is not installed.",
+            "install cardproof[cpu], or audit without counting: the sizes are then computed from the layers alone.",
+        ) from None
+
+    sizes = architecture(name)
+    with torch.device("meta"):
+        model = Qwen3ForCausalLM(Qwen3Config(**vars(sizes)))
+        base = sum(p.numel() for p in model.parameters())
+        adapted = get_peft_model(model, LoraConfig(r=rank, target_modules=list(sizes.linears()), task_type="CAUSAL_LM"))
+        trainable, total = adapted.get_nb_trainable_parameters()
+    if total != base + trainable:
+        raise CardproofError(
+            f"peft counts {total:,} parameters where base and adapter have {base + trainable:,}.",
+            "use the pinned versions of peft and torch.",
+        )
+    return Parameters(trainable, base, "counted on the meta device")
+
+
+def subsets(name: str, rank: int) -> dict[tuple[str, ...], int]:
+    """The LoRA size of every non-empty choice of linear layers, all of them last."""
+    sizes = architecture(name)
+    names = tuple(sizes.linears())
+    return {chosen: sizes.lora_parameters(rank, chosen) for k in range(1, len(names) + 1) for chosen in combinations(names, k)}

@@ -1,0 +1,101 @@
+"""The results a claim may point to: which file of a run, which rule makes it, and which JSON pointers it holds."""
+
+from __future__ import annotations
+
+import re
+
+from cardproof.errors import nearest
+
+AXES = "strict|content|attribution|citation_validity|gold_rouge|rouge_l|false_refusals|support|composite|strict_n1|composite_n1"
+ARM = r"(?P<arm>[a-z][a-z0-9_-]*)"
+PAIR = r"[a-z][a-z0-9_]*-[a-z][a-z0-9_]*"
+TRAINING = (
+    "examples|epochs|effective_batch|steps|rank|train_loss|last_loss|trainable_parameters|total_parameters|base_parameters|"
+    "trainable_share_of_total|trainable_share_of_base|quantization"
+)
+RESULTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    r"evaluation/axes\.json": ("evaluate", (rf"/arms/{ARM}/({AXES})", "/best_of", "/items", rf"/paired/{PAIR}/({AXES})")),
+    r"evaluation/stress\.json": (
+        "evaluate",
+        (
+            rf"/arms/{ARM}/({AXES})",
+            "/best_of",
+            "/items",
+            rf"/paired/{PAIR}/({AXES})",
+            rf"/residual/{ARM}/(strict|attribution)",
+            r"/settings/[a-z_]+",
+        ),
+    ),
+    r"evaluation/mechanism\.json": ("evaluate", (rf"/conditions/(clean|stress)/{ARM}/gap",)),
+    r"evaluation/compute\.json": (
+        "evaluate",
+        (rf"/arms/{ARM}/composite/\d+", rf"/equivalence/{ARM}/(n_equivalent|low|high|doublings)"),
+    ),
+    r"evaluation/format_lock\.json": ("evaluate", (rf"/arms/{ARM}/support", rf"/equivalence/{PAIR}", rf"/paired/{PAIR}/support")),
+    r"training/[a-z][a-z0-9_-]*/metrics\.json": ("train", (rf"/({TRAINING})", r"/loss_per_step/\d+")),
+    r"distill/selection\.json": ("distill", ("/kept", "/keep_top")),
+    r"config\.yaml": ("config", (r"(/[A-Za-z0-9_-]+)+",)),
+}
+"""Every result a claim may point to: file (a pattern), the rule that makes it, and the JSON pointers it holds (patterns)."""
+
+
+def split_pointer(result: str) -> tuple[str, str]:
+    """File and JSON pointer of a result such as `evaluation/axes.json#/arms/base/strict`."""
+    file, _, pointer = result.partition("#")
+    return file, pointer
+
+
+def rule_of(file: str) -> str | None:
+    """The rule that makes a result file."""
+    return next((rule for pattern, (rule, _) in RESULTS.items() if re.fullmatch(pattern, file)), None)
+
+
+def checked(result: str) -> str:
+    """A result, unchanged; ValueError (sentence|hint) where no run holds such a file or pointer."""
+    file, pointer = split_pointer(result)
+    for pattern, (_, pointers) in RESULTS.items():
+        if re.fullmatch(pattern, file):
+            if file == "config.yaml":
+                return _checked_setting(result, pointer)
+            if any(re.fullmatch(p, pointer) for p in pointers):
+                return result
+            examples = ", ".join(_example(p) for p in pointers)
+            why = f"{file} holds no {pointer!r}" if pointer else "it has no # and JSON pointer"
+            raise ValueError(f"{result!r} points to nothing: {why}|{file} holds {examples}.")
+    known = [_example(p) for p in RESULTS]
+    near = nearest(file, known)
+    hint = f"did you mean {near!r}?" if near else f"results are {', '.join(known)}, each followed by # and a JSON pointer."
+    raise ValueError(f"{result!r} points to nothing: no run has a file {file!r}|{hint}")
+
+
+def _checked_setting(result: str, pointer: str) -> str:
+    """A pointer into the resolved configuration, which must lead to a setting that exists."""
+    from cardproof.config import Config
+
+    found: object = Config().model_dump(mode="json")
+    for part in pointer.removeprefix("/").split("/"):
+        known = list(found) if isinstance(found, dict) else []
+        if part not in known:
+            near = nearest(part, known)
+            hint = f"did you mean {near!r}?" if near else f"known there: {', '.join(known) or 'nothing more'}."
+            raise ValueError(f"{result!r} points to nothing: the configuration has no {part!r} there|{hint}")
+        found = found[part] if isinstance(found, dict) else None
+    return result
+
+
+def _example(pattern: str) -> str:
+    """A pattern of RESULTS as a reader would write it."""
+    for old, new in ((ARM, "ARM"), (PAIR, "ARM-ARM"), (AXES, "AXIS"), (TRAINING, "METRIC"), ("[a-z][a-z0-9_-]*", "VARIANT")):
+        pattern = pattern.replace(f"({old})", new).replace(old, new)
+    return pattern.replace(r"\d+", "INDEX").replace("[a-z_]+", "SETTING").replace("(/[A-Za-z0-9_-]+)+", "/SECTION/KEY").replace("\\", "")
+
+
+def arm_of(result: str) -> str | None:
+    """The arm a result belongs to; None where it belongs to none."""
+    file, pointer = split_pointer(result)
+    for pattern, (_, pointers) in RESULTS.items():
+        if re.fullmatch(pattern, file):
+            for p in pointers:
+                if (m := re.fullmatch(p, pointer)) and "arm" in m.groupdict():
+                    return str(m["arm"])
+    return None
