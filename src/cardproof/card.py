@@ -1,0 +1,395 @@
+"""The model card of a run: numbers from its results, words from templates, and no number from anywhere else.
+
+Templates print numbers through the filters here and nothing but them, and say with `source(...)` which file and JSON pointer a
+number is from; the marks become the card's footnotes. Sentences that claim something hang on `stance` and its like.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from pydantic import ValidationError
+
+from cardproof import config as configuration
+from cardproof.claims import judge
+from cardproof.config import REFERENCE, Config
+from cardproof.errors import CardproofError
+from cardproof.evaluate import ALPHA
+from cardproof.figures import AXIS_NAMES, FIGURES, Results
+from cardproof.files import read_json, write_text
+from cardproof.records import Comparison, Estimate
+
+LICENSE = "apache-2.0"
+SUBJECT = "grounded"
+HUB_IDS = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+"""Embedded models by the name under which the Hub knows them."""
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes")
+TINY = 1e-12
+DASH = "–"
+
+
+def render(run_dir: Path, templates_dir: Path, out_path: Path, published_claims: Path | None = None) -> None:
+    """Render `card.md.j2` of `templates_dir` with the results in `run_dir` and write the card to `out_path`.
+
+    The table published | this run comes from the run's `claims.json`, else is judged anew from `published_claims`; without either it
+    is left out, and so are the audit's findings without `audit.json`. Figures are linked relative to the card. Raises CardproofError
+    where a result, a figure or a template is missing or lacks what the card says.
+    """
+    context = collect(Path(run_dir), Path(out_path), published_claims)
+    write_text(Path(out_path), fill(Path(templates_dir), context))
+
+
+def fill(templates_dir: Path, context: Mapping[str, Any]) -> str:
+    """The card's text from its templates and the content of a run."""
+    sources = Sources()
+    try:
+        text = environment(templates_dir).get_template("card.md.j2").render(**context, source=sources.mark, sources=sources.notes)
+    except jinja2.TemplateNotFound as e:
+        raise CardproofError(f"{templates_dir} holds no template {e.name!r}.", "give the folder that holds card.md.j2: report/.") from None
+    except jinja2.TemplateSyntaxError as e:
+        raise CardproofError(f"{e.name}, line {e.lineno}: {e.message}.", "correct the template.") from None
+    except jinja2.UndefinedError as e:
+        raise CardproofError(
+            f"The card's templates ask for a result the run does not hold: {e.message}.",
+            "run the evaluation again, or correct the template.",
+        ) from None
+    except ValidationError as e:
+        error = e.errors()[0]
+        raise CardproofError(
+            f"A result is no {e.title}: {'.'.join(map(str, error['loc']))}: {error['msg'].lower()}.",
+            "it was made by another version: evaluate again.",
+        ) from None
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+@lru_cache
+def environment(templates_dir: Path) -> jinja2.Environment:
+    """The Jinja environment of the card: strict, and with the filters that print numbers."""
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates_dir),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # Markdown: `cell` and `code` escape what a model or a user wrote
+    )
+    env.filters.update({function.__name__: function for function in FILTERS})
+    return env
+
+
+# --- what the templates see -------------------------------------------------------------------------------------------
+
+
+def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dict[str, Any]:
+    """Everything the templates may use, read from the run."""
+    results = Results(run_dir)
+    run = results.config
+    claims = _claims(run_dir, published_claims)
+    subject = subject_of(run)
+    variants = results.training()
+    verifier = _read(run_dir / "verifier" / "metrics.json", required=run.verifier.source == "embedded")
+    return {
+        "run": run,
+        "metadata": metadata(run, claims, subject),
+        "subject": subject,
+        "reference": REFERENCE,
+        "pair": f"{subject}-{REFERENCE}",
+        "arms": list(results["axes"]["arms"]),
+        "axis_names": AXIS_NAMES,
+        **{name: results[name] for name in ("axes", "stress", "mechanism", "compute", "format_lock")},
+        "variants": variants,
+        "packages": _packages(variants),
+        # A run whose adapters all come from elsewhere has no training data of its own.
+        "selection": _read(run_dir / "distill" / "selection.json", required=bool(variants)),
+        "leakage": _read(run_dir / "split" / "leakage.json", required=bool(variants)),
+        "verifier": verifier,
+        "aucs": _aucs(verifier),
+        "claims": claims,
+        "audit": _read(run_dir / "audit.json", required=False),
+        "assumptions": configuration.assumptions(run),
+        "figures": _figures(run_dir, out_path),
+    }
+
+
+def subject_of(run: Config) -> str:
+    """The arm the card is about: `grounded`, else the first one with an adapter; CardproofError where there is none."""
+    adapted = [name for name, arm in run.arms.items() if arm.adapter != "none"]
+    if not adapted:
+        raise CardproofError("The run has no arm with an adapter, so there is no model to write a card about.", "add one under `arms`.")
+    return SUBJECT if SUBJECT in adapted else adapted[0]
+
+
+def metadata(run: Config, claims: Mapping[str, Any] | None, subject: str) -> str:
+    """The card's YAML header, by the Hub's own class."""
+    from huggingface_hub import ModelCardData
+
+    published = run.scale == "published"
+    name = claims["card"] if claims and published else f"cardproof-{run.run}-{subject}"
+    data = ModelCardData(
+        license=LICENSE,
+        language="en",
+        library_name="peft",
+        pipeline_tag="text-generation",
+        model_name=name,
+        base_model=run.model.id if run.model.source == "hub" else HUB_IDS.get(run.model.id),
+        datasets=[run.benchmark.id] if run.benchmark.source == "hub" else None,
+        tags=["cardproof", "qlora", "lora", "grounded-generation", "legal", *([] if published else ["not-a-reproduction"])],
+    )
+    return data.to_yaml().strip()
+
+
+def _claims(run_dir: Path, published_claims: Path | None) -> Any:
+    """The verdicts on every claim, as `claims.json` holds them; None where nothing says what was published."""
+    if (run_dir / "claims.json").is_file():
+        return read_json(run_dir / "claims.json")
+    return judge(run_dir, published_claims) if published_claims is not None else None
+
+
+def _read(path: Path, required: bool) -> Any:
+    return read_json(path) if required or path.is_file() else None
+
+
+def _aucs(verifier: Any) -> list[dict[str, Any]]:
+    """Every estimate under `auc` of the verifier's metrics but those by kind of error: name (its path in words), pointer, estimate."""
+    found: list[dict[str, Any]] = []
+
+    def walk(tree: Any, path: list[str]) -> None:
+        if not isinstance(tree, dict):
+            return
+        if {"value", "n", "low", "high"} <= tree.keys():
+            name = ", ".join(words(part) for part in path if part != "auc")
+            found.append({"name": name, "pointer": "/" + "/".join(path), "estimate": tree})
+            return
+        for key, below in tree.items():
+            if key != "by_kind":
+                walk(below, [*path, key])
+
+    walk({} if verifier is None else verifier["auc"], ["auc"])
+    return found
+
+
+def _packages(variants: Mapping[str, Any]) -> dict[str, str]:
+    """Versions of the packages that trained, from the first variant: all are trained in one environment."""
+    found = next(iter(variants.values()))["environment"] if variants else {}
+    return {name: found[name] for name in PACKAGES if name in found}
+
+
+def _figures(run_dir: Path, out_path: Path) -> dict[str, str]:
+    links = {}
+    for name in FIGURES:
+        path = run_dir / "figures" / f"{name}.png"
+        if not path.is_file():
+            raise CardproofError(f"{path} does not exist.", "draw the figures first: `cardproof figures`.")
+        links[name] = Path(os.path.relpath(path, out_path.parent)).as_posix()
+    return links
+
+
+class Sources:
+    """The footnotes of a card: where its numbers are from, each place once."""
+
+    def __init__(self) -> None:
+        self._labels: dict[str, str] = {}
+
+    def mark(self, file: str, pointer: str) -> str:
+        """A footnote mark for a file of the run and a JSON pointer; `{arm}` and the like in it stand for a table's columns or rows."""
+        place = f"{file}#{pointer}"
+        if place not in self._labels:
+            parts = [part for part in pointer.split("/") if part not in ("", "arms", "{arm}")]
+            # `metrics` and its like name several files; their folders tell them apart.
+            stem = Path(file).stem if file.startswith(("evaluation/", "config")) else Path(file).parts[0]
+            label = re.sub(r"[^a-z0-9]+", "-", "-".join([stem, *parts]).lower()).strip("-")
+            while label in self._labels.values():
+                label += "-also"
+            self._labels[place] = label
+        return f"[^{self._labels[place]}]"
+
+    def notes(self) -> list[tuple[str, str]]:
+        """Label and place of every mark used so far, in order of first use."""
+        return [(label, place) for place, label in self._labels.items()]
+
+
+# --- filters: numbers -------------------------------------------------------------------------------------------------
+
+
+def estimate(e: Mapping[str, Any]) -> str:
+    """An Estimate with interval and n, e.g. `0.824 [0.760, 0.881], n = 45`; a dash and the reason where it is undefined."""
+    found = Estimate.model_validate(e)
+    if found.value is None:
+        return f"{DASH} ({found.method})"
+    span = interval(e)
+    return f"{found.value:.3f}{' ' + span if span else ''}, n = {found.n}"
+
+
+def value(e: Mapping[str, Any]) -> str:
+    """An Estimate's value alone, for a sentence whose table holds the rest."""
+    found = Estimate.model_validate(e)
+    return DASH if found.value is None else f"{found.value:.3f}"
+
+
+def interval(e: Mapping[str, Any]) -> str:
+    """The interval of anything with `low` and `high`; empty where it has none."""
+    return "" if e["low"] is None or e["high"] is None else f"[{e['low']:.3f}, {e['high']:.3f}]"
+
+
+def change(c: Mapping[str, Any]) -> str:
+    """A paired difference with interval, n and p, e.g. `+0.100 [+0.020, +0.180], n = 45, p = 0.012`; of anything with these fields."""
+    if c["difference"] is None:
+        return f"{DASH} ({c['method']})"
+    span = "" if c["low"] is None or c["high"] is None else f" [{c['low']:+.3f}, {c['high']:+.3f}]"
+    p = p_value(c)
+    return f"{c['difference']:+.3f}{span}, n = {c['n']}{', ' + p if p else ''}"
+
+
+def p_value(c: Mapping[str, Any]) -> str:
+    """The p of a paired difference, corrected where it is; empty where it has none."""
+    p, corrected = (c["p"], "") if c.get("p_holm") is None else (c["p_holm"], " (Holm)")
+    if p is None:
+        return ""
+    return f"p < 0.001{corrected}" if p < 0.001 else f"p = {p:.3f}{corrected}"
+
+
+def number(x: float | None) -> str:
+    """A count with its thousands apart, or a real number with three decimals; a dash for None."""
+    if x is None:
+        return DASH
+    return f"{x:,}" if isinstance(x, int) else f"{x:.3f}"
+
+
+def short(x: float) -> str:
+    """A real number with two decimals, for what is known no better."""
+    return f"{x:.2f}"
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage with as many decimals as it needs, at most two."""
+    return DASH if share is None else f"{100 * share:.2f}".rstrip("0").rstrip(".") + "%"
+
+
+def bounds(e: Mapping[str, Any], max_n: int) -> str:
+    """The interval of an equivalent N; a bound beyond the curve is said to be there, never cut to the curve's end."""
+    tail = (1 - e["level"]) / 2 - TINY
+    if e["low"] is None and e["high"] is None and not e["share_below"] and not e["share_above"]:
+        return "no interval"
+    below, above = "below N = 1", f"above N = {max_n}"
+    low = f"{e['low']:.2f}" if e["low"] is not None else below if e["share_below"] >= tail else above
+    high = f"{e['high']:.2f}" if e["high"] is not None else above if e["share_above"] >= tail else below
+    return f"{e['level']:.0%} interval {low} to {high}"
+
+
+# --- filters: what a number supports ----------------------------------------------------------------------------------
+
+
+def stance(c: Mapping[str, Any]) -> str:
+    """What a Comparison shows: `higher`, `lower`, the same with `_uncertain` where chance explains it, `same`, or `undefined`.
+
+    Judged at the evaluation's alpha, by p after Holm's correction where the comparison is one of a table.
+    """
+    found = Comparison.model_validate(c)
+    if found.difference is None:
+        return "undefined"
+    if abs(found.difference) <= TINY:
+        return "same"
+    p = found.p if found.p_holm is None else found.p_holm
+    direction = "higher" if found.difference > 0 else "lower"
+    return direction if p is not None and p < ALPHA else f"{direction}_uncertain"
+
+
+def within(c: Mapping[str, Any], margin: float) -> bool:
+    """True where a Comparison's whole interval lies inside +-margin: only then is a difference shown to be none that matters."""
+    found = Comparison.model_validate(c)
+    return found.low is not None and found.high is not None and -margin < found.low and found.high < margin
+
+
+def above_chance(auc: Mapping[str, Any]) -> bool:
+    """True where the whole interval of an AUC lies above one half."""
+    return auc["low"] is not None and auc["low"] > 0.5
+
+
+def saves(e: Mapping[str, Any]) -> bool:
+    """True where the whole interval of an equivalent N lies above a single rollout."""
+    return e["low"] is not None and e["low"] > 1
+
+
+# --- filters: words ---------------------------------------------------------------------------------------------------
+
+
+def setting(x: Any) -> str:
+    """A configured value as it stands in YAML or JSON."""
+    return json.dumps(x, ensure_ascii=False) if not (isinstance(x, float) and math.isnan(x)) else DASH
+
+
+def code(text: Any) -> str:
+    """Text as a Markdown code span that stays one, whatever is in it, also inside a table."""
+    flat = " ".join(str(text).split()).replace("|", "\\|")
+    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", flat)), default=0))
+    pad = " " if flat.startswith("`") or flat.endswith("`") else ""
+    return f"{ticks}{pad}{flat}{pad}{ticks}"
+
+
+def cell(text: Any) -> str:
+    """Text for a table cell or a sentence: one line, with what Markdown or HTML would read as markup escaped."""
+    return re.sub(r"([\\|`*\[\]<>])", r"\\\1", " ".join(str(text).split()))
+
+
+def words(name: str) -> str:
+    """A name with underscores as words."""
+    return name.replace("_", " ")
+
+
+def pluck(name: str, table: Mapping[str, Any], *keys: str | int) -> Any:
+    """`table[name][key]...`: for the cells of a table's row, one for each name."""
+    found = table[name]
+    for key in keys:
+        found = found[key]
+    return found
+
+
+def held_in(model: configuration.Model) -> str:
+    """How the base model's weights are held, as words after its name; empty where they are as they came."""
+    return {"nf4": ", which is held in 4-bit NormalFloat (NF4)", "none": ""}[model.quantization]
+
+
+# --- filters: rows of claims.json -------------------------------------------------------------------------------------
+
+UNITS = {"percent": "%", "million": "M"}
+
+
+def published(row: Mapping[str, Any]) -> str:
+    """What the card prints for a claim, with its unit; a dash where it prints nothing."""
+    return DASH if row["published"] is None else f"{row['published']}{UNITS.get(row['unit'], '')}"
+
+
+def regenerated(row: Mapping[str, Any]) -> str:
+    """What the run has for a claim, in the card's unit and with its decimals, and the interval; a dash where it has nothing."""
+    if row["regenerated_printed"] is None:
+        return DASH
+    span = "" if row["interval"] is None else f" [{row['interval'][0]:.3f}, {row['interval'][1]:.3f}]"
+    return f"{row['regenerated_printed']}{UNITS.get(row['unit'], '')}{span}"
+
+
+def remark(row: Mapping[str, Any]) -> str:
+    """What a claim of words comes to in the run, without the sentence on scales that every such row would repeat."""
+    return str(row["reason"]).rpartition(" Here: ")[2]
+
+
+def place(row: Mapping[str, Any]) -> str:
+    """File and JSON pointer a claim's row is from, or the ids of the claims it is computed from; a dash where nothing regenerates it."""
+    chain = row["chain"]
+    if chain["file"]:
+        return code(f"{chain['file']}#{chain['pointer']}")
+    return ", ".join(map(code, chain.get("over", []))) or DASH
+
+
+FILTERS = (
+    *(estimate, value, interval, change, p_value, number, short, percent, bounds),
+    *(stance, within, above_chance, saves),
+    *(setting, code, cell, words, pluck, held_in),
+    *(published, regenerated, remark, place),
+)

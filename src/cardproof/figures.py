@@ -1,0 +1,466 @@
+"""The figures of a run: each is plain data first (`figures/NAME.json`), and the drawing shows that data and nothing else.
+
+A figure is a pair of functions: one takes the run's results and returns the data, one draws the data. Colours are Okabe and Ito's,
+told apart by marker and label as well. The same data gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from cardproof import config as configuration
+from cardproof.errors import CardproofError
+from cardproof.files import atomic, read_json, write_json
+
+Data = dict[str, Any]
+
+WIDTH = 7.0
+"""Inches: 504 SVG points, so the smallest print (8 points) is 11 pixels high where a page shows the figure 700 pixels wide."""
+DPI = 300
+SMALL, NORMAL, LARGE = 8.0, 9.0, 11.0
+INK, MUTED, GRID = "#000000", "#595959", "#d9d9d9"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("s", "^", "D", "v", "P", "X")
+KINDS = {"strict": "#56B4E9", "near_miss": "#E69F00", "misattributed": "#CC79A7", "fabricated": "#595959"}
+STYLE: Any = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine draws the same outlines
+    "font.size": NORMAL,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "svg.fonttype": "path",  # the file reads the same where the font is missing
+    "svg.hashsalt": "cardproof",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.titlesize": NORMAL,
+    "axes.titlelocation": "left",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+}
+AXIS_NAMES = {
+    "strict": "strict verbatim",
+    "content": "content verbatim",
+    "attribution": "attribution",
+    "citation_validity": "citation validity",
+    "gold_rouge": "gold ROUGE-L",
+    "false_refusals": "false refusals",
+    "support": "verifier support",
+    "composite": "composite",
+}
+SCALES = {
+    "published": "published scale",
+    "benchmark": "the card's benchmark, another model: not a reproduction of the published card",
+    "embedded": "embedded scale: not a reproduction of the published card",
+}
+
+
+# --- entry ------------------------------------------------------------------------------------------------------------
+
+
+def draw(run_dir: Path, out_dir: Path) -> list[Path]:
+    """Draw every figure of a run: `NAME.json` (the plotted numbers), `NAME.svg` and `NAME.png` in `out_dir`; returns the paths.
+
+    Raises CardproofError where a result file is missing or lacks what a figure shows.
+    """
+    results = Results(Path(run_dir))
+    written = []
+    for name, (collect, _) in FIGURES.items():
+        try:
+            data = {"figure": name, "run": results.config.run, "scale": results.config.scale, **collect(results)}
+        except KeyError as e:
+            raise CardproofError(
+                f"figure {name}: the results in {run_dir} have no {e.args[0]!r}.", "they were made by another version: evaluate again."
+            ) from None
+        write_json(Path(out_dir) / f"{name}.json", data)
+        written += [Path(out_dir) / f"{name}.json", *render(data, Path(out_dir))]
+    return written
+
+
+def render(data: Data, out_dir: Path) -> list[Path]:
+    """Draw one figure from its data (the content of `NAME.json`) as SVG and as PNG; returns both paths."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    paths = [out_dir / f"{data['figure']}.{kind}" for kind in ("svg", "png")]
+    with matplotlib.rc_context():
+        # A matplotlibrc of the user's must not change what is published.
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        # A Figure without pyplot draws with Agg, whatever the display.
+        fig = Figure(figsize=(WIDTH, 4.0), facecolor="white")
+        FIGURES[data["figure"]][1](fig, data)
+        _frame(fig, data)
+        for path, metadata in zip(paths, ({"Date": None, "Creator": None, "Title": data["title"]}, {"Software": None}), strict=True):
+            with atomic(path) as tmp:
+                fig.savefig(tmp, format=path.suffix[1:], dpi=DPI, metadata=metadata)
+    return paths
+
+
+class Results:
+    """The result files of a run, each read when first asked for."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.folder = run_dir
+        self.config = configuration.load(run_dir / "config.yaml")
+        self._read: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """The content of `evaluation/NAME.json`."""
+        if name not in self._read:
+            self._read[name] = read_json(self.folder / "evaluation" / f"{name}.json")
+        return self._read[name]
+
+    def training(self) -> dict[str, Any]:
+        """Variant -> metrics, for every variant that an arm uses or that was trained besides."""
+        used = {arm.variant for arm in self.config.arms.values() if arm.adapter == "trained"}
+        paths = {name: self.folder / "training" / name / "metrics.json" for name in self.config.training.variants}
+        return {name: read_json(path) for name, path in paths.items() if name in used or path.is_file()}
+
+
+def palette(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Name -> (colour, marker): the reference arm black and round, the others by the alphabet, so that an arm always looks the same."""
+    others = sorted(set(names) - {configuration.REFERENCE})
+    looks = {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(others)}
+    return {name: looks.get(name, (INK, "o")) for name in names}
+
+
+def _interval(estimate: Mapping[str, Any]) -> Data:
+    return {key: estimate[key] for key in ("value", "n", "low", "high", "level")}
+
+
+# --- training loss ----------------------------------------------------------------------------------------------------
+
+
+def training_loss(results: Results) -> Data:
+    """Loss of every optimizer step, a line per variant."""
+    return {
+        "title": "Training loss at every optimizer step",
+        "source": "training/{variant}/metrics.json#/loss_per_step",
+        "arms": list(results.config.arms),
+        "variants": {name: metrics["loss_per_step"] for name, metrics in results.training().items()},
+    }
+
+
+def _draw_training_loss(fig: Any, data: Data) -> None:
+    ax = fig.add_axes((0.09, 0.17, 0.74, 0.70))
+    looks = palette(sorted({*data["variants"], *data["arms"]}))
+    ends = {name: losses[-1] for name, losses in data["variants"].items() if losses}
+    for name, losses in data["variants"].items():
+        colour, marker = looks[name]
+        ax.plot(range(1, len(losses) + 1), losses, color=colour, marker=marker, markersize=4, linewidth=1.6)
+    ax.set_xlabel("optimizer step")
+    ax.set_ylabel("loss (nats per token)")
+    ax.grid(axis="y")
+    ax.set_axisbelow(True)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    if not ends:
+        ax.text(0.5, 0.5, "no adapter was trained in this run", transform=ax.transAxes, ha="center", color=MUTED)
+        return
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(low, 0.0), high)
+    labels = {name: f"{name} {value:.3f}" for name, value in ends.items()}
+    _label_ends(ax, max(map(len, data["variants"].values())), ends, labels, {name: looks[name][0] for name in ends})
+
+
+# --- axes and stress: dots with intervals -----------------------------------------------------------------------------
+
+
+def axes(results: Results) -> Data:
+    """Every axis of every arm with its interval, clean prompts."""
+    found = results["axes"]
+    return {
+        "title": f"Axes by arm, clean prompts, best of {found['best_of']}",
+        "source": "evaluation/axes.json#/arms/{arm}/{axis}",
+        "items": found["items"],
+        "groups": [
+            {"name": name, "rows": [{"arm": arm, "label": arm, **_interval(values[axis])} for arm, values in found["arms"].items()]}
+            for axis, name in AXIS_NAMES.items()
+        ],
+    }
+
+
+def stress(results: Results) -> Data:
+    """Strict verbatim grounding of every arm, clean against stress."""
+    tables = {name: results[table] for name, table in (("clean", "axes"), ("stress", "stress"))}
+    return {
+        "title": "Strict verbatim grounding, clean and under stress",
+        "source": "evaluation/{axes,stress}.json#/arms/{arm}/strict",
+        "items": tables["stress"]["items"],
+        "groups": [
+            {
+                "name": arm,
+                "rows": [
+                    {
+                        "arm": arm,
+                        "label": f"{name}, best of {table['best_of']}",
+                        "hollow": name == "stress",
+                        **_interval(table["arms"][arm]["strict"]),
+                    }
+                    for name, table in tables.items()
+                ],
+            }
+            for arm in tables["clean"]["arms"]
+        ],
+    }
+
+
+def _draw_forest(fig: Any, data: Data) -> None:
+    """Rows of dots with intervals, grouped; each row's own words stand at its right, so no legend is needed."""
+    groups = data["groups"]
+    gap, rows = 0.7, sum(len(group["rows"]) for group in groups)
+    extent = rows + gap * len(groups)
+    height = 0.19 * extent + 1.0
+    fig.set_size_inches(WIDTH, height)
+    ax = fig.add_axes((0.185, 0.66 / height, 0.50, 1 - 1.06 / height))
+    looks = palette([row["arm"] for group in groups for row in group["rows"]])
+    y = 0.0
+    for i, group in enumerate(groups):
+        middle = y + (len(group["rows"]) - 1) / 2
+        ax.text(-0.03, middle, group["name"], transform=ax.get_yaxis_transform(), ha="right", va="center", fontsize=NORMAL)
+        for row in group["rows"]:
+            colour, marker = looks[row["arm"]]
+            if row["value"] is not None:
+                if row["low"] is not None:
+                    ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt")
+                fill = "white" if row.get("hollow") else colour
+                ax.plot(
+                    row["value"], y, marker=marker, markersize=5.5, markerfacecolor=fill, markeredgecolor=colour, clip_on=False, zorder=3
+                )
+            value = "–" if row["value"] is None else f"{row['value']:.3f}"
+            for x, text, align in ((1.04, row["label"], "left"), (1.57, f"{value}   n {row['n']}", "right")):
+                ax.text(x, y, text, transform=ax.get_yaxis_transform(), ha=align, va="center", fontsize=SMALL, color=colour)
+            y += 1
+        if i + 1 < len(groups):
+            ax.axhline(y - 0.5 + gap / 2, color=GRID, linewidth=0.7)
+        y += gap
+    ax.set_ylim(y - gap - 0.2, -0.8)
+    ax.set_xlim(0, 1)
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+    ax.grid(axis="x")
+    ax.set_axisbelow(True)
+    ax.set_xlabel(f"share or score; bars: {groups[0]['rows'][0]['level']:.0%} intervals over items")
+
+
+# --- near misses ------------------------------------------------------------------------------------------------------
+
+
+def near_miss(results: Results) -> Data:
+    """Shares of the kinds of quotes per condition and arm, picked and all candidates, and the ladder steps that repair the near misses."""
+    found = results["mechanism"]["conditions"]
+
+    def part(condition: str, arm: str, name: str) -> Data:
+        entry = found[condition][arm]
+        source = entry if name == "picked" else entry["candidates"]
+        ladder = source["ladder"]
+        # A repair without a step is Unicode normalisation alone, which comes before the ladder.
+        unicode = sum(repair["count"] for repair in ladder["repairs"] if not repair["steps"])
+        steps = {"Unicode alone": unicode, **{step: entry["count"] for step, entry in ladder["involves"].items()}}
+        return {
+            "condition": condition,
+            "arm": arm,
+            "quotes": source["quotes"],
+            "kinds": source["kinds"],
+            "near_misses": ladder["near_misses"],
+            "steps": steps,
+        }
+
+    pairs = [(condition, arm) for condition, arms in found.items() for arm in arms]
+    return {
+        "title": "What becomes of the quotes",
+        "source": "evaluation/mechanism.json#/conditions/{condition}/{arm}",
+        "panels": {name: [part(*pair, name) for pair in pairs] for name in ("picked", "candidates")},
+    }
+
+
+PANEL_TITLES = {"picked": "candidates that best-of-N picks", "candidates": "all candidates"}
+
+
+def _draw_near_miss(fig: Any, data: Data) -> None:
+    rows = len(data["panels"]["picked"])
+    conditions = list(dict.fromkeys(row["condition"] for row in data["panels"]["picked"]))
+    steps = list(data["panels"]["candidates"][0]["steps"])
+    arms = list(dict.fromkeys(row["arm"] for row in data["panels"]["candidates"]))
+    upper = 0.26 * (rows + 0.6 * (len(conditions) - 1)) + 0.1
+    lower = 0.145 * (len(arms) + 0.9) * len(steps) + 0.1
+    height = 0.95 + upper + 0.95 + lower + 0.75
+    fig.set_size_inches(WIDTH, height)
+    _kind_key(fig, 1 - 0.52 / height)
+    for left, (name, parts) in zip((0.155, 0.595), data["panels"].items(), strict=True):
+        ax = fig.add_axes((left, (height - 0.95 - upper) / height, 0.32, upper / height))
+        _draw_kinds(ax, parts, PANEL_TITLES[name], named=name == "picked")
+    width = 0.76 / len(conditions) - 0.04
+    for i, condition in enumerate(conditions):
+        ax = fig.add_axes((0.155 + i * (0.80 / len(conditions)), 0.75 / height, width, lower / height))
+        _draw_ladder(ax, [row for row in data["panels"]["candidates"] if row["condition"] == condition], condition, named=i == 0)
+
+
+def _kind_key(fig: Any, y: float) -> None:
+    x = 0.155
+    for kind, colour in KINDS.items():
+        text = kind.replace("_", "-")
+        fig.text(x, y, "■", color=colour, fontsize=LARGE, va="center")
+        fig.text(x + 0.025, y, text, fontsize=SMALL, va="center")
+        x += 0.06 + 0.0125 * len(text)
+
+
+def _draw_kinds(ax: Any, parts: Sequence[Data], title: str, named: bool) -> None:
+    y, ticks, before = 0.0, [], None
+    for part in parts:
+        y += 0.6 if before not in (None, part["condition"]) else 0
+        before = part["condition"]
+        left = 0.0
+        for kind, colour in KINDS.items():
+            share = part["kinds"][kind]["share"] or 0.0
+            ax.barh(y, share, left=left, height=0.78, color=colour, edgecolor="white", linewidth=0.6)
+            if share >= 0.13:
+                ink = "white" if kind == "fabricated" else INK
+                ax.text(left + share / 2, y, f"{share:.2f}", ha="center", va="center", fontsize=SMALL, color=ink)
+            left += share
+        if not part["quotes"]:
+            ax.text(0.02, y, "no quotes", va="center", fontsize=SMALL, color=MUTED)
+        ax.text(1.02, y, str(part["quotes"]), va="center", fontsize=SMALL, color=MUTED)
+        ticks.append((y, f"{part['arm']}, {part['condition']}"))
+        y += 1
+    ax.set_ylim(y - 0.5, -0.55)
+    ax.set_xlim(0, 1)
+    ax.set_yticks([t for t, _ in ticks], [label if named else "" for _, label in ticks], fontsize=SMALL)
+    ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="x", labelsize=SMALL)
+    ax.spines["left"].set_visible(False)
+    ax.set_title(title, pad=4)
+    ax.set_xlabel("share of quotes (at the right: how many)", fontsize=SMALL)
+
+
+def _draw_ladder(ax: Any, parts: Sequence[Data], condition: str, named: bool) -> None:
+    steps = list(parts[0]["steps"])
+    looks = palette([part["arm"] for part in parts])
+    pitch = len(parts) + 0.9
+    most = max((part["steps"][step] for part in parts for step in steps), default=0)
+    for i, step in enumerate(steps):
+        for j, part in enumerate(parts):
+            count = part["steps"][step]
+            y = i * pitch + j
+            ax.barh(y, count, height=0.8, color=looks[part["arm"]][0])
+            ax.text(count + 0.015 * max(most, 1), y, f"{count} {part['arm']}", va="center", fontsize=SMALL - 1, color=looks[part["arm"]][0])
+    ax.set_ylim(len(steps) * pitch - 0.6, -0.9)
+    ax.set_xlim(0, max(most, 1) * 1.32)
+    ax.set_yticks([i * pitch + (len(parts) - 1) / 2 for i in range(len(steps))], steps if named else [""] * len(steps))
+    ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="x", labelsize=SMALL)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_title(f"near misses a step helps repair, {condition}", pad=4, fontsize=SMALL)
+    ax.set_xlabel("near misses, all candidates", fontsize=SMALL)
+
+
+# --- compute ----------------------------------------------------------------------------------------------------------
+
+
+def compute_curve(results: Results) -> Data:
+    """Composite at every N with its interval, and where the reference meets each arm's single draw."""
+    found = results["compute"]
+    keys = ("target", "n_equivalent", "reason", "low", "high")
+    return {
+        "title": "Composite of best-of-N",
+        "source": "evaluation/compute.json#/arms/{arm}/composite",
+        "metric": found["metric"],
+        "reference": configuration.REFERENCE,
+        "n": list(range(1, found["max_n"] + 1)),
+        "arms": {arm: [_interval(point) for point in curves["composite"]] for arm, curves in found["arms"].items()},
+        "equivalence": {arm: {key: entry[key] for key in keys} for arm, entry in found["equivalence"].items()},
+    }
+
+
+def _draw_compute_curve(fig: Any, data: Data) -> None:
+    ax = fig.add_axes((0.09, 0.16, 0.74, 0.72))
+    looks, ns = palette(list(data["arms"])), data["n"]
+    for arm, points in data["arms"].items():
+        colour, marker = looks[arm]
+        known = [(n, p) for n, p in zip(ns, points, strict=True) if p["value"] is not None]
+        band = [(n, p["low"], p["high"]) for n, p in known if p["low"] is not None]
+        ax.fill_between([b[0] for b in band], [b[1] for b in band], [b[2] for b in band], color=colour, alpha=0.13, linewidth=0)
+        ax.plot([n for n, _ in known], [p["value"] for _, p in known], color=colour, marker=marker, markersize=4.5, linewidth=1.6)
+    _mark_equivalence(ax, data, looks)
+    ax.set_xscale("log", base=2)
+    shown = [2**i for i in range(int(math.log2(ns[-1])) + 1)]
+    ax.set_xticks(shown, [str(n) for n in shown])
+    ax.minorticks_off()
+    ax.set_xlim(0.93, ns[-1] * 1.06)
+    ax.set_xlabel("N, candidates per item (log scale)")
+    ax.set_ylabel("composite, mean over items")
+    ax.grid(axis="y")
+    ax.set_axisbelow(True)
+    ends = {arm: points[-1]["value"] for arm, points in data["arms"].items() if points and points[-1]["value"] is not None}
+    _label_ends(ax, ns[-1], ends, {arm: f"{arm} {value:.3f}" for arm, value in ends.items()}, {arm: looks[arm][0] for arm in ends})
+
+
+def _mark_equivalence(ax: Any, data: Data, looks: Mapping[str, tuple[str, str]]) -> None:
+    """A dashed line from an arm's single draw to the reference curve, and the N where they meet below it."""
+    known = [point for points in data["arms"].values() for point in points if point["value"] is not None]
+    floor = min(point["value"] if point["low"] is None else point["low"] for point in known)
+    top = max(point["value"] if point["high"] is None else point["high"] for point in known)
+    room = max(top - floor, 0.1)
+    top = floor + room
+    met = {arm: found for arm, found in data["equivalence"].items() if found["n_equivalent"] is not None}
+    ax.set_ylim(floor - room * (0.06 + 0.08 * len(met)), top + room * 0.05)
+    for i, (arm, found) in enumerate(met.items()):
+        colour, n = looks[arm][0], found["n_equivalent"]
+        foot = floor - room * (0.03 + 0.08 * i)
+        ax.plot([1, n], [found["target"]] * 2, color=colour, linestyle=(0, (4, 2)), linewidth=1.1)
+        ax.plot([n, n], [found["target"], foot], color=colour, linestyle=(0, (1, 2)), linewidth=1.1)
+        ax.plot(n, found["target"], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.5, zorder=4)
+        text = f"{arm} at N = 1 equals {data['reference']} at N = {n:.2f}"
+        # Written towards the wider side, so that the words stay inside the axes.
+        right = n > math.sqrt(data["n"][-1])
+        ax.text(n / 1.02 if right else n * 1.02, foot, text, ha="right" if right else "left", va="center", fontsize=SMALL, color=colour)
+
+
+# --- common -----------------------------------------------------------------------------------------------------------
+
+
+def _label_ends(ax: Any, x: float, ends: Mapping[str, float], labels: Mapping[str, str], colours: Mapping[str, str]) -> None:
+    """Labels right of the ends of lines, pushed apart where they would overlap."""
+    low, high = ax.get_ylim()
+    inches = ax.figure.get_size_inches()[1] * ax.get_position().height
+    pitch = (high - low) * (NORMAL + 3) / 72 / inches
+    for name, y in zip(ends, spread(list(ends.values()), pitch), strict=True):
+        ax.annotate(
+            labels[name], (x, y), xytext=(9, 0), textcoords="offset points", va="center", color=colours[name], annotation_clip=False
+        )
+
+
+def spread(values: Sequence[float], pitch: float) -> list[float]:
+    """The values moved as little as a downward and an upward sweep need to lie at least `pitch` apart, order kept."""
+    order = sorted(range(len(values)), key=lambda i: (values[i], i))
+    moved = list(values)
+    for before, i in pairwise(order):
+        moved[i] = max(moved[i], moved[before] + pitch)
+    # The sweep only pushed up: shift the whole back by half of what it cost.
+    shift = sum(moved[i] - values[i] for i in order) / max(len(values), 1)
+    return [y - shift for y in moved]
+
+
+def _frame(fig: Any, data: Data) -> None:
+    height = fig.get_size_inches()[1]
+    fig.text(0.02, 1 - 0.12 / height, data["title"], fontsize=LARGE, weight="bold", va="top")
+    # No picture of a demo travels without saying so.
+    fig.text(0.98, 0.09 / height, f"run {data['run']}, {SCALES[data['scale']]}", fontsize=SMALL, color=MUTED, ha="right", va="bottom")
+
+
+FIGURES: dict[str, tuple[Callable[[Results], Data], Callable[[Any, Data], None]]] = {
+    "training_loss": (training_loss, _draw_training_loss),
+    "axes": (axes, _draw_forest),
+    "stress": (stress, _draw_forest),
+    "near_miss": (near_miss, _draw_near_miss),
+    "compute_curve": (compute_curve, _draw_compute_curve),
+}
+"""Name -> (data from results, drawing from data), in the order of the card."""

@@ -1,0 +1,229 @@
+"""A synthetic results folder: scores drawn from a seed, evaluated by the package itself, beside hand-written training files."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from cardproof import config, evaluate
+from cardproof.files import write_json, write_text
+from cardproof.mechanism import mechanism
+
+ITEMS, CANDIDATES = 24, 8
+QUICK = {"resamples": 200, "seed": 0}
+QUOTE = pl.Struct(
+    {
+        "text": pl.String,
+        "cited_id": pl.String,
+        "kind": pl.String,
+        "strict": pl.Boolean,
+        "content": pl.Boolean,
+        "attributed": pl.Boolean,
+        "steps": pl.List(pl.String),
+        "doc_id": pl.String,
+        "start": pl.Int64,
+        "end": pl.Int64,
+    }
+)
+SCHEMA = {"quotes": pl.List(QUOTE), "support": pl.Float64, "citations": pl.List(pl.String), "defects": pl.List(pl.String)}
+REPAIRS = (("markup",), ("markup",), ("whitespace",), ("typography", "markup"), ("case",), ("punctuation",))
+
+
+class Profile(NamedTuple):
+    """How an arm behaves: weights of the kinds of its quotes, and shares of refusals and valid citations."""
+
+    strict: float
+    near_miss: float
+    misattributed: float
+    fabricated: float
+    refusal: float = 0.1
+    valid: float = 0.85
+    support: float = 0.7
+
+
+ARMS = {
+    "base": Profile(0.5, 0.25, 0.1, 0.15),
+    "hybrid": Profile(0.55, 0.2, 0.1, 0.15, refusal=0.12),
+    "grounded": Profile(0.9, 0.02, 0.04, 0.04, refusal=0.06, valid=0.97),
+}
+
+
+def quote(kind: str, steps: Sequence[str] = ()) -> dict[str, Any]:
+    return {
+        "text": "a quote",
+        "cited_id": "d1",
+        "kind": kind,
+        "strict": kind in ("strict", "misattributed"),
+        "content": kind != "fabricated",
+        "attributed": kind == "strict",
+        "steps": list(steps),
+        "doc_id": None if kind == "fabricated" else "d1",
+        "start": None,
+        "end": None,
+    }
+
+
+def row(draw: random.Random, arm: str, profile: Profile, condition: str, item: int, k: int, oracle: bool) -> dict[str, Any]:
+    """One Score row as a dictionary."""
+    contract = condition != "freeform"
+    refusal = draw.random() < profile.refusal + (0.0 if oracle else 0.5)
+    # Every third item invites altered quotes in each of its candidates; else best-of-N would pick every near miss away.
+    hard = 20 if item % 3 == 0 else 1
+    weights = (profile.strict, profile.near_miss * hard, profile.misattributed, profile.fabricated)
+    kinds = draw.choices(("strict", "near_miss", "misattributed", "fabricated"), weights, k=draw.choice((1, 1, 2, 3)))
+    quotes = [quote(kind, draw.choice(REPAIRS) if kind == "near_miss" else ()) for kind in kinds] if contract and not refusal else []
+    share = {name: sum(q[name] for q in quotes) / len(quotes) if quotes else 0.0 for name in ("strict", "content", "attributed")}
+    support = None if refusal else min(1.0, max(0.0, draw.gauss(profile.support, 0.15)))
+    valid = float(not refusal and draw.random() < profile.valid)
+    rouge = 0.0 if refusal else min(1.0, max(0.0, draw.gauss(0.3, 0.12)))
+    composite = 0.0 if support is None else support * (share["strict"] * valid if contract else 1.0)
+    return {
+        "item": item,
+        "k": k,
+        "arm": arm,
+        "condition": condition,
+        "oracle_present": oracle,
+        "refusal": refusal,
+        "answer": "" if refusal else "an answer",
+        "citations": ["d1"] if valid else [],
+        "defects": [],
+        "quotes": quotes,
+        "strict": share["strict"],
+        "content": share["content"],
+        "attribution": share["attributed"],
+        "citation_validity": valid,
+        "rouge_l": rouge,
+        "gold_rouge": float(rouge >= 0.3),
+        "support": support,
+        "composite": composite,
+        "completion_tokens": 40,
+        "finish_reason": "stop",
+    }
+
+
+def frames(condition: str, arms: dict[str, Profile], seed: int, items: int, n: int, dropped: int = 0) -> dict[str, pl.DataFrame]:
+    """Score rows of every arm under one condition; the first `dropped` items have no oracle."""
+    found = {}
+    for arm, profile in arms.items():
+        draw = random.Random(f"{seed}/{arm}/{condition}")
+        rows = [row(draw, arm, profile, condition, item, k, item >= dropped) for item in range(items) for k in range(n)]
+        found[arm] = pl.DataFrame(rows, schema_overrides=SCHEMA)
+    return found
+
+
+def metrics(variant: str, contract_share: float) -> dict[str, Any]:
+    """A `training/{variant}/metrics.json`."""
+    draw = random.Random(variant)
+    examples, steps = 49, 14
+    losses = [round(2.4 * 0.88**step + 0.4 + draw.uniform(-0.08, 0.08), 4) for step in range(steps)]
+    contract = round(examples * contract_share)
+    return {
+        "variant": variant,
+        "examples": examples,
+        "contract_examples": contract,
+        "freeform_examples": examples - contract,
+        "epochs": 2,
+        "effective_batch": 7,
+        "steps": steps,
+        "rank": 32,
+        "alpha": 64,
+        "loss_per_step": losses,
+        "train_loss": sum(losses) / steps,
+        "last_loss": losses[-1],
+        "tokens": 51_234,
+        "trainable_parameters": 9_768_960,
+        "base_parameters": 134_515_008,
+        "total_parameters": 144_283_968,
+        "trainable_share_of_base": 9_768_960 / 134_515_008,
+        "trainable_share_of_total": 9_768_960 / 144_283_968,
+        "seconds": 123.4,
+        "peak_memory_mb": 2345,
+        "quantization": "nf4",
+        "model": "smollm2-135m",
+        "environment": {"python": "3.11.9", "torch": "2.13.0", "transformers": "5.19.0", "peft": "0.21.2", "bitsandbytes": "0.50.2"},
+    }
+
+
+SELECTION = {
+    "items": 30,
+    "candidates": 240,
+    "kept": 49,
+    "keep_top": 3,
+    "threshold": 0.0,
+    "items_with_examples": 21,
+    "fallen": {"refusal": 40, "below threshold": 120, "not among the best": 31},
+}
+LEAKAGE = {
+    "ngram": 8,
+    "near_duplicate_threshold": 0.05,
+    "questions": 60,
+    "achieved": {"train": 30, "eval": 30},
+    "shared_passages": 0,
+    "shared_documents": 0,
+    "max_overlap": {
+        "questions": {"value": 0.0, "train": None, "eval": None},
+        "oracle_passages": {"value": 0.0, "train": None, "eval": None},
+        "documents": {"value": 0.031, "train": "MPL-2.0", "eval": "EPL-2.0"},
+    },
+}
+
+
+def auc(value: float, low: float, high: float, n: int = 200) -> dict[str, Any]:
+    return {"value": value, "n": n, "low": low, "high": high, "level": 0.95, "method": "Mann-Whitney", "count": None}
+
+
+VERIFIER = {
+    "pairs": 1200,
+    "seconds": 55.0,
+    "auc": {
+        "held_out_seen_templates": auc(0.97, 0.94, 0.99),
+        "held_out_unseen_templates": {"all": auc(0.81, 0.74, 0.87), "by_kind": {"negation": auc(0.9, 0.8, 0.95)}},
+        "planted_rollouts": auc(0.55, 0.41, 0.69, 60),
+    },
+}
+
+
+def settings(scale: str) -> config.Config:
+    """The resolved configuration of a synthetic run."""
+    if scale == "published":
+        return config.validate({"run": "published"})
+    embedded = {
+        "run": "demo",
+        "scale": scale,
+        "benchmark": {"source": "embedded"} if scale == "embedded" else {"source": "folder", "path": "data/legal_rag_bench"},
+        "model": {"source": "embedded", "id": "smollm2-135m", "revision": None},
+        "verifier": {"source": "embedded", "id": "minilm-l6", "granularity": "sentence", "max_tokens": 128},
+        "contract": {"demonstration": True, "reply_prefix": "EVIDENCE:\n["},
+        "training": {"variants": {"grounded": {}, "hybrid": {"contract_share": 0.5}}},
+        "arms": {"hybrid": {"adapter": "trained", "variant": "hybrid", "id": None}},
+    }
+    return config.load(overrides=config.merge({"arms": config.Config().model_dump()["arms"]}, embedded))
+
+
+def write_run(
+    folder: Path, scale: str = "embedded", arms: dict[str, Profile] | None = None, items: int = ITEMS, n: int = CANDIDATES
+) -> Path:
+    """Write everything the figures and the card read into `folder`; the figures themselves are not drawn."""
+    arms = arms or ARMS
+    resolved = settings(scale)
+    write_text(folder / "config.yaml", config.to_yaml(resolved))
+    clean = frames("clean", arms, 1, items, n)
+    stress = frames("stress", arms, 2, items, max(1, n // 2), dropped=items // 3)
+    freeform = frames("freeform", arms, 3, items, max(1, n // 2))
+    out = folder / "evaluation"
+    write_json(out / "axes.json", evaluate.axes(clean, **QUICK))
+    write_json(out / "stress.json", evaluate.stress(stress, **QUICK))
+    write_json(out / "mechanism.json", mechanism({"clean": clean, "stress": stress}, **QUICK))
+    write_json(out / "compute.json", evaluate.compute(clean, **QUICK))
+    write_json(out / "format_lock.json", evaluate.format_lock(freeform, clean, support_margin=resolved.evaluation.support_margin, **QUICK))
+    for variant, setting in resolved.training.variants.items():
+        write_json(folder / "training" / variant / "metrics.json", metrics(variant, setting.contract_share))
+    write_json(folder / "distill" / "selection.json", SELECTION)
+    write_json(folder / "split" / "leakage.json", LEAKAGE)
+    if resolved.verifier.source == "embedded":
+        write_json(folder / "verifier" / "metrics.json", VERIFIER)
+    return folder
