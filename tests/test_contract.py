@@ -208,20 +208,23 @@ def test_render_contract() -> None:
     assert [m.role for m in messages] == ["system", "user"]
     assert "ANSWER: INSUFFICIENT EVIDENCE" in messages[0].content
     assert "[a-1] Tea is served at *four*.\n\n[b-2] {{ question }}" in messages[1].content
-    assert messages[1].content.endswith("Question: When is tea?")
+    assert messages[1].content.startswith("Question: When is tea?\n\nDocuments:\n\n[a-1]")
     assert len(messages[0].content.split()) <= 80
 
 
 def test_render_demonstration_keeps_its_own_contract() -> None:
     messages = render("When is tea?", DOCUMENTS, contract=True, templates_dir=PROMPTS, demonstration=True)
-    assert [m.role for m in messages] == ["system", "user", "assistant", "user"]
-    reply = parse(messages[2].content)
-    assert well_formed(reply)
-    assert reply.quotes
-    for q in reply.quotes:
-        assert f"[{q.doc_id}]" in messages[1].content
-        assert q.text in messages[1].content
-    assert len((messages[1].content + messages[2].content).split()) < 110
+    examples = messages[1:-1]
+    assert [m.role for m in messages] == ["system", *["user", "assistant"] * (len(examples) // 2), "user"]
+    assert len(examples) >= 2
+    for asked, answered in zip(examples[::2], examples[1::2], strict=True):
+        reply = parse(answered.content)
+        assert well_formed(reply)
+        assert reply.quotes
+        for q in reply.quotes:
+            assert f"[{q.doc_id}]" in asked.content
+            assert q.text in asked.content
+    assert len(" ".join(m.content for m in examples).split()) < 450
 
 
 def test_render_freeform_does_not_name_the_contract() -> None:
@@ -238,5 +241,5 @@ def test_render_names_what_is_wrong_with_a_template(tmp_path: Path) -> None:
     (tmp_path / "contract_user.j2").write_text("{{ query }}")
     with pytest.raises(CardproofError, match="'query' is undefined"):
         render("q", [], True, tmp_path)
-    with pytest.raises(CardproofError, match=r"demonstration\.yaml does not exist"):
+    with pytest.raises(CardproofError, match=r"demonstrations\.yaml does not exist"):
         render("q", [], True, tmp_path, demonstration=True)

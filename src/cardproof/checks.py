@@ -157,7 +157,8 @@ def answered(rule: rules.Answered, values: Values) -> Finding:
         else:
             shown.append(f"{claim.id}: {claim.shown} is no k/{listed(left) or n}")
             problems.append(f"{claim.id} is over another number of items: {listed(list(every)) or f'none up to {n} fits'}")
-    never, could = [], []
+    never: list[Any] = []
+    could: list[Any] = []
     for claim in (values[i] for i in rule.means):
         (could if any(counts(claim.value or "", m) for m in {*left, n}) else never).append(claim)
     if never:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import inspect
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -23,6 +24,10 @@ from cardproof.files import sha256_text
 
 CONDITIONS = ("clean", "stress", "freeform")
 REFERENCE = "base"
+PUBLISHED_HEADER = """# The published recipe: the defaults of the configuration model, written out. Overlays in config/ change scale and
+# source only.
+# Made by `cardproof config --defaults > config.yaml`; a test keeps it in sync.
+"""
 
 
 class Section(BaseModel):
@@ -72,7 +77,7 @@ class Contract(Section):
     refusal_phrases: list[str] = Field(default=["INSUFFICIENT EVIDENCE"], min_length=1)
     """Answers that count as refusals. Assumed, because the card does not print the phrase."""
     demonstration: bool = False
-    """Show one worked example before the question. Assumed, because the card does not print the prompt: a 14B model needs none."""
+    """Show worked examples before the question. Assumed, because the card does not print the prompt: a 14B model needs none."""
     reply_prefix: str = ""
     """Text every contract reply is made to begin with. Assumed, because the card does not mention one: empty at published scale."""
 
@@ -112,7 +117,9 @@ class Model(Section):
     revision: str | None = "40c069824f4251a91eefaf281ebe4c544efd3e18"
     """Hub revision. Assumed, because the card names none."""
     quantization: Literal["nf4", "none"] = "nf4"
-    """4-bit NormalFloat with double quantisation, for training and sampling alike. Stated on the card: 4-bit NF4."""
+    """4-bit NormalFloat with double quantisation while training. Stated on the card: 4-bit NF4."""
+    sampling_quantization: Literal["nf4", "none"] = "nf4"
+    """Quantisation while replies are drawn. Assumed, because the card states NF4 for the base model without saying where."""
     thinking: bool = False
     """Qwen3's thinking mode. Assumed, because a reply must begin with EVIDENCE."""
 
@@ -162,6 +169,8 @@ class Verifier(Section):
     """Score whole cited documents, or each answer sentence against each document sentence. Assumed, because the card does not say."""
     max_tokens: int = Field(default=512, ge=16, le=8192)
     """Longest (premise, hypothesis) pair; the premise is cut. Assumed, because it is DeBERTa's usual length."""
+    ragtruth: str | None = None
+    """Folder of RAGTruth rows, on which the verifier's AUC is reported, too. Assumed, because the data are the user's to provide."""
     embedded: Embedded = Embedded()
 
 
@@ -183,6 +192,10 @@ class Distill(Section):
 
     n: int = Field(default=8, ge=1, le=256)
     """Candidates sampled per train item. Assumed, because the card states best-of-8 for evaluation only."""
+    max_items: int | None = Field(default=None, ge=1)
+    """Use only this many train items, drawn evenly by seed; None uses all. Assumed, because the card uses the whole train half."""
+    demonstration: bool = False
+    """Keep the worked examples in what is trained on. Assumed, because the card does not print the prompt."""
     keep_top: int = Field(default=3, ge=1)
     """Candidates kept per item, by composite. Stated on the card: keep-top-3."""
     threshold: float = Field(default=0.0, ge=0, le=1)
@@ -266,8 +279,10 @@ class Runtime(Section):
 
     threads: int = Field(default=2, ge=1)
     """CPU threads of each model step; fixed here, not taken from the machine, so that sums are added in one order. Assumed."""
-    gpu_memory_gb: int = Field(default=24, ge=1)
-    """GPU memory a model step asks the scheduler for, in GB. Assumed, because NF4 weights of 14B take about 9 GB."""
+    gpus: int = Field(default=1, ge=0)
+    """GPUs a model step asks the scheduler for. Assumed, because one of 24 GB holds a 14B model in NF4."""
+    memory_gb: int = Field(default=40, ge=1)
+    """Memory a model step asks the scheduler for, in GB. Assumed, because the weights pass through it while they are quantised."""
 
 
 class Config(Section):
@@ -391,9 +406,9 @@ def _walk(path: Sequence[str]) -> type[BaseModel] | None:
         if part not in kind.model_fields:
             return None
         annotation = kind.model_fields[part].annotation
-        args = getattr(annotation, "__args__", ())
-        if getattr(annotation, "__origin__", None) is dict:
-            return args[1] if inspect.isclass(args[1]) and issubclass(args[1], BaseModel) else None
+        if get_origin(annotation) is dict:
+            entry = get_args(annotation)[1]
+            return entry if inspect.isclass(entry) and issubclass(entry, BaseModel) else None
         kind = annotation
     return kind if inspect.isclass(kind) and issubclass(kind, BaseModel) else None
 
@@ -409,6 +424,7 @@ def _hint(path: Sequence[str]) -> str | None:
     return f"{path[-1]}: {text}" if text else None
 
 
+@functools.cache
 def field_texts(kind: type[BaseModel]) -> dict[str, str]:
     """The docstring under each field of a section, read from the source."""
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]

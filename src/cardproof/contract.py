@@ -17,7 +17,7 @@ from typing import NamedTuple, get_args
 
 import jinja2
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from cardproof.errors import CardproofError
 from cardproof.records import Defect, Document, Message, Quote, Reply
@@ -316,7 +316,7 @@ def _citations(answer: str) -> Iterator[tuple[int, str]]:
 
 
 class _Demonstration(BaseModel):
-    """One worked example (`demonstration.yaml`), shown as an earlier turn."""
+    """One worked example (an entry of `demonstrations.yaml`), shown as an earlier turn."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -334,7 +334,7 @@ def render(
     demonstration: bool = False,
     refusal_phrase: str = REFUSAL_PHRASES[0],
 ) -> list[Message]:
-    """The conversation that puts a question: a system and a user turn, with one worked example between them where `demonstration`.
+    """The conversation that puts a question: a system and a user turn, with worked examples between them where `demonstration`.
 
     Documents are shown as `[doc_id] text`, their text unchanged: a passage that imitates `[doc_id]` forges nothing, since quotes and
     citations are later checked against the documents themselves. CardproofError names a template that is missing, broken or asks for an
@@ -344,11 +344,11 @@ def render(
     kind = "contract" if contract else "freeform"
     messages = [Message(role="system", content=_fill(templates_dir, f"{kind}_system.j2", refusal_phrase=refusal_phrase))]
     if demonstration:
-        example = _demonstration(templates_dir)
-        shown = [Document(id=i, text=t, role="oracle") for i, t in example.documents.items()]
-        reply = format_reply(example.quotes, example.answer) if contract else example.answer
-        asked = _fill(templates_dir, f"{kind}_user.j2", question=example.question, documents=shown)
-        messages += [Message(role="user", content=asked), Message(role="assistant", content=reply)]
+        for example in _demonstrations(templates_dir):
+            shown = [Document(id=i, text=t, role="oracle") for i, t in example.documents.items()]
+            reply = format_reply(example.quotes, example.answer) if contract else example.answer
+            asked = _fill(templates_dir, f"{kind}_user.j2", question=example.question, documents=shown)
+            messages += [Message(role="user", content=asked), Message(role="assistant", content=reply)]
     messages.append(Message(role="user", content=_fill(templates_dir, f"{kind}_user.j2", question=question, documents=documents)))
     return messages
 
@@ -377,17 +377,17 @@ def _fill(templates_dir: Path, name: str, **values: object) -> str:
 
 
 @lru_cache(maxsize=8)
-def _demonstration(templates_dir: Path) -> _Demonstration:
-    path = templates_dir / "demonstration.yaml"
+def _demonstrations(templates_dir: Path) -> tuple[_Demonstration, ...]:
+    path = templates_dir / "demonstrations.yaml"
     try:
-        return _Demonstration.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return TypeAdapter(tuple[_Demonstration, ...]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise CardproofError(f"{path} does not exist.", "add it, or set `demonstration: false`.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise CardproofError(f"{path} is no valid YAML: {e}.", "see prompts/demonstration.yaml as shipped.") from None
+        raise CardproofError(f"{path} is no valid YAML: {e}.", "see prompts/demonstrations.yaml as shipped.") from None
     except ValidationError as e:
         first = e.errors()[0]
         field = ".".join(str(p) for p in first["loc"])
         raise CardproofError(
-            f"{path}: field {field!r}: {first['msg'].lower()}.", "it holds documents, question, quotes and answer."
+            f"{path}: field {field!r}: {first['msg'].lower()}.", "each example holds documents, question, quotes and answer."
         ) from None

@@ -42,7 +42,7 @@ def atomic(path: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         tmp.chmod(0o666 & ~umask)
-        os.replace(tmp, path)
+        tmp.replace(path)
     finally:
         tmp.unlink(missing_ok=True)
 
@@ -83,8 +83,9 @@ def write_rows(path: Path, rows: Iterable[BaseModel]) -> int:
     """Write rows as JSON Lines, atomically; returns how many."""
     n = 0
     with atomic(path) as tmp, open(tmp, "w", encoding="utf-8", newline="\n") as f:
-        for n, row in enumerate(rows, 1):
+        for row in rows:
             f.write(row.model_dump_json() + "\n")
+            n += 1
     return n
 
 
@@ -96,7 +97,7 @@ def read_rows(path: Path, kind: type[R]) -> list[R]:
 def iter_rows(path: Path, kind: type[R]) -> Iterator[R]:
     """`read_rows`, one at a time."""
     try:
-        f = open(path, "rb")
+        f = open(path, "rb")  # noqa: SIM115
     except FileNotFoundError:
         raise CardproofError(f"{path} does not exist.", "run the step that makes it, or check the path.") from None
     with f:

@@ -69,6 +69,19 @@ def unpack(name: str, out: Path) -> None:
     tmp.rename(out)
 
 
+def link(folder: Path, out: Path) -> None:
+    """Make `out` a folder of links to a local model's files; raises CardproofError where it holds no safetensors."""
+    if not folder.is_dir():
+        raise CardproofError(f"{folder} is no folder.", "give the path of a local model folder.")
+    digest = fingerprint(folder)
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and file.name != "source.json":
+            (out / file.name).symlink_to(file.resolve())
+    write_json(out / "source.json", {"name": str(folder), "package": None, "sha256": None, "model_hash": digest})
+
+
 def fingerprint(folder: Path) -> str:
     """sha256 over the names and sha256 of a model folder's weights, configuration and tokenizer files.
 
@@ -93,7 +106,9 @@ def _convert_gguf(source: Path, out: Path) -> None:
     reader = GGUFReader(source)
     meta: dict[str, Any] = {key: field.contents() for key, field in reader.fields.items()}
     if meta["general.architecture"] != "llama":
-        raise CardproofError(f"{source}: architecture is {meta['general.architecture']!r}.", "only llama-architecture GGUF files are converted.")
+        raise CardproofError(
+            f"{source}: architecture is {meta['general.architecture']!r}.", "only llama-architecture GGUF files are converted."
+        )
     heads, kv_heads = meta["llama.attention.head_count"], meta["llama.attention.head_count_kv"]
     names = {
         "attn_norm": "input_layernorm",

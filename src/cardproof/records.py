@@ -131,6 +131,28 @@ class Support(Row):
     """Pairs whose premise had to be cut to the verifier's length."""
 
 
+# --- distill/ ---------------------------------------------------------------------------------------------------------
+
+
+class Turn(Row):
+    """One training conversation: what is asked, and the reply to learn."""
+
+    messages: list[Message]
+    reply: str
+
+
+class Example(Row):
+    """One self-distilled training example (`distill/raft.jsonl`), in contract form and, for hybrid training, free-form."""
+
+    item: int
+    k: int
+    """The candidate it was taken from."""
+    composite: float
+    contract: Turn
+    freeform: Turn
+    """The same question asked without the contract, answered with the candidate's answer alone."""
+
+
 # --- contract and grounding -------------------------------------------------------------------------------------------
 
 Defect = Literal[
@@ -185,8 +207,8 @@ class Grounding(Row):
     text: str
     cited_id: str | None
     kind: QuoteKind
-    """`strict`: exact substring of the cited document, or of any provided one where none is cited; `misattributed`: exact substring of another
-    provided document only; `near_miss`: found after the ladder only; `fabricated`: not found."""
+    """`strict`: exact substring of the cited document, or of any provided one where none is cited; `misattributed`: exact
+    substring of another provided document only; `near_miss`: found after the ladder only; `fabricated`: not found."""
     strict: bool
     """Exact substring of some provided document (true for `strict` and `misattributed`)."""
     content: bool
@@ -216,7 +238,7 @@ class Score(Row):
     defects: list[str]
     quotes: list[Grounding]
     strict: float
-    """Strict verbatim grounding: share of quotes that are exact substrings of a provided document; 0 where a reply has no quote (assumption)."""
+    """Strict verbatim grounding: share of quotes that are exact substrings of a provided document; 0 without quotes (assumption)."""
     content: float
     """Content verbatim: the same after the full ladder."""
     attribution: float

@@ -202,7 +202,7 @@ class SharedPrefixDecoder:
         from transformers import DynamicCache
 
         self._use("sdpa")
-        cache = DynamicCache(config=self.model.config)
+        cache: Any = DynamicCache(config=self.model.config)
         head = tuple(tokens.ids[: tokens.common])
         if head:
             if self._common is None or self._common[0] != head:

@@ -1,0 +1,73 @@
+# cardproof: regenerate every number on a published model card, and judge each one.
+#
+#   snakemake --cores all --use-apptainer                              the published recipe (one GPU)
+#   snakemake --cores all --configfile config/demo.yaml                the embedded demo (CPU)
+#
+# The configuration is checked here, before any job is planned; rules never read the raw `config`, but CONFIG (a typed object) and
+# the providers below. Every rule calls one verb of the `cardproof` command.
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from cardproof import config as cardproof_config
+from cardproof.errors import CardproofError
+from cardproof.provenance import code_fingerprint, settings_fingerprint
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+try:
+    CONFIG = cardproof_config.validate(config, " + ".join(str(f) for f in workflow.configfiles))
+except CardproofError as error:
+    print(f"cardproof: error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
+
+RUN = f"results/{CONFIG.run}"
+ARMS = list(CONFIG.arms)
+VARIANTS = list(CONFIG.training.variants)
+CONDITIONS = list(cardproof_config.CONDITIONS)
+SHARDS = list(range(CONFIG.sampling.shards))
+GPUS = CONFIG.runtime.gpus
+MODEL_MEMORY_MB = 1000 * CONFIG.runtime.memory_gb
+
+
+wildcard_constraints:
+    arm="|".join(ARMS),
+    variant="|".join(VARIANTS),
+    condition="|".join([*CONDITIONS, "train"]),
+    shard=r"\d+",
+
+
+def settings(step, **wildcards):
+    """Fingerprint of the settings a step depends on: given as a parameter, so that changing one reruns what depends on it."""
+    return settings_fingerprint(CONFIG, step, **wildcards)[:16]
+
+
+def code(step):
+    """Fingerprint of the code a rule runs: editing a module reruns the steps that use it."""
+    return code_fingerprint(step)[:16]
+
+
+include: "rules/acquire.smk"
+include: "rules/split.smk"
+include: "rules/sample.smk"
+include: "rules/distill.smk"
+include: "rules/train.smk"
+include: "rules/evaluate.smk"
+include: "rules/claims.smk"
+include: "rules/publish.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        card=f"{RUN}/card/README.md",
+        figures=rules.figures.output,
+        evaluation=rules.evaluate.output,
+        leakage=f"{RUN}/split/leakage.json",
+        claims=rules.claims.output,
+    localrule: True

@@ -1,0 +1,88 @@
+# From outside into the run: the resolved configuration, questions and passages, models.
+
+
+rule config:
+    output:
+        f"{RUN}/config.yaml",
+    log:
+        f"{RUN}/logs/config.log",
+    localrule: True
+    params:
+        settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
+        overlays=lambda wildcards: " ".join(f"--configfile {f}" for f in workflow.configfiles),
+        text=lambda wildcards: cardproof_config.to_yaml(CONFIG),
+    message:
+        "Writing the resolved configuration."
+    shell:
+        "cat > {output} 2> {log} <<'END_OF_CONFIG'\n{params.text}END_OF_CONFIG\n"
+
+
+rule acquire_benchmark:
+    input:
+        config=ancient(rules.config.output),
+    output:
+        corpus=f"{RUN}/benchmark/corpus.jsonl",
+        questions=f"{RUN}/benchmark/questions.jsonl",
+    log:
+        f"{RUN}/logs/acquire_benchmark.log",
+    params:
+        settings=settings("acquire_benchmark"),
+        code=code("acquire_benchmark"),
+    message:
+        "Fetching questions and passages ({CONFIG.benchmark.source})."
+    shell:
+        "cardproof acquire-benchmark --config {input.config} --corpus {output.corpus} --questions {output.questions} 2>&1 | tee {log}"
+
+
+rule acquire_model:
+    input:
+        config=ancient(rules.config.output),
+    output:
+        directory(f"{RUN}/models/base"),
+    log:
+        f"{RUN}/logs/acquire_model.log",
+    params:
+        source=CONFIG.model.source,
+        id=CONFIG.model.id,
+        revision=f"--revision {CONFIG.model.revision}" if CONFIG.model.revision else "",
+        code=code("acquire_model"),
+    message:
+        "Fetching the base model {params.id} ({params.source})."
+    shell:
+        "cardproof acquire-model --source {params.source} --id {params.id} {params.revision} --out {output} 2>&1 | tee {log}"
+
+
+rule acquire_verifier:
+    input:
+        config=ancient(rules.config.output),
+    output:
+        directory(f"{RUN}/models/{'encoder' if CONFIG.verifier.source == 'embedded' else 'verifier'}"),
+    log:
+        f"{RUN}/logs/acquire_verifier.log",
+    params:
+        source=CONFIG.verifier.source,
+        id=CONFIG.verifier.id,
+        revision=f"--revision {CONFIG.verifier.revision}" if CONFIG.verifier.revision else "",
+        code=code("acquire_model"),
+    message:
+        "Fetching the verifier {params.id} ({params.source})."
+    shell:
+        "cardproof acquire-model --source {params.source} --id {params.id} {params.revision} --out {output} 2>&1 | tee {log}"
+
+
+rule acquire_adapter:
+    input:
+        config=ancient(rules.config.output),
+    output:
+        directory(f"{RUN}/adapters/{{arm}}"),
+    log:
+        f"{RUN}/logs/acquire_adapter_{{arm}}.log",
+    params:
+        source=lambda wildcards: CONFIG.arms[wildcards.arm].adapter,
+        id=lambda wildcards: CONFIG.arms[wildcards.arm].id,
+        revision=lambda wildcards: f"--revision {CONFIG.arms[wildcards.arm].revision}" if CONFIG.arms[wildcards.arm].revision else "",
+        code=code("acquire_model"),
+    message:
+        "Fetching the adapter of arm {wildcards.arm}."
+    shell:
+        "cardproof acquire-model --source {params.source} --id {params.id} {params.revision} --out {output} 2>&1 | tee {log}"

@@ -1,0 +1,46 @@
+# From scores to the card's numbers.
+
+
+rule evaluate:
+    input:
+        config=ancient(rules.config.output),
+        scores=[f"{RUN}/scores/{arm}/{condition}.parquet" for arm in ARMS for condition in CONDITIONS],
+    output:
+        [f"{RUN}/evaluation/{name}.json" for name in ("axes", "stress", "mechanism", "compute", "format_lock")],
+    log:
+        f"{RUN}/logs/evaluate.log",
+    params:
+        settings=settings("evaluate"),
+        code=code("evaluate"),
+        scores=f"{RUN}/scores",
+        out=lambda wildcards, output: Path(output[0]).parent,
+    message:
+        "Evaluating every axis."
+    shell:
+        "cardproof evaluate --config {input.config} --scores {params.scores} --out {params.out} 2>&1 | tee {log}"
+
+
+rule check_verifier:
+    input:
+        config=ancient(rules.config.output),
+        model=verifier_folder,
+        prompts=f"{RUN}/prompts/clean.jsonl",
+        samples=f"{RUN}/samples/{cardproof_config.REFERENCE}/clean.jsonl",
+        training=rules.train_verifier.output.metrics if CONFIG.verifier.source == "embedded" else [],
+    output:
+        f"{RUN}/verifier/metrics.json",
+    log:
+        f"{RUN}/logs/check_verifier.log",
+    threads: CONFIG.runtime.threads
+    resources:
+        gpu=GPUS,
+        mem_mb=MODEL_MEMORY_MB,
+    params:
+        settings=settings("check_verifier"),
+        code=code("check_verifier"),
+        training=lambda wildcards, input: f"--training {input.training}" if input.training else "",
+    message:
+        "Checking the verifier with planted errors."
+    shell:
+        "cardproof check-verifier --config {input.config} --model {input.model} --prompts {input.prompts} --samples {input.samples}"
+        " {params.training} --out {output} 2>&1 | tee {log}"

@@ -1,0 +1,49 @@
+# What people look at: figures and the card, from results alone.
+FIGURES = ("training_loss", "axes", "stress", "near_miss", "compute_curve")
+
+
+rule figures:
+    input:
+        config=ancient(rules.config.output),
+        evaluation=rules.evaluate.output,
+        training=[f"{RUN}/training/{variant}/metrics.json" for variant in VARIANTS],
+    output:
+        [f"{RUN}/figures/{name}.{kind}" for name in FIGURES for kind in ("json", "svg", "png")],
+    log:
+        f"{RUN}/logs/figures.log",
+    params:
+        settings=settings("figures"),
+        code=code("figures"),
+        run=RUN,
+        out=lambda wildcards, output: Path(output[0]).parent,
+    message:
+        "Drawing the figures."
+    shell:
+        "cardproof figures --run {params.run} --out {params.out} 2>&1 | tee {log}"
+
+
+rule card:
+    input:
+        config=rules.config.output,
+        evaluation=rules.evaluate.output,
+        training=[f"{RUN}/training/{variant}/metrics.json" for variant in VARIANTS],
+        selection=rules.distill.output.selection,
+        leakage=rules.split.output.leakage,
+        figures=rules.figures.output,
+        verifier=rules.check_verifier.output,
+        audit=rules.audit.output,
+        verdicts=rules.claims.output,
+        claims=Path(workflow.basedir, "published", "claims.yaml"),
+        templates=sorted(str(p) for p in Path(workflow.basedir, "report").rglob("*.j2")),
+    output:
+        f"{RUN}/card/README.md",
+    log:
+        f"{RUN}/logs/card.log",
+    params:
+        code=code("card"),
+        run=RUN,
+        templates=Path(workflow.basedir, "report"),
+    message:
+        "Rendering the card."
+    shell:
+        "cardproof card --run {params.run} --templates {params.templates} --claims {input.claims} --out {output} 2>&1 | tee {log}"

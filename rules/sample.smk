@@ -1,0 +1,162 @@
+# Rollouts: the only expensive fan-out, sharded over items; then the verifier's word and the scores.
+
+
+def adapter_of(wildcards):
+    """The adapter folder of an arm: trained in this run, fetched, or none."""
+    arm = CONFIG.arms[wildcards.arm]
+    if arm.adapter == "none":
+        return []
+    return f"{RUN}/training/{arm.variant}/adapter" if arm.adapter == "trained" else f"{RUN}/adapters/{wildcards.arm}"
+
+
+rule sample_train:
+    input:
+        config=ancient(rules.config.output),
+        model=rules.acquire_model.output,
+        prompts=f"{RUN}/prompts/train.jsonl",
+    output:
+        temp(f"{RUN}/shards/{{shard}}-of-{len(SHARDS)}/train/train.jsonl"),
+    log:
+        f"{RUN}/logs/sample_train_{{shard}}.log",
+    threads: CONFIG.runtime.threads
+    resources:
+        gpu=GPUS,
+        mem_mb=MODEL_MEMORY_MB,
+    params:
+        settings=settings("sample_train"),
+        code=code("sample"),
+        store=f"{RUN}/store/train.{{shard}}-of-{len(SHARDS)}.jsonl",
+        of=len(SHARDS),
+    message:
+        "Sampling training candidates, shard {wildcards.shard}."
+    shell:
+        "cardproof sample --config {input.config} --arm base --model {input.model} --shard {wildcards.shard}/{params.of}"
+        " --store {params.store} --work {input.prompts} {output} 2>&1 | tee {log}"
+
+
+rule sample:
+    input:
+        config=ancient(rules.config.output),
+        model=rules.acquire_model.output,
+        adapter=adapter_of,
+        prompts=[f"{RUN}/prompts/{condition}.jsonl" for condition in CONDITIONS],
+    output:
+        [temp(f"{RUN}/shards/{{shard}}-of-{len(SHARDS)}/{{arm}}/{condition}.jsonl") for condition in CONDITIONS],
+    log:
+        f"{RUN}/logs/sample_{{arm}}_{{shard}}.log",
+    threads: CONFIG.runtime.threads
+    resources:
+        gpu=GPUS,
+        mem_mb=MODEL_MEMORY_MB,
+    params:
+        settings=settings("sample"),
+        code=code("sample"),
+        adapter=lambda wildcards, input: f"--adapter {input.adapter}" if input.adapter else "",
+        work=lambda wildcards, input, output: " ".join(f"--work {i} {o}" for i, o in zip(input.prompts, output)),
+        store=f"{RUN}/store/{{arm}}.{{shard}}-of-{len(SHARDS)}.jsonl",
+        of=len(SHARDS),
+    message:
+        "Sampling arm {wildcards.arm}, shard {wildcards.shard}: all conditions with one load of the model."
+    shell:
+        "cardproof sample --config {input.config} --arm {wildcards.arm} --model {input.model} {params.adapter}"
+        " --shard {wildcards.shard}/{params.of} --store {params.store} {params.work} 2>&1 | tee {log}"
+
+
+rule gather_train:
+    input:
+        [f"{RUN}/shards/{shard}-of-{len(SHARDS)}/train/train.jsonl" for shard in SHARDS],
+    output:
+        f"{RUN}/samples/train/train.jsonl",
+    log:
+        f"{RUN}/logs/gather_train.log",
+    message:
+        "Gathering the training candidates."
+    shell:
+        "cardproof gather --out {output} {input} 2>&1 | tee {log}"
+
+
+rule gather:
+    input:
+        [f"{RUN}/shards/{shard}-of-{len(SHARDS)}/{{arm}}/{{condition}}.jsonl" for shard in SHARDS],
+    output:
+        f"{RUN}/samples/{{arm}}/{{condition}}.jsonl",
+    log:
+        f"{RUN}/logs/gather_{{arm}}_{{condition}}.log",
+    message:
+        "Gathering the {wildcards.condition} samples of arm {wildcards.arm}."
+    shell:
+        "cardproof gather --out {output} {input} 2>&1 | tee {log}"
+
+
+def verifier_folder(wildcards):
+    """The verifier: trained in this run, or fetched."""
+    return rules.train_verifier.output.model if CONFIG.verifier.source == "embedded" else rules.acquire_verifier.output
+
+
+rule verify_train:
+    input:
+        config=ancient(rules.config.output),
+        model=verifier_folder,
+        prompts=f"{RUN}/prompts/train.jsonl",
+        samples=f"{RUN}/samples/train/train.jsonl",
+    output:
+        f"{RUN}/support/train/train.jsonl",
+    log:
+        f"{RUN}/logs/verify_train.log",
+    threads: CONFIG.runtime.threads
+    resources:
+        gpu=GPUS,
+        mem_mb=MODEL_MEMORY_MB,
+    params:
+        settings=settings("verify"),
+        code=code("verify"),
+    message:
+        "Verifying the training candidates."
+    shell:
+        "cardproof verify --config {input.config} --model {input.model} --work {input.prompts} {input.samples} {output} 2>&1 | tee {log}"
+
+
+rule verify:
+    input:
+        config=ancient(rules.config.output),
+        model=verifier_folder,
+        prompts=[f"{RUN}/prompts/{condition}.jsonl" for condition in CONDITIONS],
+        samples=[f"{RUN}/samples/{{arm}}/{condition}.jsonl" for condition in CONDITIONS],
+    output:
+        [f"{RUN}/support/{{arm}}/{condition}.jsonl" for condition in CONDITIONS],
+    log:
+        f"{RUN}/logs/verify_{{arm}}.log",
+    threads: CONFIG.runtime.threads
+    resources:
+        gpu=GPUS,
+        mem_mb=MODEL_MEMORY_MB,
+    params:
+        settings=settings("verify"),
+        code=code("verify"),
+        work=lambda wildcards, input, output: " ".join(f"--work {p} {s} {o}" for p, s, o in zip(input.prompts, input.samples, output)),
+    message:
+        "Verifying the answers of arm {wildcards.arm}."
+    shell:
+        "cardproof verify --config {input.config} --model {input.model} {params.work} 2>&1 | tee {log}"
+
+
+rule score:
+    input:
+        config=ancient(rules.config.output),
+        prompts=f"{RUN}/prompts/{{condition}}.jsonl",
+        samples=f"{RUN}/samples/{{arm}}/{{condition}}.jsonl",
+        support=f"{RUN}/support/{{arm}}/{{condition}}.jsonl",
+    output:
+        f"{RUN}/scores/{{arm}}/{{condition}}.parquet",
+    log:
+        f"{RUN}/logs/score_{{arm}}_{{condition}}.log",
+    wildcard_constraints:
+        arm="|".join([*ARMS, "train"]),
+    params:
+        settings=settings("score"),
+        code=code("score"),
+    message:
+        "Scoring {wildcards.arm}/{wildcards.condition}."
+    shell:
+        "cardproof score --config {input.config} --prompts {input.prompts} --samples {input.samples} --support {input.support}"
+        " --out {output} 2>&1 | tee {log}"

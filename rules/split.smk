@@ -1,0 +1,43 @@
+# The leakage-disjoint split, and what is asked about each item.
+
+
+rule split:
+    input:
+        config=ancient(rules.config.output),
+        corpus=rules.acquire_benchmark.output.corpus,
+        questions=rules.acquire_benchmark.output.questions,
+    output:
+        train=f"{RUN}/split/train.jsonl",
+        eval=f"{RUN}/split/eval.jsonl",
+        leakage=f"{RUN}/split/leakage.json",
+    log:
+        f"{RUN}/logs/split.log",
+    params:
+        settings=settings("split"),
+        code=code("split"),
+    message:
+        "Splitting the questions without leakage."
+    shell:
+        "cardproof split --config {input.config} --corpus {input.corpus} --questions {input.questions}"
+        " --train {output.train} --eval {output.eval} --leakage {output.leakage} 2>&1 | tee {log}"
+
+
+rule prompts:
+    input:
+        config=ancient(rules.config.output),
+        corpus=rules.acquire_benchmark.output.corpus,
+        questions=lambda wildcards: rules.split.output["train" if wildcards.condition == "train" else "eval"],
+        templates=sorted(str(p) for p in Path(workflow.basedir, "prompts").iterdir()),
+    output:
+        f"{RUN}/prompts/{{condition}}.jsonl",
+    log:
+        f"{RUN}/logs/prompts_{{condition}}.log",
+    params:
+        settings=lambda wildcards: settings("prompts_train") if wildcards.condition == "train" else settings("prompts", **wildcards),
+        code=code("prompts"),
+        templates=lambda wildcards, input: Path(input.templates[0]).parent,
+    message:
+        "Rendering the {wildcards.condition} prompts."
+    shell:
+        "cardproof prompts --config {input.config} --condition {wildcards.condition} --corpus {input.corpus}"
+        " --questions {input.questions} --templates {params.templates} --out {output} 2>&1 | tee {log}"

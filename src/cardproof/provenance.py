@@ -1,0 +1,145 @@
+"""What code a result came from: a fingerprint per step over the modules that step runs."""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+from pathlib import Path
+
+from cardproof.config import CONDITIONS, Config, Training
+from cardproof.files import sha256_text
+
+PACKAGE = Path(__file__).parent
+
+STEPS: dict[str, tuple[str, ...]] = {
+    "acquire_benchmark": ("benchmark", "licences"),
+    "acquire_model": ("models",),
+    "split": ("split",),
+    "prompts": ("conditions",),
+    "sample": ("sampling/__init__", "sampling/shared_prefix", "sampling/transformers_backend", "lm"),
+    "gather": ("sample",),
+    "train_verifier": ("verifier_training", "entailment_pairs"),
+    "verify": ("verifier",),
+    "check_verifier": ("verifier",),
+    "score": ("scoring",),
+    "distill": ("distill",),
+    "train": ("training",),
+    "evaluate": ("evaluate",),
+    "provenance": ("select",),
+    "audit": ("audit",),
+    "claims": ("claims",),
+    "figures": ("figures",),
+    "card": ("card",),
+}
+"""Entry modules of each step; everything they import from the package counts, too."""
+
+_VERIFIER = ("contract.refusal_phrases", "verifier.entailment_label", "verifier.granularity", "verifier.max_tokens", "runtime.threads")
+_ROLLOUT = (
+    "sampling.backend",
+    "sampling.temperature",
+    "sampling.top_p",
+    "sampling.max_new_tokens",
+    "seed",
+    "model.sampling_quantization",
+    "model.thinking",
+    "runtime.threads",
+)
+_PROMPT = ("contract", "seed")
+
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "acquire_benchmark": ("benchmark", "seed"),
+    "acquire_model": ("model.source", "model.id", "model.revision"),
+    "split": ("split", "seed"),
+    "prompts_train": ("distill.max_items", *_PROMPT),
+    "prompts": (
+        *(f"conditions.{{condition}}.{key}" for key in ("contract", "distractors", "oracle_drop", "shuffle")),
+        "conditions.max_items",
+        *_PROMPT,
+    ),
+    "sample_train": (*_ROLLOUT, "distill.n"),
+    "sample": (*_ROLLOUT, *(f"conditions.{condition}.n" for condition in CONDITIONS)),
+    "train_verifier": ("verifier.embedded", "seed", "runtime.threads"),
+    "verify": _VERIFIER,
+    "check_verifier": (*_VERIFIER, "verifier.ragtruth", "seed"),
+    "score": ("scoring", "contract.refusal_phrases"),
+    "distill": ("distill.keep_top", "distill.threshold", "distill.demonstration", "contract"),
+    "train": (
+        "training.variants.{variant}",
+        *(f"training.{key}" for key in Training.model_fields if key not in {"variants", "gradient_checkpointing"}),
+        "model.quantization",
+        "model.thinking",
+        "model.id",
+        "seed",
+        "runtime.threads",
+    ),
+    "evaluate": ("evaluation", "seed", "arms"),
+    "figures": ("run", "scale"),
+}
+"""What of the configuration each step depends on, as dotted paths: the one list behind the rules' parameters and the recorded chain."""
+
+# The vocabulary and the plumbing: a change there that matters shows in the rows themselves.
+IGNORED = frozenset({"__init__", "errors", "files", "records", "config", "provenance"})
+
+
+def modules_of(step: str) -> list[str]:
+    """Modules (paths below the package, without suffix) whose code a step runs, sorted."""
+    seen: set[str] = set()
+    todo = list(STEPS[step])
+    while todo:
+        module = todo.pop()
+        if module in seen or module in IGNORED:
+            continue
+        seen.add(module)
+        todo += _imports(module)
+    return sorted(seen)
+
+
+@lru_cache
+def _imports(module: str) -> tuple[str, ...]:
+    found = []
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cardproof"):
+            names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [a.name for a in node.names if a.name.startswith("cardproof")]
+        for name in names:
+            path = "/".join(name.split(".")[1:])
+            if path and (PACKAGE / f"{path}.py").exists():
+                found.append(path)
+            elif path and (PACKAGE / path / "__init__.py").exists():
+                found.append(f"{path}/__init__")
+    return tuple(found)
+
+
+def code_fingerprint(step: str) -> str:
+    """sha256 over the syntax trees of a step's modules: comments and layout do not count, docstrings and code do."""
+    parts = []
+    for module in modules_of(step):
+        tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+        parts.append(f"{module} {sha256_text(ast.dump(tree))}")
+    return sha256_text("\n".join(parts))
+
+
+def settings_fingerprint(config: Config, step: str, **wildcards: str) -> str:
+    """sha256 over the part of the configuration a step depends on; `wildcards` name the condition or variant."""
+    return config.fingerprint(*(path.format(**wildcards) for path in SETTINGS[step]))
+
+
+def steps(config: Config) -> dict[str, dict[str, str]]:
+    """Rule -> {code, config}: the fingerprints each step ran with, for `provenance/steps.json`.
+
+    A step that runs once per condition or training run has one entry for each, named `step:wildcard`, beside the one over all of them.
+    """
+    wildcards = {"prompts": ("condition", list(CONDITIONS)), "train": ("variant", list(config.training.variants))}
+    found: dict[str, dict[str, str]] = {}
+    for step in SETTINGS:
+        code = code_fingerprint("prompts" if step == "prompts_train" else "sample" if step == "sample_train" else step)
+        if step in wildcards:
+            name, values = wildcards[step]
+            each = {value: settings_fingerprint(config, step, **{name: value}) for value in values}
+            found |= {f"{step}:{value}": {"code": code, "config": digest} for value, digest in each.items()}
+            found[step] = {"code": code, "config": sha256_text("".join(each.values()))}
+        else:
+            found[step] = {"code": code, "config": settings_fingerprint(config, step)}
+    return found

@@ -1,0 +1,51 @@
+"""The transformers backend: any causal language model folder, on CPU or GPU, through the shared-prefix decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cardproof.files import sha256_file
+from cardproof.lm import Quantization, load_for_sampling, load_tokenizer, prompt_ids, quiet
+from cardproof.models import model_hash
+from cardproof.records import Prompt
+from cardproof.sampling import Decoding, Draw
+
+
+class TransformersSampler:
+    """A `Sampler` over one model and at most one adapter; the weights are loaded when first needed."""
+
+    def __init__(self, folder: Path, quantization: Quantization, adapter: Path | None, rows: int, threads: int, thinking: bool) -> None:
+        """`rows`: rollouts decoded together at most; `threads`: CPU threads."""
+        import torch
+
+        quiet()
+        torch.set_num_threads(threads)
+        self.rows, self.thinking = rows, thinking
+        self.tokenizer = load_tokenizer(folder)
+        self.model = load_for_sampling(folder, quantization, adapter)
+        self.model_hash = model_hash(folder)
+        self.adapter_hash = sha256_file(adapter / "adapter_model.safetensors") if adapter else None
+
+    def stop_ids(self) -> list[int]:
+        """Tokens that end a reply: the generation config's and the tokenizer's."""
+        configured = self.model.generation_config.eos_token_id
+        ids = configured if isinstance(configured, list) else [configured]
+        return sorted({i for i in [*ids, self.tokenizer.eos_token_id] if i is not None})
+
+    def sample(self, work: Sequence[tuple[Prompt, list[int]]], decoding: Decoding) -> Iterator[tuple[int, list[Draw]]]:
+        """Draw replies; see `Sampler`."""
+        from cardproof.sampling.shared_prefix import SharedPrefixDecoder, Tokens
+
+        stop = self.stop_ids()
+        tokens = []
+        for prompt, seeds in work:
+            ids, common = prompt_ids(self.tokenizer, prompt.messages, prompt.reply_prefix, self.thinking)
+            tokens.append(Tokens(ids, common, seeds))
+        for index, replies in SharedPrefixDecoder(self.model, stop, self.rows).decode(tokens, decoding):
+            draws = []
+            for reply in replies:
+                stopped = bool(reply) and reply[-1] in stop
+                text = self.tokenizer.decode(reply, skip_special_tokens=True)
+                draws.append(Draw(work[index][0].reply_prefix + text, len(tokens[index].ids), len(reply), "stop" if stopped else "length"))
+            yield index, draws
