@@ -17,7 +17,7 @@ from cardproof.provenance import code_fingerprint, settings_fingerprint
 min_version("9.0")
 
 
-configfile: "config.yaml"
+configfile: str(Path(workflow.basedir, "config.yaml"))
 
 
 try:

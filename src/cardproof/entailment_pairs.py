@@ -489,7 +489,7 @@ def usable_sentences(passages: Sequence[Passage], min_words: int = 6, max_words:
     """(passage id, sentence) of every sentence long enough to say something, in order, each text once.
 
     A sentence of more than `max_words` words is cut at its last comma, semicolon or colon before them, and left out where it has none:
-    short pairs are what a small encoder learns from, and cost a quarter of long ones.
+    short pairs are what a small encoder learns from, and cheaper.
     """
     seen: dict[str, tuple[str, str]] = {}
     for p in passages:

@@ -396,7 +396,7 @@ RAGTRUTH_RESPONSES = "ragtruth_qa_test_response_subset.jsonl"
 RAGTRUTH_SOURCES = "ragtruth_qa_test_source_info_subset.jsonl"
 
 
-def ragtruth_auc(folder: Path, verifier: Verifier, limit: int | None = 80) -> dict[str, Any] | None:
+def ragtruth_auc(folder: Path, verifier: Verifier, limit: int | None = 60) -> dict[str, Any] | None:
     """AUC of support for responses without against those with annotated hallucinations (RAGTruth, Niu et al. 2024).
 
     Of each sort, `limit` / 2 responses evenly spaced in file order, with their passages as premises (None: all); an AUC does not depend on

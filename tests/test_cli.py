@@ -1,0 +1,78 @@
+"""The command line: help that teaches, errors in one sentence, and a start well under a second."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+EXE = str(Path(sys.executable).parent / "cardproof")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([EXE, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+
+def test_help_names_every_step_in_the_order_of_the_data() -> None:
+    from cardproof.cli import cli
+
+    text = run("--help").stdout
+    positions = [text.index(f"\n  {verb} ") for verb in cli.commands]
+    assert positions == sorted(positions)
+
+
+def test_every_rule_calls_a_verb_of_the_same_name() -> None:
+    import re
+
+    from cardproof.cli import cli
+
+    calls = {m for p in (ROOT / "rules").glob("*.smk") for m in re.findall(r"cardproof ([a-z-]+) ", p.read_text())}
+    assert calls
+    assert calls <= set(cli.commands)
+
+
+@pytest.mark.parametrize("verb", ["config", "sample", "train", "audit", "claims", "card"])
+def test_each_verb_has_help(verb: str) -> None:
+    result = run(verb, "--help")
+    assert result.returncode == 0
+    assert "Usage: cardproof" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence", "hint"),
+    [
+        (["smaple"], "There is no verb 'smaple'", "did you mean 'sample'?"),
+        (["config", "--configfile", "nowhere.yaml"], "nowhere.yaml does not exist", "--configfile"),
+        (["claims", "--run", "nowhere"], "nowhere/config.yaml does not exist", "results/NAME"),
+        (["gather", "--out", "/dev/null/x", "nowhere.jsonl"], "", "Hint:"),
+        (["acquire-model", "--source", "embedded", "--id", "gpt", "--out", "x"], "no embedded model 'gpt'", "smollm2-135m"),
+        (["acquire-model", "--source", "folder", "--id", "docs", "--out", "x"], "docs holds no *.safetensors file", "refused"),
+    ],
+)
+def test_an_error_is_a_sentence_a_hint_and_an_exit_code(arguments: list[str], sentence: str, hint: str) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert sentence in result.stderr
+    assert hint in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_debug_shows_the_traceback() -> None:
+    assert "Traceback" in run("--debug", "config", "--configfile", "nowhere.yaml").stderr
+
+
+def test_starting_imports_nothing_heavy() -> None:
+    heavy = {"torch", "transformers", "polars", "scipy", "matplotlib", "pydantic"}
+    code = f"import sys, cardproof.cli; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_audit_runs_by_itself() -> None:
+    result = run("audit", "--no-count")
+    assert result.returncode == 0
+    assert "28" in result.stdout
+    assert max(len(line) for line in result.stdout.splitlines()) <= 100

@@ -1,0 +1,205 @@
+"""Sampling: the shared-prefix decoder against transformers' own generate, independence of neighbours and shards, and the store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cardproof.config import Config, validate
+from cardproof.files import read_rows, write_rows
+from cardproof.records import Document, Message, Prompt, Rollout
+from cardproof.sampling import Decoding, rollout_seed
+from cardproof.sampling.store import Store
+
+WORDS = ["the", "licence", "may", "not", "be", "revoked", "by", "a", "licensor", "who", "granted", "it", "to", "every", "recipient", "here"]
+
+
+def make_prompt(item: int, condition: str = "clean") -> Prompt:
+    text = " ".join(WORDS[: 5 + item % 12])
+    messages = [Message(role="system", content="Answer from the document."), Message(role="user", content=f"Question {item}: why?\n{text}")]
+    return Prompt(
+        item=item,
+        condition=condition,
+        contract=True,
+        question="why?",
+        reference="because",
+        oracle_id="a",
+        oracle_present=True,
+        documents=[Document(id="a", text=text, role="oracle")],
+        messages=messages,
+        prompt_hash=f"hash-{item}",
+    )
+
+
+@pytest.fixture(scope="module")
+def decoder_parts(tiny_lm: Path):
+    from cardproof.lm import load_plain, load_tokenizer, prompt_ids
+
+    model, tokenizer = load_plain(tiny_lm).eval(), load_tokenizer(tiny_lm)
+    return model, tokenizer, [prompt_ids(tokenizer, make_prompt(i).messages, "", False) for i in range(7)]
+
+
+def decode(model, ids, seeds, rows, temperature=0.9, limit=24):
+    from cardproof.sampling.shared_prefix import SharedPrefixDecoder, Tokens
+
+    work = [Tokens(tokens, common, s) for (tokens, common), s in zip(ids, seeds, strict=True)]
+    return dict(SharedPrefixDecoder(model, [2], rows).decode(work, Decoding(temperature, 0.95, limit)))
+
+
+def test_greedy_equals_generate(decoder_parts) -> None:
+    import torch
+
+    model, _, ids = decoder_parts
+    ours = decode(model, ids, [[1]] * len(ids), rows=4, temperature=0)
+    for i, (tokens, _) in enumerate(ids):
+        theirs = model.generate(torch.tensor([tokens]), max_new_tokens=24, do_sample=False, eos_token_id=2, pad_token_id=0)[0]
+        assert ours[i][0] == theirs[len(tokens) :].tolist()
+
+
+def test_a_rollout_does_not_depend_on_its_neighbours(decoder_parts) -> None:
+    model, _, ids = decoder_parts
+    seeds = [[100 * i + k for k in range(4)] for i in range(len(ids))]
+    together = decode(model, ids, seeds, rows=64)
+    assert len({tuple(r) for replies in together.values() for r in replies}) > len(ids)
+    for rows in (1, 8, 17):
+        assert decode(model, ids, seeds, rows=rows) == together
+    for i in (3, 0):
+        assert decode(model, [ids[i]], [seeds[i]], rows=4)[0] == together[i]
+
+
+def test_another_seed_gives_other_rollouts(decoder_parts) -> None:
+    model, _, ids = decoder_parts
+    first, second = (decode(model, ids[:1], [[s, s + 1]], rows=4)[0] for s in (1, 50))
+    assert first != second
+
+
+def test_common_prefix_changes_nothing_but_time(decoder_parts) -> None:
+    model, _, ids = decoder_parts
+    seeds = [[7, 8]] * len(ids)
+    assert all(0 < common < len(tokens) for tokens, common in ids)
+    plain = decode(model, [(tokens, 0) for tokens, _ in ids], seeds, rows=8, temperature=0)
+    assert decode(model, ids, seeds, rows=8, temperature=0) == plain
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.05, 0.99), st.sampled_from([0.3, 1.0, 3.0]), st.sampled_from([5, 300, 1000]))
+def test_choose_draws_from_the_nucleus(seed: int, top_p: float, spread: float, vocabulary: int) -> None:
+    """Against a plain sort-everything reference: the same token for the same random number."""
+    import torch
+
+    from cardproof.sampling.shared_prefix import choose
+
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, spread, (3, vocabulary))
+    uniforms = rng.random(3)
+    chosen = choose(torch.tensor(logits, dtype=torch.float64), uniforms, 0.7, top_p)
+    for row in range(3):
+        p = np.exp(np.float32(logits[row]) / np.float32(0.7), dtype=np.float64)
+        p /= p.sum()
+        order = np.argsort(-p, kind="stable")
+        mass = p[order].cumsum()
+        last = min(int(np.searchsorted(mass, top_p)), vocabulary - 1)
+        edges = mass[: last + 1] / mass[last]
+        at = int(np.searchsorted(edges, uniforms[row], side="right"))
+        near_edge = np.min(np.abs(edges - uniforms[row])) < 1e-4 or np.min(np.abs(mass - top_p)) < 1e-5
+        assert chosen[row] == order[min(at, last)] or near_edge
+
+
+def test_rollout_seeds_are_distinct_and_exact_in_json() -> None:
+    seeds = {
+        rollout_seed(s, arm, condition, item, k)
+        for s in (0, 1)
+        for arm in ("base", "grounded")
+        for condition in ("clean", "stress")
+        for item in range(20)
+        for k in range(8)
+    }
+    assert len(seeds) == 2 * 2 * 2 * 20 * 8
+    assert all(s == json.loads(json.dumps(float(s))) and s < 2**53 for s in seeds)
+
+
+def config(**sampling) -> Config:
+    return validate({"scale": "embedded", "sampling": {"max_new_tokens": 12, **sampling}, "runtime": {"threads": 1}})
+
+
+def run(tiny_lm: Path, folder: Path, settings: Config, number: int = 0, of: int = 1, store: str = "store.jsonl") -> Path:
+    from cardproof.sample import sample
+
+    source = folder / "prompts.jsonl"
+    if not source.exists():
+        write_rows(source, [make_prompt(i) for i in range(8)])
+    out = folder / f"samples-{number}-of-{of}.jsonl"
+    sample(settings, "base", {source: out}, {"clean": 3}, tiny_lm, None, number, of, folder / store)
+    return out
+
+
+@pytest.mark.parametrize("of", [3, 8])
+def test_gathered_samples_do_not_depend_on_shards(tiny_lm: Path, tmp_path: Path, of: int) -> None:
+    from cardproof.sample import gather
+
+    whole = run(tiny_lm, tmp_path, config())
+    pieces = [run(tiny_lm, tmp_path, config(rows=4), i, of, f"store-{i}.jsonl") for i in range(of)]
+    gather(pieces, tmp_path / "gathered.jsonl")
+    assert (tmp_path / "gathered.jsonl").read_bytes() == whole.read_bytes()
+    rows = read_rows(whole, Rollout)
+    assert [(r.item, r.k) for r in rows] == [(i, k) for i in range(8) for k in range(3)]
+
+
+def test_a_killed_shard_resumes_without_repeating(tiny_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import cardproof.sample as module
+
+    whole = run(tiny_lm, tmp_path, config()).read_bytes()
+    store = tmp_path / "store.jsonl"
+    lines = store.read_bytes().splitlines(keepends=True)
+    store.write_bytes(b"".join(lines[:5]) + lines[5][: len(lines[5]) // 2])  # killed while writing the sixth item
+
+    asked: list[int] = []
+    load = module.load_sampler
+
+    def watched(*args):
+        sampler = load(*args)
+        original = sampler.sample
+        sampler.sample = lambda work, decoding: (asked.extend(p.item for p, _ in work), original(work, decoding))[1]
+        return sampler
+
+    monkeypatch.setattr(module, "load_sampler", watched)
+    assert run(tiny_lm, tmp_path, config()).read_bytes() == whole
+    assert len(asked) == 3
+    # All is there now: the model is not loaded at all.
+    monkeypatch.setattr(module, "load_sampler", lambda *args: pytest.fail("loaded a model for nothing"))
+    assert run(tiny_lm, tmp_path, config()).read_bytes() == whole
+
+
+def test_the_store_keeps_only_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "store.jsonl"
+    path.write_bytes(b'{"key": "a", "rollouts": []}\n{"key": "b", "roll')
+    store = Store(path)
+    assert list(store.items) == ["a"]
+    store.add("c", [])
+    store.close()
+    assert list(Store(path).items) == ["a", "c"]
+
+
+def test_a_changed_setting_is_sampled_anew(tiny_lm: Path, tmp_path: Path) -> None:
+    first = run(tiny_lm, tmp_path, config()).read_bytes()
+    assert run(tiny_lm, tmp_path, config(temperature=0.1)).read_bytes() != first
+    assert run(tiny_lm, tmp_path, config()).read_bytes() == first
+
+
+def test_nf4_dequantised_gives_the_logits_of_linear4bit(tiny_lm: Path) -> None:
+    import torch
+
+    from cardproof.lm import load_for_sampling, load_nf4, load_plain
+
+    ids = torch.arange(3, 40)[None]
+    with torch.inference_mode():
+        packed = load_nf4(tiny_lm).eval()(ids).logits
+        unpacked = load_for_sampling(tiny_lm, "nf4", None)(ids).logits
+        plain = load_plain(tiny_lm).eval()(ids).logits
+    assert torch.allclose(packed, unpacked, atol=1e-4 * float(plain.abs().max()))
+    assert not torch.allclose(packed, plain, atol=1e-2 * float(plain.abs().max()))

@@ -1,0 +1,131 @@
+"""Scores by hand: each axis of small replies, and what happens when files do not belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from cardproof.config import Scoring
+from cardproof.errors import CardproofError
+from cardproof.files import write_rows
+from cardproof.records import Document, Message, Prompt, Rollout, Support
+from cardproof.scoring import Rouge, citation_validity, composite, score, score_files, share, write_scores
+
+DOCUMENTS = [
+    Document(id="A#1", text="A loan may be renewed *twice*, unless\nanother reader has reserved the book.", role="oracle"),
+    Document(id="B#2", text="Lost books must be paid for.", role="distractor"),
+]
+
+
+def prompt(contract: bool = True) -> Prompt:
+    return Prompt(
+        item=1,
+        condition="clean",
+        contract=contract,
+        question="How often?",
+        reference="Twice, unless another reader has reserved the book.",
+        oracle_id="A#1",
+        oracle_present=True,
+        documents=DOCUMENTS,
+        messages=[Message(role="user", content="How often?")],
+        prompt_hash="h",
+    )
+
+
+def rollout(text: str, k: int = 0, prompt_hash: str = "h", item: int = 1) -> Rollout:
+    return Rollout(
+        item=item, k=k, arm="base", condition="clean", seed=1, text=text, prompt_tokens=9, completion_tokens=5, finish_reason="stop",
+        model="m", model_hash="x", adapter_hash=None, prompt_hash=prompt_hash,
+    )  # fmt: skip
+
+
+def support(value: float | None, k: int = 0) -> Support:
+    return Support(item=1, k=k, support=value, premises=["A#1"], pairs=1, truncated=0)
+
+
+def axes(text: str, value: float | None = 0.5, contract: bool = True):
+    return score(prompt(contract), rollout(text), support(value), Scoring(), ["INSUFFICIENT EVIDENCE"], Rouge())
+
+
+def test_a_strict_reply() -> None:
+    s = axes('EVIDENCE:\n[A#1] "A loan may be renewed *twice*"\nANSWER: Twice, unless another reader has reserved the book [A#1].')
+    assert (s.strict, s.content, s.attribution, s.citation_validity) == (1, 1, 1, 1)
+    assert s.composite == pytest.approx(1 * 1 * 0.5)
+    assert s.gold_rouge == 1
+    # Tokens of the answer: 9 of the reference's and `a`, `1` of the citation: P 9/11, R 1.
+    assert s.rouge_l == pytest.approx(2 * (9 / 11) / (9 / 11 + 1), abs=0.06)
+    assert s.defects == []
+
+
+def test_near_miss_misattributed_and_fabricated_quotes_are_shares() -> None:
+    s = axes(
+        'EVIDENCE:\n[A#1] "A loan may be renewed twice"\n[A#1] "Lost books must be paid for."\n[B#2] "Books are free."\n'
+        "ANSWER: Twice [A#1] [B#2]."
+    )
+    assert [q.kind for q in s.quotes] == ["near_miss", "misattributed", "fabricated"]
+    assert s.strict == pytest.approx(1 / 3)
+    assert s.content == pytest.approx(2 / 3)
+    assert s.attribution == 0
+    assert s.composite == pytest.approx(1 / 3 * 0.5)
+
+
+def test_a_citation_of_what_was_not_provided_voids_validity() -> None:
+    assert axes('EVIDENCE:\n[C#9] "Lost books must be paid for."\nANSWER: Pay [B#2].').citation_validity == 0
+    assert citation_validity([], ["a"]) == 0
+    assert citation_validity(["a"], ["a", "b"]) == 1
+
+
+def test_refusals_score_nothing() -> None:
+    s = axes("ANSWER: INSUFFICIENT EVIDENCE", None)
+    assert (s.refusal, s.composite, s.rouge_l, s.support) == (True, 0, 0, None)
+
+
+def test_no_quotes_is_no_grounding() -> None:
+    s = axes("EVIDENCE:\nANSWER: Twice [A#1].")
+    assert (s.strict, s.content, s.composite) == (0, 0, 0)
+    assert share([]) == 0
+
+
+def test_a_free_form_reply_is_its_own_answer_and_ranked_by_support() -> None:
+    s = axes("It may be renewed twice [A#1].", 0.7, contract=False)
+    assert s.answer == "It may be renewed twice [A#1]."
+    assert s.composite == pytest.approx(0.7)
+
+
+def test_composite_is_a_product_and_undefined_is_zero() -> None:
+    assert composite({"strict": 0.5, "support": 0.4}, ["strict", "support"], False) == pytest.approx(0.2)
+    assert composite({"strict": 0.5, "support": None}, ["strict", "support"], False) == 0
+    assert composite({"strict": 1.0}, ["strict"], True) == 0
+
+
+def files(folder: Path, rollouts: list[Rollout], supports: list[Support]) -> tuple[Path, Path, Path]:
+    paths = folder / "p.jsonl", folder / "s.jsonl", folder / "v.jsonl"
+    write_rows(paths[0], [prompt()])
+    write_rows(paths[1], rollouts)
+    write_rows(paths[2], supports)
+    return paths
+
+
+def test_files_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
+    def run(rollouts, supports):
+        return list(score_files(*files(tmp_path, rollouts, supports), Scoring(), ["INSUFFICIENT EVIDENCE"]))
+
+    with pytest.raises(CardproofError, match=r"s\.jsonl: item 2 is not in"):
+        run([rollout("x", item=2)], [])
+    with pytest.raises(CardproofError, match=r"item 1, k 0: sampled from another prompt"):
+        run([rollout("x", prompt_hash="other")], [support(0.1)])
+    with pytest.raises(CardproofError, match=r"v\.jsonl: item 1, k 1 is missing"):
+        run([rollout("x"), rollout("y", 1)], [support(0.1)])
+
+
+def test_parquet_is_the_same_for_the_same_rows_and_reads_back(tmp_path: Path) -> None:
+    text = 'EVIDENCE:\n[A#1] "A loan may be renewed twice"\nANSWER: Twice [A#1].'
+    paths = files(tmp_path, [rollout(text), rollout("ANSWER: INSUFFICIENT EVIDENCE", 1)], [support(0.25), support(None, 1)])
+    for name in ("a", "b"):
+        assert write_scores(tmp_path / name, score_files(*paths, Scoring(), ["INSUFFICIENT EVIDENCE"])) == 2
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    frame = pl.read_parquet(tmp_path / "a")
+    assert frame["support"].to_list() == [0.25, None]
+    assert frame["quotes"][0][0]["steps"] == ["markup"] or frame["quotes"][0][0]["steps"] == ["punctuation"]

@@ -1,0 +1,179 @@
+"""QLoRA for real on a CPU: NF4 layers, a frozen base, gradients only in LoRA, loss on the reply alone, and counts against arithmetic."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from cardproof.config import Training, Variant
+from cardproof.errors import CardproofError
+from cardproof.records import Example, Message, Turn
+from cardproof.training import count_parameters, load, tokenise, train, turns
+
+SETTINGS = Training(rank=4, alpha=8, dropout=0.0, learning_rate=5e-3, optimizer="adamw_torch", max_tokens=256, gradient_checkpointing=False)
+
+
+def example(i: int) -> Example:
+    def turn(form: str, reply: str) -> Turn:
+        return Turn(
+            messages=[Message(role="system", content=form), Message(role="user", content=f"Question {i}: may it be revoked?")], reply=reply
+        )
+
+    return Example(
+        item=i // 2,
+        k=i % 2,
+        composite=1.0,
+        contract=turn("contract", f'EVIDENCE:\n[d{i}] "it may not be revoked"\nANSWER: No [d{i}].'),
+        freeform=turn("freeform", f"No [d{i}]."),
+    )
+
+
+EXAMPLES = [example(i) for i in range(7)]
+
+
+@pytest.fixture(scope="module")
+def qlora(tiny_lm: Path):
+    return load(tiny_lm, "nf4", SETTINGS)
+
+
+def test_the_base_is_nf4_and_frozen_and_only_lora_gets_gradients(qlora) -> None:
+    import torch
+    from bitsandbytes.nn import Linear4bit
+
+    packed = {name for name, m in qlora.named_modules() if isinstance(m, Linear4bit)}
+    assert len(packed) == 2 * 7, "two layers of q, k, v, o, gate, up and down"
+    for name, module in qlora.named_modules():
+        if isinstance(module, Linear4bit):
+            assert module.weight.dtype == torch.uint8
+            assert module.weight.quant_state.quant_type == "nf4"
+            assert module.weight.quant_state.nested, f"{name} is not double quantised"
+    ids = torch.arange(5, 30)[None]
+    qlora(input_ids=ids, labels=ids).loss.backward()
+    with_gradient = {name for name, p in qlora.named_parameters() if p.grad is not None}
+    assert with_gradient
+    assert all("lora_" in name for name in with_gradient)
+    assert with_gradient == {name for name, p in qlora.named_parameters() if p.requires_grad}
+    qlora.zero_grad()
+
+
+def test_parameters_counted_by_hand(qlora) -> None:
+    """Rank times (inputs + outputs) of each linear layer; the base by its dense shapes, although it is stored packed."""
+    d, f, kv, layers, vocabulary, r = 96, 192, 32, 2, 49152, SETTINGS.rank
+    shapes = [(d, d), (d, kv), (d, kv), (d, d), (d, f), (d, f), (f, d)]
+    counts = count_parameters(qlora)
+    assert counts["trainable_parameters"] == layers * sum(r * (i + o) for i, o in shapes)
+    assert counts["base_parameters"] == layers * (sum(i * o for i, o in shapes) + 2 * d) + 2 * vocabulary * d + d
+
+
+def test_only_the_reply_and_its_end_are_learnt(tiny_lm: Path) -> None:
+    from cardproof.lm import load_tokenizer
+
+    tokenizer = load_tokenizer(tiny_lm)
+    row = tokenise(tokenizer, EXAMPLES[0].contract, False, 256, "x")
+    learnt = [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != -100]
+    assert tokenizer.decode(learnt) == EXAMPLES[0].contract.reply + tokenizer.eos_token
+    with pytest.raises(CardproofError, match=r"training\.max_tokens is 20"):
+        tokenise(tokenizer, EXAMPLES[0].contract, False, 20, "item 0, k 0")
+
+
+def test_hybrid_share_is_exact_and_seeded() -> None:
+    for share, expected in ((0.0, 0), (0.5, 4), (1.0, 7)):
+        assert sum(is_contract for _, is_contract in turns(EXAMPLES, share, 0)) == expected
+    halves = [[c for _, c in turns(EXAMPLES, 0.5, seed)] for seed in range(8)]
+    assert halves[0] == [c for _, c in turns(EXAMPLES, 0.5, 0)]
+    assert len({tuple(h) for h in halves}) > 1
+
+
+def run(tiny_lm: Path, folder: Path, variant: Variant, examples: list[Example] = EXAMPLES) -> dict:
+    return train(
+        "grounded",
+        variant,
+        SETTINGS,
+        examples,
+        tiny_lm,
+        "tiny",
+        "nf4",
+        False,
+        folder / "adapter",
+        folder / "metrics.json",
+        folder / "work",
+        0,
+        1,
+    )
+
+
+def test_training_learns_and_records(tiny_lm: Path, tmp_path: Path) -> None:
+    metrics = run(tiny_lm, tmp_path / "a", Variant(epochs=6, effective_batch=3))
+    losses = metrics["loss_per_step"]
+    assert metrics["steps"] == len(losses) == 6 * math.ceil(7 / 3)
+    assert losses[-1] < 0.8 * losses[0]
+    assert metrics["train_loss"] == pytest.approx(sum(losses) / len(losses), rel=0.02), "the Trainer's mean over steps"
+    assert metrics["last_loss"] == losses[-1]
+    assert json.loads((tmp_path / "a" / "metrics.json").read_text()) == metrics
+    assert not (tmp_path / "a" / "work").exists()
+    again = run(tiny_lm, tmp_path / "b", Variant(epochs=6, effective_batch=3))
+    assert again == metrics, "the same seed gives the same training, bit for bit"
+
+
+def test_first_loss_is_the_mean_over_reply_tokens(tiny_lm: Path, tmp_path: Path) -> None:
+    """Against a plain forward pass over the first effective batch: LoRA's B is zero at the start, so the model is still the NF4 base."""
+    import torch
+
+    from cardproof.lm import load_nf4, load_tokenizer
+
+    metrics = run(tiny_lm, tmp_path, Variant(epochs=1, effective_batch=7))
+    model, tokenizer = load_nf4(tiny_lm).eval(), load_tokenizer(tiny_lm)
+    total, count = 0.0, 0
+    for e in EXAMPLES:
+        row = tokenise(tokenizer, e.contract, False, 256, "x")
+        labels = torch.tensor(row["labels"][1:])
+        with torch.inference_mode():
+            logits = model(torch.tensor([row["input_ids"]])).logits[0, :-1].float()
+        keep = labels != -100
+        total += float(torch.nn.functional.cross_entropy(logits[keep], labels[keep], reduction="sum"))
+        count += int(keep.sum())
+    assert metrics["loss_per_step"][0] == pytest.approx(total / count, rel=1e-3)
+
+
+def test_a_killed_training_resumes_with_the_same_losses(tiny_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import TrainerCallback, trainer
+
+    variant = Variant(epochs=4, effective_batch=3)
+    whole = run(tiny_lm, tmp_path / "whole", variant)
+
+    class Kill(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs) -> None:
+            if state.global_step >= 6:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "DEFAULT_CALLBACKS", [*trainer.DEFAULT_CALLBACKS, Kill])
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny_lm, tmp_path / "killed", variant)
+    monkeypatch.undo()
+    resumed = run(tiny_lm, tmp_path / "killed", variant)
+    assert json.loads((tmp_path / "killed" / "cost.json").read_text())["resumed"]
+    assert resumed["loss_per_step"] == whole["loss_per_step"]
+    assert resumed["adapter_hash"] == whole["adapter_hash"]
+
+
+def test_no_examples_is_said_in_a_sentence(tiny_lm: Path, tmp_path: Path) -> None:
+    with pytest.raises(CardproofError, match="holds no example"):
+        run(tiny_lm, tmp_path, Variant(), [])
+
+
+def test_a_trained_adapter_changes_what_is_sampled(tiny_lm: Path, tmp_path: Path) -> None:
+    import torch
+
+    from cardproof.lm import load_for_sampling
+
+    run(tiny_lm, tmp_path, Variant(epochs=6, effective_batch=3))
+    ids = torch.arange(3, 40)[None]
+    with torch.inference_mode():
+        base = load_for_sampling(tiny_lm, "nf4", None)(ids).logits
+        tuned = load_for_sampling(tiny_lm, "nf4", tmp_path / "adapter")(ids).logits
+    assert not torch.allclose(base, tuned, atol=1e-2)
+    with pytest.raises(CardproofError, match="adapter_config"):
+        load_for_sampling(tiny_lm, "nf4", tiny_lm)

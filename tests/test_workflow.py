@@ -1,0 +1,175 @@
+"""The workflow itself, at the smallest scale, with real models: what it writes, what it repeats, and what it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+RUN = Path("results/ci")
+ARMS, CONDITIONS, VARIANTS = ("base", "hybrid", "grounded"), ("clean", "stress", "freeform"), ("grounded", "hybrid")
+
+
+def snakemake(
+    folder: Path, *arguments: str, configfile: str = "config/ci.yaml", source: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the workflow in `folder`; `source` is put before the installed package, to run edited code."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
+    if source:
+        environment["PYTHONPATH"] = str(source)
+    command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--cores", "2", "--nolock"]
+    command += ["--configfile", str(ROOT / configfile), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=1500)
+
+
+def planned(result: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Job counts of a dry run; {} where nothing is to be done."""
+    assert result.returncode == 0, result.stdout + result.stderr
+    text = result.stdout + result.stderr
+    if "Nothing to be done" in text:
+        return {}
+    table = text[text.index("Job stats:") :].split("total", 1)[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+def finished(folder: Path) -> Path:
+    result = snakemake(folder)
+    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return finished(tmp_path_factory.mktemp("first"))
+
+
+def contents(folder: Path, *parts: str) -> dict[str, bytes]:
+    base = folder / RUN
+    paths = [p for part in parts for p in ([base / part] if (base / part).is_file() else (base / part).rglob("*")) if p.is_file()]
+    return {str(p.relative_to(base)): p.read_bytes() for p in sorted(paths)}
+
+
+def test_every_file_of_a_run_is_there(first: Path) -> None:
+    expected = ["config.yaml", "benchmark/corpus.jsonl", "benchmark/questions.jsonl", "split/train.jsonl", "split/eval.jsonl"]
+    expected += ["split/leakage.json", "distill/raft.jsonl", "distill/selection.json", "audit.json", "claims.json", "card/README.md"]
+    expected += [f"prompts/{c}.jsonl" for c in ("train", *CONDITIONS)]
+    expected += [
+        f"{kind}/{arm}/{c}.{end}" for arm in ARMS for c in CONDITIONS for kind, end in (("samples", "jsonl"), ("scores", "parquet"))
+    ]
+    expected += [f"training/{v}/{file}" for v in VARIANTS for file in ("metrics.json", "adapter/adapter_model.safetensors")]
+    expected += [f"evaluation/{name}.json" for name in ("axes", "stress", "mechanism", "compute", "format_lock")]
+    expected += [f"figures/{name}.{end}" for name in ("training_loss", "axes", "near_miss", "compute_curve") for end in ("svg", "png")]
+    missing = [file for file in expected if not (first / RUN / file).is_file()]
+    assert missing == []
+    assert not (first / "results" / "ci" / "shards").exists() or not contents(first, "shards"), "gathered shards are not kept"
+
+
+def test_nothing_is_written_outside_results(first: Path) -> None:
+    assert {p.name for p in first.iterdir()} <= {"results", ".snakemake"}
+
+
+def test_the_recorded_settings_are_the_overlay(first: Path) -> None:
+    from cardproof import config
+
+    assert config.load(first / RUN / "config.yaml") == config.load(ROOT / "config.yaml", ROOT / "config" / "ci.yaml")
+
+
+def test_the_training_is_qlora_and_counts_are_consistent(first: Path) -> None:
+    selection = json.loads((first / RUN / "distill/selection.json").read_text())
+    for variant in VARIANTS:
+        metrics = json.loads((first / RUN / f"training/{variant}/metrics.json").read_text())
+        assert metrics["quantization"] == "nf4"
+        assert metrics["examples"] == selection["kept"] == metrics["contract_examples"] + metrics["freeform_examples"]
+        assert metrics["steps"] == len(metrics["loss_per_step"])
+        # 30 layers: q, o 576x576; k, v 576x192; gate, up 576x1536; down 1536x576; rank 8.
+        per_layer = 2 * (576 + 576) + 2 * (576 + 192) + 3 * (576 + 1536)
+        assert metrics["trainable_parameters"] == 30 * 8 * per_layer
+
+
+def test_a_second_run_does_nothing(first: Path) -> None:
+    assert planned(snakemake(first, "-n")) == {}
+
+
+def test_two_runs_from_scratch_are_byte_identical(first: Path, tmp_path: Path) -> None:
+    second = finished(tmp_path)
+    parts = ("prompts", "samples", "support", "scores", "distill", "evaluation", "figures", "claims.json", "card")
+    one, two = contents(first, *parts), contents(second, *parts)
+    assert one.keys() == two.keys()
+    assert [name for name in one if one[name] != two[name]] == []
+
+
+def test_another_seed_gives_other_samples(first: Path) -> None:
+    """On a copy, so that only what the seed changes is made again; the base samples are enough to tell."""
+    folder = first.parent / "seeded"
+    shutil.copytree(first, folder, symlinks=True)
+    target = str(RUN / "samples/base/freeform.jsonl")
+    result = snakemake(folder, "--config", "seed=1", "--", target)
+    assert result.returncode == 0, (result.stdout + result.stderr)[-3000:]
+    assert (folder / target).read_bytes() != (first / target).read_bytes()
+
+
+AFTER_SCORES = {"evaluate", "figures", "provenance", "claims", "card", "all", "config"}
+
+
+@pytest.mark.parametrize(
+    ("change", "made_again"),
+    [
+        ('evaluation={"resamples": 600}', AFTER_SCORES),
+        ('scoring={"rouge_threshold": 0.4}', {"score", "distill", "train", "sample", "gather", "verify", "check_verifier"} | AFTER_SCORES),
+        ('training={"variants": {"hybrid": {"contract_share": 0.25}}}', {"train", "sample", "gather", "verify", "score"} | AFTER_SCORES),
+        ('conditions={"stress": {"distractors": 3}}', {"prompts", "sample", "gather", "verify", "score", "check_verifier"} | AFTER_SCORES),
+    ],
+)
+def test_one_changed_setting_reruns_only_what_depends_on_it(first: Path, change: str, made_again: set[str]) -> None:
+    jobs = planned(snakemake(first, "-n", "--config", change))
+    assert set(jobs) <= made_again
+    assert {"evaluate", "card"} <= set(jobs)
+    if "stress" in change:
+        assert jobs["prompts"] == 1
+    if "hybrid" in change:
+        assert jobs["train"] == 1
+        assert jobs["verify"] == 1
+
+
+def test_edited_code_reruns_its_steps_but_not_acquisition(first: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "src", tmp_path / "src")
+    module = tmp_path / "src/cardproof/contract.py"
+    module.write_text(module.read_text() + "\nEDITED = True\n")
+    jobs = planned(snakemake(first, "-n", source=tmp_path / "src"))
+    assert jobs["score"] == 10
+    assert not {"acquire_benchmark", "acquire_model", "split", "train_verifier"} & set(jobs)
+    module.write_text(module.read_text().replace("\nEDITED = True\n", "\n# a comment changes nothing\n"))
+    assert planned(snakemake(first, "-n", source=tmp_path / "src")) == {}
+
+
+def test_a_bad_setting_stops_before_any_job(tmp_path: Path) -> None:
+    result = snakemake(tmp_path, "--config", 'sampling={"temprature": 1}')
+    assert result.returncode != 0
+    assert "unknown key 'temprature' in 'sampling'" in result.stderr
+    assert "Hint: did you mean 'temperature'?" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_published_dag_builds_without_a_gpu(tmp_path: Path) -> None:
+    jobs = planned(snakemake(tmp_path, "-n", configfile="config.yaml"))
+    assert jobs["sample"] == 3
+    assert jobs["train"] == 1
+
+
+def test_every_claim_has_a_verdict_and_none_is_compared(first: Path) -> None:
+    rows = json.loads((first / RUN / "claims.json").read_text())["claims"]
+    assert len(rows) >= 50
+    assert {r["verdict"] for r in rows} <= {"not_comparable", "not_run", "absent", "inconsistent_as_published"}
+    card = (first / RUN / "card/README.md").read_text()
+    assert "not a reproduction" in card
