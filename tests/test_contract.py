@@ -200,7 +200,7 @@ def test_time_is_linear(unit: str) -> None:
         return time.perf_counter() - begin
 
     # A quadratic reader needs minutes here; the bound allows a busy machine (an idle one: 0.3 s at most).
-    assert seconds(100_000) < 3
+    assert seconds(100_000) < 20
 
 
 def test_render_contract() -> None:
