@@ -12,6 +12,7 @@ from snakemake.utils import min_version
 
 from cardproof import config as cardproof_config
 from cardproof.errors import CardproofError
+from cardproof.files import write_text
 from cardproof.provenance import code_fingerprint, settings_fingerprint
 
 min_version("9.0")
@@ -27,6 +28,7 @@ except CardproofError as error:
     sys.exit(error.exit_code)
 
 RUN = f"results/{CONFIG.run}"
+CONFIG_FILE = f"{RUN}/config.yaml"
 ARMS = list(CONFIG.arms)
 VARIANTS = list(CONFIG.training.variants)
 CONDITIONS = list(cardproof_config.CONDITIONS)
@@ -50,6 +52,12 @@ def settings(step, **wildcards):
 def code(step):
     """Fingerprint of the code a rule runs: editing a module reruns the steps that use it."""
     return code_fingerprint(step)[:16]
+
+
+# The resolved configuration is written when work begins, not by a rule: Snakemake 9 plans none of the jobs behind an `ancient` input
+# whose job has to run, and as an ordinary input it would rerun everything. Any change of it reruns at least the claims and the card.
+onstart:
+    write_text(Path(CONFIG_FILE), cardproof_config.to_yaml(CONFIG))
 
 
 include: "rules/acquire.smk"

@@ -1,25 +1,7 @@
-# From outside into the run: the resolved configuration, questions and passages, models.
-
-
-rule config:
-    output:
-        f"{RUN}/config.yaml",
-    log:
-        f"{RUN}/logs/config.log",
-    localrule: True
-    params:
-        settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
-        overlays=lambda wildcards: " ".join(f"--configfile {f}" for f in workflow.configfiles),
-        text=lambda wildcards: cardproof_config.to_yaml(CONFIG),
-    message:
-        "Writing the resolved configuration."
-    shell:
-        "cat > {output} 2> {log} <<'END_OF_CONFIG'\n{params.text}END_OF_CONFIG\n"
+# From outside into the run: questions and passages, models.
 
 
 rule acquire_benchmark:
-    input:
-        config=ancient(rules.config.output),
     output:
         corpus=f"{RUN}/benchmark/corpus.jsonl",
         questions=f"{RUN}/benchmark/questions.jsonl",
@@ -31,12 +13,10 @@ rule acquire_benchmark:
     message:
         "Fetching questions and passages ({CONFIG.benchmark.source})."
     shell:
-        "cardproof acquire-benchmark --config {input.config} --corpus {output.corpus} --questions {output.questions} 2>&1 | tee {log}"
+        "cardproof acquire-benchmark --config {CONFIG_FILE} --corpus {output.corpus} --questions {output.questions} 2>&1 | tee {log}"
 
 
 rule acquire_model:
-    input:
-        config=ancient(rules.config.output),
     output:
         directory(f"{RUN}/models/base"),
     log:
@@ -53,8 +33,6 @@ rule acquire_model:
 
 
 rule acquire_verifier:
-    input:
-        config=ancient(rules.config.output),
     output:
         directory(f"{RUN}/models/{'encoder' if CONFIG.verifier.source == 'embedded' else 'verifier'}"),
     log:
@@ -71,8 +49,6 @@ rule acquire_verifier:
 
 
 rule acquire_adapter:
-    input:
-        config=ancient(rules.config.output),
     output:
         directory(f"{RUN}/adapters/{{arm}}"),
     log:

@@ -18,7 +18,6 @@ rule audit:
 
 rule provenance:
     input:
-        config=ancient(rules.config.output),
         evaluation=rules.evaluate.output,
         training=[f"{RUN}/training/{variant}/metrics.json" for variant in VARIANTS],
     output:
@@ -31,12 +30,11 @@ rule provenance:
     message:
         "Recording which code and settings each step ran with."
     shell:
-        "cardproof provenance --config {input.config} --out {output} 2>&1 | tee {log}"
+        "cardproof provenance --config {CONFIG_FILE} --out {output} 2>&1 | tee {log}"
 
 
 rule claims:
     input:
-        config=rules.config.output,
         claims=Path(workflow.basedir, "published", "claims.yaml"),
         audit=rules.audit.output,
         evaluation=rules.evaluate.output,
@@ -48,6 +46,7 @@ rule claims:
     log:
         f"{RUN}/logs/claims.log",
     params:
+        settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
         code=code("claims"),
         run=RUN,
     message:

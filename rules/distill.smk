@@ -3,7 +3,6 @@
 
 rule distill:
     input:
-        config=ancient(rules.config.output),
         prompts=f"{RUN}/prompts/train.jsonl",
         samples=f"{RUN}/samples/train/train.jsonl",
         scores=f"{RUN}/scores/train/train.parquet",
@@ -20,5 +19,5 @@ rule distill:
     message:
         "Selecting training examples."
     shell:
-        "cardproof distill --config {input.config} --prompts {input.prompts} --samples {input.samples} --scores {input.scores}"
+        "cardproof distill --config {CONFIG_FILE} --prompts {input.prompts} --samples {input.samples} --scores {input.scores}"
         " --templates {params.templates} --out {output.examples} --selection {output.selection} 2>&1 | tee {log}"

@@ -3,7 +3,6 @@
 
 rule evaluate:
     input:
-        config=ancient(rules.config.output),
         scores=[f"{RUN}/scores/{arm}/{condition}.parquet" for arm in ARMS for condition in CONDITIONS],
     output:
         [f"{RUN}/evaluation/{name}.json" for name in ("axes", "stress", "mechanism", "compute", "format_lock")],
@@ -17,12 +16,11 @@ rule evaluate:
     message:
         "Evaluating every axis."
     shell:
-        "cardproof evaluate --config {input.config} --scores {params.scores} --out {params.out} 2>&1 | tee {log}"
+        "cardproof evaluate --config {CONFIG_FILE} --scores {params.scores} --out {params.out} 2>&1 | tee {log}"
 
 
 rule check_verifier:
     input:
-        config=ancient(rules.config.output),
         model=verifier_folder,
         prompts=f"{RUN}/prompts/clean.jsonl",
         samples=f"{RUN}/samples/{cardproof_config.REFERENCE}/clean.jsonl",
@@ -42,5 +40,5 @@ rule check_verifier:
     message:
         "Checking the verifier with planted errors."
     shell:
-        "cardproof check-verifier --config {input.config} --model {input.model} --prompts {input.prompts} --samples {input.samples}"
+        "cardproof check-verifier --config {CONFIG_FILE} --model {input.model} --prompts {input.prompts} --samples {input.samples}"
         " {params.training} --out {output} 2>&1 | tee {log}"

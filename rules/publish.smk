@@ -4,7 +4,6 @@ FIGURES = ("training_loss", "axes", "stress", "near_miss", "compute_curve")
 
 rule figures:
     input:
-        config=ancient(rules.config.output),
         evaluation=rules.evaluate.output,
         training=[f"{RUN}/training/{variant}/metrics.json" for variant in VARIANTS],
     output:
@@ -24,7 +23,6 @@ rule figures:
 
 rule card:
     input:
-        config=rules.config.output,
         evaluation=rules.evaluate.output,
         training=[f"{RUN}/training/{variant}/metrics.json" for variant in VARIANTS],
         selection=rules.distill.output.selection,
@@ -40,6 +38,7 @@ rule card:
     log:
         f"{RUN}/logs/card.log",
     params:
+        settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
         code=code("card"),
         run=RUN,
         templates=Path(workflow.basedir, "report"),

@@ -11,7 +11,6 @@ def adapter_of(wildcards):
 
 rule sample_train:
     input:
-        config=ancient(rules.config.output),
         model=rules.acquire_model.output,
         prompts=f"{RUN}/prompts/train.jsonl",
     output:
@@ -30,13 +29,12 @@ rule sample_train:
     message:
         "Sampling training candidates, shard {wildcards.shard}."
     shell:
-        "cardproof sample --config {input.config} --arm base --model {input.model} --shard {wildcards.shard}/{params.of}"
+        "cardproof sample --config {CONFIG_FILE} --arm base --model {input.model} --shard {wildcards.shard}/{params.of}"
         " --store {params.store} --work {input.prompts} {output} 2>&1 | tee {log}"
 
 
 rule sample:
     input:
-        config=ancient(rules.config.output),
         model=rules.acquire_model.output,
         adapter=adapter_of,
         prompts=[f"{RUN}/prompts/{condition}.jsonl" for condition in CONDITIONS],
@@ -58,7 +56,7 @@ rule sample:
     message:
         "Sampling arm {wildcards.arm}, shard {wildcards.shard}: all conditions with one load of the model."
     shell:
-        "cardproof sample --config {input.config} --arm {wildcards.arm} --model {input.model} {params.adapter}"
+        "cardproof sample --config {CONFIG_FILE} --arm {wildcards.arm} --model {input.model} {params.adapter}"
         " --shard {wildcards.shard}/{params.of} --store {params.store} {params.work} 2>&1 | tee {log}"
 
 
@@ -95,7 +93,6 @@ def verifier_folder(wildcards):
 
 rule verify_train:
     input:
-        config=ancient(rules.config.output),
         model=verifier_folder,
         prompts=f"{RUN}/prompts/train.jsonl",
         samples=f"{RUN}/samples/train/train.jsonl",
@@ -113,12 +110,11 @@ rule verify_train:
     message:
         "Verifying the training candidates."
     shell:
-        "cardproof verify --config {input.config} --model {input.model} --work {input.prompts} {input.samples} {output} 2>&1 | tee {log}"
+        "cardproof verify --config {CONFIG_FILE} --model {input.model} --work {input.prompts} {input.samples} {output} 2>&1 | tee {log}"
 
 
 rule verify:
     input:
-        config=ancient(rules.config.output),
         model=verifier_folder,
         prompts=[f"{RUN}/prompts/{condition}.jsonl" for condition in CONDITIONS],
         samples=[f"{RUN}/samples/{{arm}}/{condition}.jsonl" for condition in CONDITIONS],
@@ -137,12 +133,11 @@ rule verify:
     message:
         "Verifying the answers of arm {wildcards.arm}."
     shell:
-        "cardproof verify --config {input.config} --model {input.model} {params.work} 2>&1 | tee {log}"
+        "cardproof verify --config {CONFIG_FILE} --model {input.model} {params.work} 2>&1 | tee {log}"
 
 
 rule score:
     input:
-        config=ancient(rules.config.output),
         prompts=f"{RUN}/prompts/{{condition}}.jsonl",
         samples=f"{RUN}/samples/{{arm}}/{{condition}}.jsonl",
         support=f"{RUN}/support/{{arm}}/{{condition}}.jsonl",
@@ -158,5 +153,5 @@ rule score:
     message:
         "Scoring {wildcards.arm}/{wildcards.condition}."
     shell:
-        "cardproof score --config {input.config} --prompts {input.prompts} --samples {input.samples} --support {input.support}"
+        "cardproof score --config {CONFIG_FILE} --prompts {input.prompts} --samples {input.samples} --support {input.support}"
         " --out {output} 2>&1 | tee {log}"

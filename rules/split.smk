@@ -3,7 +3,6 @@
 
 rule split:
     input:
-        config=ancient(rules.config.output),
         corpus=rules.acquire_benchmark.output.corpus,
         questions=rules.acquire_benchmark.output.questions,
     output:
@@ -18,13 +17,12 @@ rule split:
     message:
         "Splitting the questions without leakage."
     shell:
-        "cardproof split --config {input.config} --corpus {input.corpus} --questions {input.questions}"
+        "cardproof split --config {CONFIG_FILE} --corpus {input.corpus} --questions {input.questions}"
         " --train {output.train} --eval {output.eval} --leakage {output.leakage} 2>&1 | tee {log}"
 
 
 rule prompts:
     input:
-        config=ancient(rules.config.output),
         corpus=rules.acquire_benchmark.output.corpus,
         questions=lambda wildcards: rules.split.output["train" if wildcards.condition == "train" else "eval"],
         templates=sorted(str(p) for p in Path(workflow.basedir, "prompts").iterdir()),
@@ -39,5 +37,5 @@ rule prompts:
     message:
         "Rendering the {wildcards.condition} prompts."
     shell:
-        "cardproof prompts --config {input.config} --condition {wildcards.condition} --corpus {input.corpus}"
+        "cardproof prompts --config {CONFIG_FILE} --condition {wildcards.condition} --corpus {input.corpus}"
         " --questions {input.questions} --templates {params.templates} --out {output} 2>&1 | tee {log}"

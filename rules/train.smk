@@ -3,7 +3,6 @@
 
 rule train:
     input:
-        config=ancient(rules.config.output),
         model=rules.acquire_model.output,
         examples=rules.distill.output.examples,
     output:
@@ -22,13 +21,12 @@ rule train:
     message:
         "Training {wildcards.variant}."
     shell:
-        "cardproof train --config {input.config} --variant {wildcards.variant} --examples {input.examples} --model {input.model}"
+        "cardproof train --config {CONFIG_FILE} --variant {wildcards.variant} --examples {input.examples} --model {input.model}"
         " --out {output.adapter} --metrics {output.metrics} --work {params.work} 2>&1 | tee {log}"
 
 
 rule train_verifier:
     input:
-        config=ancient(rules.config.output),
         encoder=f"{RUN}/models/encoder",
         corpus=rules.acquire_benchmark.output.corpus,
         train=rules.split.output.train,
@@ -47,5 +45,5 @@ rule train_verifier:
     message:
         "Training the embedded verifier."
     shell:
-        "cardproof train-verifier --config {input.config} --encoder {input.encoder} --corpus {input.corpus} --train {input.train}"
+        "cardproof train-verifier --config {CONFIG_FILE} --encoder {input.encoder} --corpus {input.corpus} --train {input.train}"
         " --eval {input.eval} --out {output.model} --metrics {output.metrics} 2>&1 | tee {log}"

@@ -292,13 +292,13 @@ def test_sha256_message_says_both(folder):
     path = folder / "qa.jsonl"
     check_sha256(path, sha256_file(path).upper())
     with pytest.raises(CardproofError, match=f"sha256 {sha256_file(path)}, expected {'0' * 64}"):
-        load_folder(folder, questions_sha256="0" * 64)
+        load_folder(folder, pins={"qa.jsonl": "0" * 64})
     with pytest.raises(CardproofError, match="does not exist"):
         check_sha256(folder / "nothing", "0")
 
 
 @needs_real
 def test_real_benchmark_loads():
-    passages, questions = load_folder(REAL, questions_sha256="e3b869a4e293d081ec5f5b39c2058c8d27b36f611aa9f8275eb1877a7c8b38b0")
+    passages, questions = load_folder(REAL, pins={"qa.jsonl": "e3b869a4e293d081ec5f5b39c2058c8d27b36f611aa9f8275eb1877a7c8b38b0"})
     assert (len(passages), len(questions)) == (95, 100)
     assert len({document_of(p.id) for p in passages}) == 60

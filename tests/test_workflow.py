@@ -118,7 +118,7 @@ def test_another_seed_gives_other_samples(first: Path) -> None:
     assert (folder / target).read_bytes() != (first / target).read_bytes()
 
 
-AFTER_SCORES = {"evaluate", "figures", "provenance", "claims", "card", "all", "config"}
+AFTER_SCORES = {"evaluate", "figures", "provenance", "claims", "card", "all"}
 
 
 @pytest.mark.parametrize(

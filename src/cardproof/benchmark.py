@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from importlib.resources import files
 from pathlib import Path
 
@@ -101,23 +101,22 @@ def load_folder(
     folder: Path,
     corpus_file: str | None = None,
     questions_file: str | None = None,
-    corpus_sha256: str | None = None,
-    questions_sha256: str | None = None,
+    pins: Mapping[str, str | None] | None = None,
 ) -> Benchmark:
     """A benchmark from a folder in the format of Legal RAG Bench.
 
-    Questions: `qa.jsonl` or `questions.jsonl`. Corpus: `corpus.jsonl`, or the one other `corpus*.jsonl`. File names and sha256
-    pins are optional. CardproofError names file, line or id, and field of the first thing wrong.
+    Questions: `qa.jsonl` or `questions.jsonl`. Corpus: `corpus.jsonl`, or the one other `corpus*.jsonl`. `pins`: file name -> sha256;
+    a file without one is not checked. CardproofError names file, line or id, and field of the first thing wrong.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise CardproofError(f"{folder} is no folder.", "give the folder that holds the corpus and the questions.")
     corpus = _find(folder, corpus_file, ("corpus.jsonl",), "corpus*.jsonl", "the corpus")
     asked = _find(folder, questions_file, ("qa.jsonl", "questions.jsonl"), "q*.jsonl", "the questions")
-    if corpus_sha256:
-        check_sha256(corpus, corpus_sha256)
-    if questions_sha256:
-        check_sha256(asked, questions_sha256)
+    for file in (corpus, asked):
+        expected = (pins or {}).get(file.name)
+        if expected:
+            check_sha256(file, expected)
     return read(corpus, asked)
 
 

@@ -118,10 +118,7 @@ def acquire_benchmark(config: Config, corpus: Path, questions: Path) -> None:
         passages, rows = benchmark.load_embedded(settings.max_passage_words)
     elif settings.source == "folder":
         assert settings.path is not None
-        pins = settings.sha256
-        passages, rows = benchmark.load_folder(
-            Path(settings.path), corpus_sha256=pins.get("corpus.jsonl"), questions_sha256=pins.get("qa.jsonl")
-        )
+        passages, rows = benchmark.load_folder(Path(settings.path), pins=settings.sha256)
     else:
         from cardproof.hub import load_benchmark
 

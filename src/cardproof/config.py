@@ -47,13 +47,13 @@ class Benchmark(Section):
     """Hub revision. Assumed, because the card names none: the one public copies agree on."""
     path: str | None = None
     """Folder holding qa.jsonl and corpus*.jsonl, for source `folder`. Assumed, because it is local to the user."""
-    sha256: dict[str, str] = Field(
+    sha256: dict[str, str | None] = Field(
         default={
             "qa.jsonl": "e3b869a4e293d081ec5f5b39c2058c8d27b36f611aa9f8275eb1877a7c8b38b0",
             "corpus.jsonl": "3a3565bc5429f6cead90548e81f87352b449927e4be1cdd804c28d766bb9c246",
         }
     )
-    """Expected sha256 of the benchmark's files, by name. Assumed, because the card names none: those of the pinned revision."""
+    """Expected sha256 by file name; null for a file of your own. Assumed, because the card names none: the pinned revision's."""
     max_passage_words: int = Field(default=110, ge=110, le=2000)
     """Longest passage cut from an embedded licence, in words. Assumed, because the embedded benchmark is this project's own."""
     max_questions: int | None = Field(default=None, ge=4)

