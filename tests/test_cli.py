@@ -50,6 +50,11 @@ def test_each_verb_has_help(verb: str) -> None:
         (["claims", "--run", "nowhere"], "nowhere/config.yaml does not exist", "results/NAME"),
         (["gather", "--out", "/dev/null/x", "nowhere.jsonl"], "", "Hint:"),
         (["acquire-model", "--source", "embedded", "--id", "gpt", "--out", "x"], "no embedded model 'gpt'", "smollm2-135m"),
+        (
+            ["acquire-model", "--source", "hub", "--id", "Qwen/Qwen3-14B", "--out", "x"],
+            "'Qwen/Qwen3-14B' cannot be fetched",
+            "local folder",
+        ),
         (["acquire-model", "--source", "folder", "--id", "docs", "--out", "x"], "docs holds no *.safetensors file", "refused"),
     ],
 )

@@ -127,7 +127,7 @@ class Model(Section):
 class Sampling(Section):
     """How replies are drawn."""
 
-    backend: Literal["transformers", "vllm"] = "transformers"
+    backend: Literal["transformers"] = "transformers"
     """Engine. Assumed, because the card does not name one."""
     temperature: float = Field(default=0.8, ge=0, le=5)
     """Softmax temperature; 0 is greedy. Assumed, because the card does not say."""

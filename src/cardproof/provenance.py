@@ -12,8 +12,8 @@ from cardproof.files import sha256_text
 PACKAGE = Path(__file__).parent
 
 STEPS: dict[str, tuple[str, ...]] = {
-    "acquire_benchmark": ("benchmark", "licences"),
-    "acquire_model": ("models",),
+    "acquire_benchmark": ("benchmark", "licences", "hub"),
+    "acquire_model": ("models", "hub"),
     "split": ("split",),
     "prompts": ("conditions",),
     "sample": ("sampling/__init__", "sampling/shared_prefix", "sampling/transformers_backend", "lm"),
