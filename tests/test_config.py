@@ -85,6 +85,11 @@ def test_what_the_card_states_is_stated_here() -> None:
     assert not assumed & stated
 
 
+def test_arms_stand_in_the_cards_order_however_they_were_merged() -> None:
+    arms = {"zeta": {"adapter": "folder", "id": "x"}, "grounded": {"adapter": "folder", "id": "y"}, "base": {}}
+    assert list(config.validate({"arms": arms}).arms) == ["base", "grounded", "zeta"]
+
+
 def test_yaml_round_trips() -> None:
     loaded = config.load(ROOT / "config.yaml", ROOT / "config" / "demo.yaml")
     assert config.validate(yaml.safe_load(config.to_yaml(loaded))) == loaded

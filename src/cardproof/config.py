@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cardproof.errors import CardproofError, nearest
 from cardproof.files import sha256_text
@@ -312,6 +312,13 @@ class Config(Section):
     """The models compared. Stated on the card: base, hybrid, grounded."""
     evaluation: Evaluation = Evaluation()
     runtime: Runtime = Runtime()
+
+    @field_validator("arms")
+    @classmethod
+    def _in_order(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+        """The reference first, then as on the card, then others by name: the order of every table, however an overlay was merged."""
+        known = ("base", "hybrid", "grounded")
+        return {name: arms[name] for name in sorted(arms, key=lambda a: (known.index(a) if a in known else len(known), a))}
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
