@@ -347,6 +347,7 @@ def distill(config: Config, prompts: Path, samples: Path, scores: Path, template
         config.distill,
         config.contract.refusal_phrases,
         ask,
+        config.scoring.composite,
     )
     write(out, selection, examples, summary)
     click.echo(f"{out}: {summary['kept']} of {summary['candidates']} candidates kept", err=True)

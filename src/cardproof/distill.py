@@ -23,11 +23,13 @@ def select(
     settings: Distill,
     refusal_phrases: Sequence[str],
     ask: Ask,
+    factors: Sequence[str] = ("strict", "citation_validity", "support"),
 ) -> tuple[list[Example], dict[str, Any]]:
     """Keep, per train item, the `keep_top` candidates of highest composite above the threshold; ties go to the smaller k.
 
     Returns the examples in item order, and for `selection.json` how many were kept and the first reason why each other one fell.
-    `ask` renders a prompt's question and documents for training, under the contract or (for hybrid training) without it.
+    `ask` renders a prompt's question and documents for training, under the contract or (for hybrid training) without it;
+    `factors`: the axes whose product the composite is.
     """
     texts = {(r.item, r.k): r for r in rollouts}
     table: dict[int, list[dict[str, Any]]] = {}
@@ -40,7 +42,7 @@ def select(
         kept = 0
         for row in sorted(table.get(prompt.item, []), key=lambda r: (-r["composite"], r["k"])):
             rollout = texts[row["item"], row["k"]]
-            reason = _reason(row, rollout, settings, seen, kept)
+            reason = _reason(row, rollout, settings, factors, seen, kept)
             if reason:
                 fallen[reason] += 1
                 continue
@@ -71,14 +73,14 @@ def select(
     return examples, summary
 
 
-def _reason(row: dict[str, Any], rollout: Rollout, settings: Distill, seen: set[str], kept: int) -> str | None:
+def _reason(row: dict[str, Any], rollout: Rollout, settings: Distill, factors: Sequence[str], seen: set[str], kept: int) -> str | None:
     """Why a candidate is not kept, or None where it is."""
     if row["refusal"]:
         return "refusal"
     if rollout.finish_reason == "length":
         return "cut at the token limit"
     if not row["composite"] > settings.threshold:
-        for axis in ("strict", "citation_validity", "support"):
+        for axis in factors:
             if not row[axis]:
                 return f"{axis} is zero"
         return "composite not above the threshold"

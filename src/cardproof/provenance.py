@@ -62,7 +62,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "verify": _VERIFIER,
     "check_verifier": (*_VERIFIER, "verifier.ragtruth", "seed"),
     "score": ("scoring", "contract.refusal_phrases"),
-    "distill": ("distill.keep_top", "distill.threshold", "distill.demonstration", "contract"),
+    "distill": ("distill.keep_top", "distill.threshold", "distill.demonstration", "scoring.composite", "contract"),
     "train": (
         "training.variants.{variant}",
         *(f"training.{key}" for key in Training.model_fields if key not in {"variants", "gradient_checkpointing"}),
