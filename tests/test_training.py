@@ -114,6 +114,8 @@ def test_training_learns_and_records(tiny_lm: Path, tmp_path: Path) -> None:
     assert metrics["last_loss"] == losses[-1]
     assert json.loads((tmp_path / "a" / "metrics.json").read_text()) == metrics
     assert not (tmp_path / "a" / "work").exists()
+    written = json.loads((tmp_path / "a" / "adapter" / "adapter_config.json").read_text())
+    assert written["target_modules"] == sorted(written["target_modules"]), "a set's order differs from process to process"
     again = run(tiny_lm, tmp_path / "b", Variant(epochs=6, effective_batch=3))
     assert again == metrics, "the same seed gives the same training, bit for bit"
 

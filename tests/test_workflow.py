@@ -103,6 +103,7 @@ def test_a_second_run_does_nothing(first: Path) -> None:
 def test_two_runs_from_scratch_are_byte_identical(first: Path, tmp_path: Path) -> None:
     second = finished(tmp_path)
     parts = ("prompts", "samples", "support", "scores", "distill", "evaluation", "figures", "claims.json", "card")
+    parts += tuple(f"training/{v}/{file}" for v in VARIANTS for file in ("metrics.json", "adapter"))
     one, two = contents(first, *parts), contents(second, *parts)
     assert one.keys() == two.keys()
     assert [name for name in one if one[name] != two[name]] == []

@@ -165,7 +165,9 @@ def train(
     # PEFT writes a README of its own and the path of the base model: neither belongs to the result.
     (tmp / "README.md").unlink(missing_ok=True)
     adapter_config = json.loads((tmp / "adapter_config.json").read_text())
-    write_json(tmp / "adapter_config.json", {**adapter_config, "base_model_name_or_path": model_id})
+    # The modules are a set, whose order differs from process to process.
+    modules = sorted(adapter_config["target_modules"])
+    write_json(tmp / "adapter_config.json", {**adapter_config, "base_model_name_or_path": model_id, "target_modules": modules})
     shutil.rmtree(out, ignore_errors=True)
     tmp.rename(out)
     metrics = {
