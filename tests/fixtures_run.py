@@ -12,23 +12,11 @@ import polars as pl
 from cardproof import config, evaluate
 from cardproof.files import write_json, write_text
 from cardproof.mechanism import mechanism
+from cardproof.scoring import parquet_schema
 
 ITEMS, CANDIDATES = 24, 8
 QUICK = {"resamples": 200, "seed": 0}
-QUOTE = pl.Struct(
-    {
-        "text": pl.String,
-        "cited_id": pl.String,
-        "kind": pl.String,
-        "strict": pl.Boolean,
-        "content": pl.Boolean,
-        "attributed": pl.Boolean,
-        "steps": pl.List(pl.String),
-        "doc_id": pl.String,
-        "start": pl.Int64,
-        "end": pl.Int64,
-    }
-)
+QUOTE = parquet_schema()["quotes"].inner
 SCHEMA = {"quotes": pl.List(QUOTE), "support": pl.Float64, "citations": pl.List(pl.String), "defects": pl.List(pl.String)}
 REPAIRS = (("markup",), ("markup",), ("whitespace",), ("typography", "markup"), ("case",), ("punctuation",))
 

@@ -11,23 +11,11 @@ from cardproof import evaluate, files, statistics
 from cardproof.errors import CardproofError
 from cardproof.mechanism import mechanism, quotes
 from cardproof.records import Comparison, Estimate, Score
+from cardproof.scoring import parquet_schema
 
 QUICK = {"resamples": 200, "seed": 3}
 
-QUOTE = pl.Struct(
-    {
-        "text": pl.String,
-        "cited_id": pl.String,
-        "kind": pl.String,
-        "strict": pl.Boolean,
-        "content": pl.Boolean,
-        "attributed": pl.Boolean,
-        "steps": pl.List(pl.String),
-        "doc_id": pl.String,
-        "start": pl.Int64,
-        "end": pl.Int64,
-    }
-)
+QUOTE = parquet_schema()["quotes"].inner
 
 
 def quote(kind, *steps):

@@ -106,8 +106,8 @@ def score_files(
         yield score(prompt, rollout, support, settings, refusal_phrases, rouge)
 
 
-def write_scores(path: Path, scores: Iterator[Score]) -> int:
-    """Write scores as Parquet (columns = fields of Score), atomically and with the same bytes for the same rows; returns how many."""
+def parquet_schema() -> dict[str, Any]:
+    """Column -> polars type of a scores file, from the fields of Score."""
     import polars as pl
 
     quote = pl.Struct(
@@ -125,11 +125,17 @@ def write_scores(path: Path, scores: Iterator[Score]) -> int:
         }
     )
     kinds: dict[Any, Any] = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String, float | None: pl.Float64}
-    schema = {
+    return {
         name: pl.List(quote) if name == "quotes" else kinds.get(field.annotation, pl.List(pl.String))
         for name, field in Score.model_fields.items()
     }
-    frame = pl.DataFrame([s.model_dump() for s in scores], schema=schema, orient="row")
+
+
+def write_scores(path: Path, scores: Iterator[Score]) -> int:
+    """Write scores as Parquet (columns = fields of Score), atomically and with the same bytes for the same rows; returns how many."""
+    import polars as pl
+
+    frame = pl.DataFrame([s.model_dump() for s in scores], schema=parquet_schema(), orient="row")
     with atomic(path) as tmp:
         frame.write_parquet(tmp, compression="zstd", statistics=False)
     print(f"{path}: {frame.height} rollouts scored", file=sys.stderr)
