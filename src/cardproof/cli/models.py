@@ -1,0 +1,194 @@
+"""Verbs that run or train a model, and those that score what it wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cardproof.cli.group import FILE, ROOT, cli, given, with_config
+
+if TYPE_CHECKING:
+    from cardproof.config import Config
+
+
+@cli.command()
+@with_config
+@click.option("--arm", required=True)
+@given("--model", "Base model folder.")
+@click.option("--adapter", type=FILE, default=None, help="LoRA adapter folder; left out for the base arm.")
+@click.option("--work", type=(FILE, FILE), multiple=True, required=True, help="A prompts file and the samples file to write for it.")
+@click.option("--shard", default="0/1", show_default=True, help="Which piece of each file's items: NUMBER/OF, counted from 0.")
+@given("--store", "Where finished items are kept as they come, so that a killed run repeats none.")
+def sample(config: Config, arm: str, model: Path, adapter: Path | None, work: Any, shard: str, store: Path) -> None:
+    """Draw N replies per item; one load of the model serves all files given."""
+    from cardproof.config import CONDITIONS
+    from cardproof.sample import sample as run
+
+    number, _, of = shard.partition("/")
+    n = {"train": config.distill.n, **{c: getattr(config.conditions, c).n for c in CONDITIONS}}
+    run(config, arm, dict(work), n, model, adapter, int(number), int(of), store)
+
+
+@cli.command()
+@given("--out", "Samples file to write.")
+@click.argument("shards", nargs=-1, type=FILE, required=True)
+def gather(out: Path, shards: tuple[Path, ...]) -> None:
+    """Join the shards of one arm and condition, in order."""
+    from cardproof.sample import gather as run
+
+    run(shards, out)
+
+
+@cli.command("train-verifier")
+@with_config
+@given("--encoder", "Pretrained encoder folder.")
+@given("--corpus", "Passages.")
+@given("--train", "Train side of the split.")
+@given("--eval", "Held-out side of the split.")
+@given("--out", "Verifier folder to write.")
+@given("--metrics", "Its metrics to write (JSON).")
+def train_verifier(config: Config, encoder: Path, corpus: Path, train: Path, eval: Path, out: Path, metrics: Path) -> None:
+    """Train the embedded verifier on (sentence, claim) pairs built from the train side's documents."""
+    from cardproof.files import read_rows, write_json
+    from cardproof.records import Passage, Question
+    from cardproof.select import passages_of
+    from cardproof.verifier_training import train as run
+
+    passages = read_rows(corpus, Passage)
+    sides = [passages_of(passages, read_rows(side, Question)) for side in (train, eval)]
+    write_json(metrics, run(encoder, out, sides[0], sides[1], config.verifier.embedded, config.seed, config.runtime.threads))
+
+
+@cli.command()
+@with_config
+@given("--model", "Verifier folder.")
+@click.option("--work", type=(FILE, FILE, FILE), multiple=True, required=True, help="Prompts, samples, and the support file to write.")
+def verify(config: Config, model: Path, work: Any) -> None:
+    """Let the verifier judge each answer by the documents it cites."""
+    from cardproof.files import read_rows, write_rows
+    from cardproof.records import Prompt, Rollout
+    from cardproof.verifier import verify_rollouts
+
+    verifier = _load_verifier(config, model)
+    for prompts_path, samples_path, out in work:
+        rows = verify_rollouts(read_rows(prompts_path, Prompt), read_rows(samples_path, Rollout), verifier, config.contract.refusal_phrases)
+        write_rows(out, rows)
+
+
+def _load_verifier(config: Config, model: Path) -> Any:
+    from cardproof.lm import quiet
+    from cardproof.verifier import Verifier
+
+    quiet()
+    settings = config.verifier
+    return Verifier(
+        model,
+        entailment_label=settings.entailment_label,
+        granularity=settings.granularity,
+        max_tokens=settings.max_tokens,
+        threads=config.runtime.threads,
+    )
+
+
+@cli.command("check-verifier")
+@with_config
+@given("--model", "Verifier folder.")
+@given("--prompts", "Prompts file.")
+@given("--samples", "Samples file.")
+@click.option("--training", type=FILE, default=None, help="Metrics of its training in this run, to be included.")
+@given("--out", "Metrics to write (JSON).")
+def check_verifier(config: Config, model: Path, prompts: Path, samples: Path, training: Path | None, out: Path) -> None:
+    """Measure how well the verifier tells true from altered claims, on this run's own rollouts."""
+    from cardproof.files import read_json, read_rows, write_json
+    from cardproof.records import Prompt, Rollout
+    from cardproof.verifier import check_planted, ragtruth_auc
+
+    verifier = _load_verifier(config, model)
+    planted = check_planted(read_rows(prompts, Prompt), read_rows(samples, Rollout), verifier, config.seed, config.contract.refusal_phrases)
+    metrics = read_json(training) if training else {"auc": {}}
+    metrics.pop("seconds", None)  # differs from run to run
+    metrics["auc"] |= {f"planted_{sort}": planted[sort]["auc"] for sort in ("sentences", "answers")}
+    ragtruth = ragtruth_auc(Path(config.verifier.ragtruth), verifier) if config.verifier.ragtruth else None
+    if ragtruth:
+        metrics["auc"]["ragtruth"] = ragtruth["auc"]
+    write_json(out, {**metrics, "planted": planted, "ragtruth": ragtruth})
+
+
+@cli.command()
+@with_config
+@given("--prompts", "Prompts file.")
+@given("--samples", "Samples file.")
+@given("--support", "Support file.")
+@given("--out", "Scores to write (Parquet).")
+def score(config: Config, prompts: Path, samples: Path, support: Path, out: Path) -> None:
+    """Compute every axis of every rollout."""
+    from cardproof.scoring import score_files, write_scores
+
+    write_scores(out, score_files(prompts, samples, support, config.scoring, config.contract.refusal_phrases))
+
+
+@cli.command()
+@with_config
+@given("--prompts", "Train prompts.")
+@given("--samples", "Their samples.")
+@given("--scores", "Their scores.")
+@click.option("--templates", type=FILE, default=ROOT / "prompts", show_default=True)
+@given("--out", "Training examples to write.")
+@given("--selection", "What was kept and why others fell, to write (JSON).")
+def distill(config: Config, prompts: Path, samples: Path, scores: Path, templates: Path, out: Path, selection: Path) -> None:
+    """Keep each train item's best candidates as RAFT-style training examples."""
+    import polars as pl
+
+    from cardproof import contract
+    from cardproof.distill import select, write
+    from cardproof.files import read_rows
+    from cardproof.records import Message, Prompt, Rollout
+
+    def ask(prompt: Prompt, in_contract: bool) -> list[Message]:
+        demonstration = in_contract and config.contract.demonstration and config.distill.demonstration
+        return contract.render(prompt.question, prompt.documents, in_contract, templates, demonstration, config.contract.refusal_phrases[0])
+
+    examples, summary = select(
+        read_rows(prompts, Prompt),
+        read_rows(samples, Rollout),
+        pl.read_parquet(scores),
+        config.distill,
+        config.contract.refusal_phrases,
+        ask,
+        config.scoring.composite,
+    )
+    write(out, selection, examples, summary)
+    click.echo(f"{out}: {summary['kept']} of {summary['candidates']} candidates kept", err=True)
+
+
+@cli.command()
+@with_config
+@click.option("--variant", required=True, help="Name of the training run.")
+@given("--examples", "Training examples.")
+@given("--model", "Base model folder.")
+@given("--out", "Adapter folder to write.")
+@given("--metrics", "Its metrics to write (JSON).")
+@given("--work", "Folder for checkpoints while it runs.")
+def train(config: Config, variant: str, examples: Path, model: Path, out: Path, metrics: Path, work: Path) -> None:
+    """Train one LoRA adapter on the NF4 base."""
+    from cardproof.files import read_rows
+    from cardproof.records import Example
+    from cardproof.training import train as run
+
+    run(
+        variant,
+        config.training.variants[variant],
+        config.training,
+        read_rows(examples, Example),
+        model,
+        config.model.id,
+        config.model.quantization,
+        config.model.thinking,
+        out,
+        metrics,
+        work,
+        config.seed,
+        config.runtime.threads,
+    )
