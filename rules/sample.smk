@@ -9,30 +9,6 @@ def adapter_of(wildcards):
     return f"{RUN}/training/{arm.variant}/adapter" if arm.adapter == "trained" else f"{RUN}/adapters/{wildcards.arm}"
 
 
-rule sample_train:
-    input:
-        model=rules.acquire_model.output,
-        prompts=f"{RUN}/prompts/train.jsonl",
-    output:
-        temp(f"{RUN}/shards/{{shard}}-of-{len(SHARDS)}/train/train.jsonl"),
-    log:
-        f"{RUN}/logs/sample_train_{{shard}}.log",
-    threads: CONFIG.runtime.threads
-    resources:
-        gpu=GPUS,
-        mem_mb=MODEL_MEMORY_MB,
-    params:
-        settings=settings("sample_train"),
-        code=code("sample"),
-        store=f"{RUN}/store/train.{{shard}}-of-{len(SHARDS)}.jsonl",
-        of=len(SHARDS),
-    message:
-        "Sampling training candidates, shard {wildcards.shard}."
-    shell:
-        "cardproof sample --config {CONFIG_FILE} --arm base --model {input.model} --shard {wildcards.shard}/{params.of}"
-        " --store {params.store} --work {input.prompts} {output} 2>&1 | tee {log}"
-
-
 rule sample:
     input:
         model=rules.acquire_model.output,
@@ -49,6 +25,7 @@ rule sample:
     params:
         settings=settings("sample"),
         code=code("sample"),
+        arm="{arm}",
         adapter=lambda wildcards, input: f"--adapter {input.adapter}" if input.adapter else "",
         work=lambda wildcards, input, output: " ".join(f"--work {i} {o}" for i, o in zip(input.prompts, output)),
         store=f"{RUN}/store/{{arm}}.{{shard}}-of-{len(SHARDS)}.jsonl",
@@ -56,21 +33,28 @@ rule sample:
     message:
         "Sampling arm {wildcards.arm}, shard {wildcards.shard}: all conditions with one load of the model."
     shell:
-        "cardproof sample --config {CONFIG_FILE} --arm {wildcards.arm} --model {input.model} {params.adapter}"
+        "cardproof sample --config {CONFIG_FILE} --arm {params.arm} --model {input.model} {params.adapter}"
         " --shard {wildcards.shard}/{params.of} --store {params.store} {params.work} 2>&1 | tee {log}"
 
 
-rule gather_train:
+use rule sample as sample_train with:
     input:
-        [f"{RUN}/shards/{shard}-of-{len(SHARDS)}/train/train.jsonl" for shard in SHARDS],
+        model=rules.acquire_model.output,
+        prompts=[f"{RUN}/prompts/train.jsonl"],
     output:
-        f"{RUN}/samples/train/train.jsonl",
+        temp(f"{RUN}/shards/{{shard}}-of-{len(SHARDS)}/train/train.jsonl"),
     log:
-        f"{RUN}/logs/gather_train.log",
+        f"{RUN}/logs/sample_train_{{shard}}.log",
+    params:
+        settings=settings("sample_train"),
+        code=code("sample"),
+        arm=cardproof_config.REFERENCE,
+        adapter="",
+        work=lambda wildcards, input, output: f"--work {input.prompts} {output}",
+        store=f"{RUN}/store/train.{{shard}}-of-{len(SHARDS)}.jsonl",
+        of=len(SHARDS),
     message:
-        "Gathering the training candidates."
-    shell:
-        "cardproof gather --out {output} {input} 2>&1 | tee {log}"
+        "Sampling training candidates, shard {wildcards.shard}."
 
 
 rule gather:
@@ -80,6 +64,8 @@ rule gather:
         f"{RUN}/samples/{{arm}}/{{condition}}.jsonl",
     log:
         f"{RUN}/logs/gather_{{arm}}_{{condition}}.log",
+    wildcard_constraints:
+        arm="|".join([*ARMS, "train"]),
     message:
         "Gathering the {wildcards.condition} samples of arm {wildcards.arm}."
     shell:
@@ -89,28 +75,6 @@ rule gather:
 def verifier_folder(wildcards):
     """The verifier: trained in this run, or fetched."""
     return rules.train_verifier.output.model if CONFIG.verifier.source == "embedded" else rules.acquire_verifier.output
-
-
-rule verify_train:
-    input:
-        model=verifier_folder,
-        prompts=f"{RUN}/prompts/train.jsonl",
-        samples=f"{RUN}/samples/train/train.jsonl",
-    output:
-        f"{RUN}/support/train/train.jsonl",
-    log:
-        f"{RUN}/logs/verify_train.log",
-    threads: CONFIG.runtime.threads
-    resources:
-        gpu=GPUS,
-        mem_mb=MODEL_MEMORY_MB,
-    params:
-        settings=settings("verify"),
-        code=code("verify"),
-    message:
-        "Verifying the training candidates."
-    shell:
-        "cardproof verify --config {CONFIG_FILE} --model {input.model} --work {input.prompts} {input.samples} {output} 2>&1 | tee {log}"
 
 
 rule verify:
@@ -134,6 +98,19 @@ rule verify:
         "Verifying the answers of arm {wildcards.arm}."
     shell:
         "cardproof verify --config {CONFIG_FILE} --model {input.model} {params.work} 2>&1 | tee {log}"
+
+
+use rule verify as verify_train with:
+    input:
+        model=verifier_folder,
+        prompts=[f"{RUN}/prompts/train.jsonl"],
+        samples=[f"{RUN}/samples/train/train.jsonl"],
+    output:
+        f"{RUN}/support/train/train.jsonl",
+    log:
+        f"{RUN}/logs/verify_train.log",
+    message:
+        "Verifying the training candidates."
 
 
 rule score:
