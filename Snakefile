@@ -5,6 +5,7 @@
 #
 # The configuration is checked here, before any job is planned; rules never read the raw `config`, but CONFIG (a typed object) and
 # the providers below. Every rule calls one verb of the `cardproof` command.
+import re
 import sys
 from pathlib import Path
 
@@ -29,8 +30,8 @@ except CardproofError as error:
 
 RUN = f"results/{CONFIG.run}"
 CONFIG_FILE = f"{RUN}/config.yaml"
-ARMS = list(CONFIG.arms)
-VARIANTS = list(CONFIG.training.variants)
+ARMS = list(CONFIG.sampled_arms)
+TRAINED = list(CONFIG.training_runs)
 CONDITIONS = list(cardproof_config.CONDITIONS)
 SHARDS = list(range(CONFIG.sampling.shards))
 GPUS = CONFIG.runtime.gpus
@@ -38,8 +39,8 @@ MODEL_MEMORY_MB = 1000 * CONFIG.runtime.memory_gb
 
 
 wildcard_constraints:
-    arm="|".join(ARMS),
-    variant="|".join(VARIANTS),
+    arm="|".join(map(re.escape, ARMS)),
+    variant="|".join(map(re.escape, TRAINED)),
     condition="|".join([*CONDITIONS, "train"]),
     shard=r"\d+",
 

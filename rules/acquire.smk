@@ -54,9 +54,11 @@ rule acquire_adapter:
     log:
         f"{RUN}/logs/acquire_adapter_{{arm}}.log",
     params:
-        source=lambda wildcards: CONFIG.arms[wildcards.arm].adapter,
-        id=lambda wildcards: CONFIG.arms[wildcards.arm].id,
-        revision=lambda wildcards: f"--revision {CONFIG.arms[wildcards.arm].revision}" if CONFIG.arms[wildcards.arm].revision else "",
+        source=lambda wildcards: CONFIG.sampled_arms[wildcards.arm].adapter,
+        id=lambda wildcards: CONFIG.sampled_arms[wildcards.arm].id,
+        revision=lambda wildcards: (
+            f"--revision {CONFIG.sampled_arms[wildcards.arm].revision}" if CONFIG.sampled_arms[wildcards.arm].revision else ""
+        ),
         code=code("acquire_model"),
     message:
         "Fetching the adapter of arm {wildcards.arm}."

@@ -16,10 +16,28 @@ rule audit:
         "cardproof audit --claims {input.claims} --out {output} > {log} 2>&1 || {{ cat {log}; exit 1; }}"
 
 
+rule reconcile:
+    input:
+        claims=Path(workflow.basedir, "published", "claims.yaml"),
+        training=[f"{RUN}/training/{variant}/metrics.json" for variant in dict.fromkeys(CONFIG.reading_runs.values())],
+    output:
+        f"{RUN}/evaluation/reconcile.json",
+    log:
+        f"{RUN}/logs/reconcile.log",
+    params:
+        settings=settings("reconcile"),
+        code=code("reconcile"),
+        run=RUN,
+    message:
+        "Comparing the readings of the recipe."
+    shell:
+        "cardproof reconcile --config {CONFIG_FILE} --run {params.run} --claims {input.claims} --out {output} 2>&1 | tee {log}"
+
+
 rule provenance:
     input:
         evaluation=rules.evaluate.output,
-        training=[f"{RUN}/training/{variant}/metrics.json" for variant in VARIANTS],
+        training=[f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
     output:
         f"{RUN}/provenance/steps.json",
     log:
@@ -38,7 +56,7 @@ rule claims:
         claims=Path(workflow.basedir, "published", "claims.yaml"),
         audit=rules.audit.output,
         evaluation=rules.evaluate.output,
-        training=[f"{RUN}/training/{variant}/metrics.json" for variant in VARIANTS],
+        training=[f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
         selection=rules.distill.output.selection,
         provenance=rules.provenance.output,
     output:

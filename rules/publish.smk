@@ -5,7 +5,7 @@ FIGURES = ("training_loss", "axes", "stress", "near_miss", "compute_curve")
 rule figures:
     input:
         evaluation=rules.evaluate.output,
-        training=[f"{RUN}/training/{variant}/metrics.json" for variant in VARIANTS],
+        training=[f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
     output:
         [f"{RUN}/figures/{name}.{kind}" for name in FIGURES for kind in ("json", "svg", "png")],
     log:
@@ -24,12 +24,13 @@ rule figures:
 rule card:
     input:
         evaluation=rules.evaluate.output,
-        training=[f"{RUN}/training/{variant}/metrics.json" for variant in VARIANTS],
+        training=[f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
         selection=rules.distill.output.selection,
         leakage=rules.split.output.leakage,
         figures=rules.figures.output,
         verifier=rules.check_verifier.output,
         audit=rules.audit.output,
+        reconcile=rules.reconcile.output if CONFIG.reading_runs else [],
         verdicts=rules.claims.output,
         claims=Path(workflow.basedir, "published", "claims.yaml"),
         templates=sorted(str(p) for p in Path(workflow.basedir, "report").rglob("*.j2")),

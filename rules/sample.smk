@@ -3,7 +3,7 @@
 
 def adapter_of(wildcards):
     """The adapter folder of an arm: trained in this run, fetched, or none."""
-    arm = CONFIG.arms[wildcards.arm]
+    arm = CONFIG.sampled_arms[wildcards.arm]
     if arm.adapter == "none":
         return []
     return f"{RUN}/training/{arm.variant}/adapter" if arm.adapter == "trained" else f"{RUN}/adapters/{wildcards.arm}"
@@ -65,7 +65,7 @@ rule gather:
     log:
         f"{RUN}/logs/gather_{{arm}}_{{condition}}.log",
     wildcard_constraints:
-        arm="|".join([*ARMS, "train"]),
+        arm="|".join(map(re.escape, [*ARMS, "train"])),
     message:
         "Gathering the {wildcards.condition} samples of arm {wildcards.arm}."
     shell:
@@ -123,7 +123,7 @@ rule score:
     log:
         f"{RUN}/logs/score_{{arm}}_{{condition}}.log",
     wildcard_constraints:
-        arm="|".join([*ARMS, "train"]),
+        arm="|".join(map(re.escape, [*ARMS, "train"])),
     params:
         settings=settings("score"),
         code=code("score"),

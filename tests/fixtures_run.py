@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from cardproof import config, evaluate
+from cardproof import config, evaluate, reconcile, seeds
 from cardproof.files import write_json, write_text
 from cardproof.mechanism import mechanism
 from cardproof.scoring import parquet_schema
+from cardproof.statistics import How
 
 ITEMS, CANDIDATES = 24, 8
 QUICK = {"resamples": 200, "seed": 0}
@@ -103,19 +104,21 @@ def frames(condition: str, arms: dict[str, Profile], seed: int, items: int, n: i
     return found
 
 
-def metrics(variant: str, contract_share: float) -> dict[str, Any]:
+def metrics(variant: str, run: config.TrainingRun) -> dict[str, Any]:
     """A `training/{variant}/metrics.json`."""
     draw = random.Random(variant)
-    examples, steps = 49, 14
+    examples = 49
+    steps = reconcile.optimizer_steps(examples, run.variant)
     losses = [round(2.4 * 0.88**step + 0.4 + draw.uniform(-0.08, 0.08), 4) for step in range(steps)]
-    contract = round(examples * contract_share)
+    contract = round(examples * run.variant.contract_share)
     return {
         "variant": variant,
         "examples": examples,
         "contract_examples": contract,
         "freeform_examples": examples - contract,
-        "epochs": 2,
-        "effective_batch": 7,
+        "seed": run.seed,
+        "epochs": run.variant.epochs,
+        "effective_batch": run.variant.effective_batch,
         "steps": steps,
         "rank": 32,
         "alpha": 64,
@@ -175,7 +178,7 @@ VERIFIER = {
 }
 
 
-def settings(scale: str) -> config.Config:
+def settings(scale: str, training_seeds: Sequence[int] = ()) -> config.Config:
     """The resolved configuration of a synthetic run."""
     if scale == "published":
         return config.validate({"run": "published"})
@@ -186,18 +189,30 @@ def settings(scale: str) -> config.Config:
         "model": {"source": "embedded", "id": "smollm2-135m", "revision": None},
         "verifier": {"source": "embedded", "id": "minilm-l6", "granularity": "sentence", "max_tokens": 128},
         "contract": {"demonstration": True, "reply_prefix": "EVIDENCE:\n["},
-        "training": {"variants": {"grounded": {}, "hybrid": {"contract_share": 0.5}}},
+        "training": {"variants": {"grounded": {}, "hybrid": {"contract_share": 0.5}}, "seeds": list(training_seeds)},
         "arms": {"hybrid": {"adapter": "trained", "variant": "hybrid", "id": None}},
     }
     return config.load(overrides=config.merge({"arms": config.Config().model_dump()["arms"]}, embedded))
 
 
+def write_scores(folder: Path, name: str, profile: Profile, seed: int, items: int, n: int) -> None:
+    """The scores of one arm under the contract's conditions, drawn anew for each training seed."""
+    folder.mkdir(parents=True)
+    for condition, kept, dropped in (("clean", n, 0), ("stress", max(1, n // 2), items // 3)):
+        frames(condition, {name: profile}, seed, items, kept, dropped)[name].write_parquet(folder / f"{condition}.parquet")
+
+
 def write_run(
-    folder: Path, scale: str = "embedded", arms: dict[str, Profile] | None = None, items: int = ITEMS, n: int = CANDIDATES
+    folder: Path,
+    scale: str = "embedded",
+    arms: dict[str, Profile] | None = None,
+    items: int = ITEMS,
+    n: int = CANDIDATES,
+    training_seeds: Sequence[int] = (),
 ) -> Path:
     """Write everything the figures and the card read into `folder`; the figures themselves are not drawn."""
     arms = arms or ARMS
-    resolved = settings(scale)
+    resolved = settings(scale, training_seeds)
     write_text(folder / "config.yaml", config.to_yaml(resolved))
     clean = frames("clean", arms, 1, items, n)
     stress = frames("stress", arms, 2, items, max(1, n // 2), dropped=items // 3)
@@ -208,8 +223,14 @@ def write_run(
     write_json(out / "mechanism.json", mechanism({"clean": clean, "stress": stress}, **QUICK))
     write_json(out / "compute.json", evaluate.compute(clean, **QUICK))
     write_json(out / "format_lock.json", evaluate.format_lock(freeform, clean, support_margin=resolved.evaluation.support_margin, **QUICK))
-    for variant, setting in resolved.training.variants.items():
-        write_json(folder / "training" / variant / "metrics.json", metrics(variant, setting.contract_share))
+    for arm, by_seed in resolved.replicas.items():
+        for seed, copy in by_seed.items():
+            write_scores(folder / "scores" / copy, copy, arms[arm], seed, items, n)
+    if resolved.replicas:
+        seeds.add(folder / "scores", out, resolved.replicas, How(level=0.95, **QUICK))
+    for name, run in resolved.training_runs.items():
+        write_json(folder / "training" / name / "metrics.json", metrics(name, run))
+    write_json(out / "reconcile.json", reconcile.reconcile(resolved, folder))
     write_json(folder / "distill" / "selection.json", SELECTION)
     write_json(folder / "split" / "leakage.json", LEAKAGE)
     if resolved.verifier.source == "embedded":

@@ -33,9 +33,9 @@ Changing a setting reruns only the steps that depend on it. `sampling.rows`, `sa
 def rows() -> Iterator[tuple[str, Any, str]]:
     """(dotted path, default, meaning) of every setting; named entries (training runs, arms) appear once, as NAME."""
     for path, value, text in described(Config()):
-        if not path.startswith(("training.variants.", "arms.")):
+        if not path.startswith(("training.variants.", "training.readings.", "arms.")):
             yield path, value, text
-    for prefix, entry in (("training.variants.NAME", Variant()), ("arms.NAME", Arm())):
+    for prefix, entry in (("training.variants.NAME", Variant()), ("training.readings.NAME", Variant()), ("arms.NAME", Arm())):
         for name, text in field_texts(type(entry)).items():
             yield f"{prefix}.{name}", getattr(entry, name), text
 

@@ -25,6 +25,7 @@ from cardproof.errors import CardproofError
 from cardproof.evaluate import ALPHA
 from cardproof.figures import AXIS_NAMES, FIGURES, Results
 from cardproof.files import read_json, write_text
+from cardproof.reconcile import conclusion
 from cardproof.records import Comparison, Estimate
 
 LICENSE = "apache-2.0"
@@ -93,7 +94,8 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
     run = results.config
     claims = _claims(run_dir, published_claims)
     subject = subject_of(run)
-    variants = results.training()
+    trained = results.training()
+    variants = {name: found for name, found in trained.items() if name in run.training.variants}
     verifier = _read(run_dir / "verifier" / "metrics.json", required=run.verifier.source == "embedded")
     return {
         "run": run,
@@ -106,6 +108,10 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
         **{name: results[name] for name in ("axes", "stress", "mechanism", "compute", "format_lock")},
         "variants": variants,
         "packages": _packages(variants),
+        "replicas": {
+            arm: {seed: trained[str(run.sampled_arms[copy].variant)] for seed, copy in found.items()} for arm, found in run.replicas.items()
+        },
+        "readings": _read(run_dir / "evaluation" / "reconcile.json", required=bool(run.reading_runs)) if run.reading_runs else None,
         # A run whose adapters all come from elsewhere has no training data of its own.
         "selection": _read(run_dir / "distill" / "selection.json", required=bool(variants)),
         "leakage": _read(run_dir / "split" / "leakage.json", required=bool(variants)),
@@ -283,6 +289,19 @@ def bounds(e: Mapping[str, Any], max_n: int) -> str:
     return f"{e['level']:.0%} interval {low} to {high}"
 
 
+def seed_spread(s: Mapping[str, Any]) -> str:
+    """A number's spread between training seeds, e.g. `0.500 to 0.583, sd 0.059, 2 seeds`; a dash where no seed has a value."""
+    if s["mean"] is None:
+        return DASH
+    sd = "" if s["sd"] is None else f", sd {s['sd']:.3f}"
+    return f"{s['low']:.3f} to {s['high']:.3f}{sd}, {s['n']} seed{'' if s['n'] == 1 else 's'}"
+
+
+def seed_name(seed: int) -> str:
+    """A training seed as a column's head."""
+    return f"seed {seed}"
+
+
 # --- filters: what a number supports ----------------------------------------------------------------------------------
 
 
@@ -388,8 +407,8 @@ def place(row: Mapping[str, Any]) -> str:
 
 
 FILTERS = (
-    *(estimate, value, interval, change, p_value, number, short, percent, bounds),
+    *(estimate, value, interval, change, p_value, number, short, percent, bounds, seed_spread, seed_name),
     *(stance, within, above_chance, saves),
-    *(setting, code, cell, words, pluck, held_in),
+    *(setting, code, cell, words, pluck, held_in, conclusion),
     *(published, regenerated, remark, place),
 )

@@ -216,15 +216,21 @@ def _judge_value(row: dict[str, Any], claim: ValueClaim, run: Run, contradiction
 
 
 def _recipe_variants(run: Run, claim: ValueClaim) -> list[tuple[str, str]]:
-    """For a loss: the same result of every training run of this run that no arm uses, which are other readings of the recipe."""
+    """For a loss: the same result of every other training run that is the same recipe with another seed, or another reading of it."""
     if claim.kind != "loss" or claim.result is None:
         return []
     file, pointer = split_pointer(claim.result)
     arms = run.config.get("arms")
     used = {a.get("variant") for a in arms.values() if isinstance(a, dict)} if isinstance(arms, dict) else set()
     names = sorted(path.parent.name for path in run.folder.glob("training/*/metrics.json"))
-    results = [(name, f"training/{name}/metrics.json") for name in names if name not in used]
-    return [(f"the recipe variant {name}", f"{other}#{pointer}") for name, other in results if other != file]
+    results = []
+    for name in names:
+        recipe, _, seed = name.partition(".seed")
+        if seed and file == f"training/{recipe}/metrics.json":
+            results.append((f"the same recipe with seed {seed}", f"training/{name}/metrics.json#{pointer}"))
+        elif not seed and name not in used:
+            results.append((f"the recipe variant {name}", f"training/{name}/metrics.json#{pointer}"))
+    return [(text, result) for text, result in results if split_pointer(result)[0] != file]
 
 
 def compare(claim: ValueClaim, found: Estimate) -> tuple[Verdict, str]:

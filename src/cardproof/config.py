@@ -14,7 +14,7 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -218,6 +218,12 @@ class Training(Section):
 
     variants: dict[str, Variant] = {"grounded": Variant()}
     """Named training runs."""
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = []
+    """Seeds to train with: the first for the card's arms, each further one a replica; empty: `seed`. Stated on the card: a single seed."""
+    readings: dict[str, Variant] = {"b7x1": Variant(epochs=1), "b14x2": Variant(effective_batch=14), "b7x2": Variant()}
+    """Readings of the printed recipe, which contradicts itself: b for batch, x for epochs. Assumed, because a number must be misprinted."""
+    compare_readings: bool = True
+    """Train those readings, too, and compare their losses with the printed one. Assumed, because the card does not settle which it was."""
     rank: int = Field(default=32, ge=1, le=1024)
     """LoRA rank. Stated on the card: 32."""
     alpha: int = Field(default=64, ge=1)
@@ -285,6 +291,13 @@ class Runtime(Section):
     """Memory a model step asks the scheduler for, in GB. Assumed, because the weights pass through it while they are quantised."""
 
 
+class TrainingRun(NamedTuple):
+    """One adapter to train: with which variant's settings and which seed."""
+
+    variant: Variant
+    seed: int
+
+
 class Config(Section):
     """Everything a run depends on. The defaults are the published recipe; overlays in `config/` change scale and source only."""
 
@@ -327,6 +340,10 @@ class Config(Section):
         for name, arm in self.arms.items():
             if arm.variant and arm.variant not in self.training.variants:
                 raise ValueError(f"arm {name!r} names the training run {arm.variant!r}, which `training.variants` does not hold")
+        if len(set(self.training.seeds)) < len(self.training.seeds):
+            raise ValueError(f"training.seeds names a seed twice: {self.training.seeds}")
+        if clash := sorted(set(self.training.readings) & set(self.training.variants)):
+            raise ValueError(f"{clash[0]!r} is both in training.variants and in training.readings")
         if self.benchmark.source == "folder" and not self.benchmark.path:
             raise ValueError("benchmark.source is 'folder' but benchmark.path is not set")
         if self.conditions.freeform.contract:
@@ -334,6 +351,52 @@ class Config(Section):
         if self.distill.keep_top > self.distill.n:
             raise ValueError(f"distill.keep_top ({self.distill.keep_top}) is larger than distill.n ({self.distill.n})")
         return self
+
+    @property
+    def training_seeds(self) -> list[int]:
+        """Seeds of training, the card's own first."""
+        return self.training.seeds or [self.seed]
+
+    @property
+    def training_runs(self) -> dict[str, TrainingRun]:
+        """Every adapter this run trains: the variants, their replicas by further seeds, and readings equal to none of the variants.
+
+        A replica of `grounded` with seed 1 is named `grounded.seed1`; only what an arm uses is replicated.
+        """
+        first, *further = self.training_seeds
+        runs = {name: TrainingRun(variant, first) for name, variant in self.training.variants.items()}
+        for name in {arm.variant: None for arm in self.arms.values() if arm.variant}:
+            runs |= {f"{name}.seed{seed}": runs[name]._replace(seed=seed) for seed in further}
+        if self.training.compare_readings:
+            for name, variant in self.training.readings.items():
+                if variant not in self.training.variants.values():
+                    runs[name] = TrainingRun(variant, first)
+        return runs
+
+    @property
+    def reading_runs(self) -> dict[str, str]:
+        """Reading -> the training run that follows it: the variant with the same values where there is one."""
+        if not self.training.compare_readings:
+            return {}
+        variants = self.training.variants.items()
+        return {name: next((key for key, same in variants if same == reading), name) for name, reading in self.training.readings.items()}
+
+    @property
+    def replicas(self) -> dict[str, dict[int, str]]:
+        """Arm -> seed -> name of the arm with that seed's adapter, the first being the arm itself; only arms trained with several seeds."""
+        first, *further = self.training_seeds
+        trained = [name for name, arm in self.arms.items() if arm.variant] if further else []
+        return {name: {first: name, **{seed: f"{name}.seed{seed}" for seed in further}} for name in trained}
+
+    @property
+    def sampled_arms(self) -> dict[str, Arm]:
+        """Every arm that draws rollouts: those compared, then the replicas by further training seeds."""
+        found = dict(self.arms)
+        for name, by_seed in self.replicas.items():
+            arm = self.arms[name]
+            copies = {copy: f"{arm.variant}.seed{seed}" for seed, copy in by_seed.items() if copy != name}
+            found |= {copy: arm.model_copy(update={"variant": variant}) for copy, variant in copies.items()}
+        return found
 
     def fingerprint(self, *paths: str) -> str:
         """sha256 over the values at dotted paths (`sampling`, `conditions.stress.n`, ...): what a rule gives Snakemake as a parameter."""

@@ -121,8 +121,8 @@ class Results:
 
     def training(self) -> dict[str, Any]:
         """Variant -> metrics, for every variant that an arm uses or that was trained besides."""
-        used = {arm.variant for arm in self.config.arms.values() if arm.adapter == "trained"}
-        paths = {name: self.folder / "training" / name / "metrics.json" for name in self.config.training.variants}
+        used = {arm.variant for arm in self.config.sampled_arms.values() if arm.adapter == "trained"}
+        paths = {name: self.folder / "training" / name / "metrics.json" for name in self.config.training_runs}
         return {name: read_json(path) for name, path in paths.items() if name in used or path.is_file()}
 
 

@@ -24,7 +24,8 @@ STEPS: dict[str, tuple[str, ...]] = {
     "score": ("scoring",),
     "distill": ("distill",),
     "train": ("training",),
-    "evaluate": ("evaluate",),
+    "evaluate": ("evaluate", "seeds"),
+    "reconcile": ("reconcile",),
     "provenance": ("select",),
     "audit": ("audit",),
     "claims": ("claims",),
@@ -46,6 +47,9 @@ _ROLLOUT = (
 )
 _PROMPT = ("contract", "seed")
 
+# Of the training settings, what a single training run takes from its TrainingRun, or does not depend on.
+NOT_OF_ONE_RUN = {"variants", "readings", "seeds", "compare_readings", "gradient_checkpointing"}
+
 SETTINGS: dict[str, tuple[str, ...]] = {
     "acquire_benchmark": ("benchmark", "seed"),
     "acquire_model": ("model.source", "model.id", "model.revision"),
@@ -64,15 +68,14 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "score": ("scoring", "contract.refusal_phrases"),
     "distill": ("distill.keep_top", "distill.threshold", "distill.demonstration", "scoring.composite", "contract"),
     "train": (
-        "training.variants.{variant}",
-        *(f"training.{key}" for key in Training.model_fields if key not in {"variants", "gradient_checkpointing"}),
+        *(f"training.{key}" for key in Training.model_fields if key not in NOT_OF_ONE_RUN),
         "model.quantization",
         "model.thinking",
         "model.id",
-        "seed",
         "runtime.threads",
     ),
-    "evaluate": ("evaluation", "seed", "arms"),
+    "evaluate": ("evaluation", "seed", "arms", "training.seeds"),
+    "reconcile": ("training.readings", "training.compare_readings", "training.variants", "scale"),
     "figures": ("run", "scale"),
 }
 """What of the configuration each step depends on, as dotted paths: the one list behind the rules' parameters and the recorded chain."""
@@ -123,7 +126,11 @@ def code_fingerprint(step: str) -> str:
 
 def settings_fingerprint(config: Config, step: str, **wildcards: str) -> str:
     """sha256 over the part of the configuration a step depends on; `wildcards` name the condition or variant."""
-    return config.fingerprint(*(path.format(**wildcards) for path in SETTINGS[step]))
+    paths = [path.format(**wildcards) for path in SETTINGS[step]]
+    if step != "train":
+        return config.fingerprint(*paths)
+    run = config.training_runs[wildcards["variant"]]
+    return sha256_text(f"{config.fingerprint(*paths)} {run.variant.model_dump_json()} {run.seed}")
 
 
 def steps(config: Config) -> dict[str, dict[str, str]]:
@@ -131,7 +138,7 @@ def steps(config: Config) -> dict[str, dict[str, str]]:
 
     A step that runs once per condition or training run has one entry for each, named `step:wildcard`, beside the one over all of them.
     """
-    wildcards = {"prompts": ("condition", list(CONDITIONS)), "train": ("variant", list(config.training.variants))}
+    wildcards = {"prompts": ("condition", list(CONDITIONS)), "train": ("variant", list(config.training_runs))}
     found: dict[str, dict[str, str]] = {}
     for step in SETTINGS:
         code = code_fingerprint("prompts" if step == "prompts_train" else "sample" if step == "sample_train" else step)

@@ -32,7 +32,7 @@ RESULTS: dict[str, tuple[str, tuple[str, ...]]] = {
         (rf"/arms/{ARM}/composite/\d+", rf"/equivalence/{ARM}/(n_equivalent|low|high|doublings)"),
     ),
     r"evaluation/format_lock\.json": ("evaluate", (rf"/arms/{ARM}/support", rf"/equivalence/{PAIR}", rf"/paired/{PAIR}/support")),
-    r"training/[a-z][a-z0-9_-]*/metrics\.json": ("train", (rf"/({TRAINING})", r"/loss_per_step/\d+")),
+    r"training/[a-z][a-z0-9_.-]*/metrics\.json": ("train", (rf"/({TRAINING})", r"/loss_per_step/\d+")),
     r"distill/selection\.json": ("distill", ("/kept", "/keep_top")),
     r"config\.yaml": ("config", (r"(/[A-Za-z0-9_-]+)+",)),
 }
@@ -85,7 +85,7 @@ def _checked_setting(result: str, pointer: str) -> str:
 
 def _example(pattern: str) -> str:
     """A pattern of RESULTS as a reader would write it."""
-    for old, new in ((ARM, "ARM"), (PAIR, "ARM-ARM"), (AXES, "AXIS"), (TRAINING, "METRIC"), ("[a-z][a-z0-9_-]*", "VARIANT")):
+    for old, new in ((ARM, "ARM"), (PAIR, "ARM-ARM"), (AXES, "AXIS"), (TRAINING, "METRIC"), ("[a-z][a-z0-9_.-]*", "VARIANT")):
         pattern = pattern.replace(f"({old})", new).replace(old, new)
     return pattern.replace(r"\d+", "INDEX").replace("[a-z_]+", "SETTING").replace("(/[A-Za-z0-9_-]+)+", "/SECTION/KEY").replace("\\", "")
 

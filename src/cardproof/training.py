@@ -179,6 +179,7 @@ def train(
         "examples": len(rows),
         "contract_examples": sum(is_contract for _, is_contract in chosen),
         "freeform_examples": sum(not is_contract for _, is_contract in chosen),
+        "seed": seed,
         "epochs": variant.epochs,
         "effective_batch": variant.effective_batch,
         "steps": trainer.state.global_step,

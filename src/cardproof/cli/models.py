@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cardproof.cli.group import FILE, ROOT, cli, given, with_config
+from cardproof.errors import CardproofError, nearest
 
 if TYPE_CHECKING:
     from cardproof.config import Config
@@ -165,7 +166,7 @@ def distill(config: Config, prompts: Path, samples: Path, scores: Path, template
 
 @cli.command()
 @with_config
-@click.option("--variant", required=True, help="Name of the training run.")
+@click.option("--variant", required=True, help="Name of the training run: a variant, a replica of it (NAME.seedN), or a reading.")
 @given("--examples", "Training examples.")
 @given("--model", "Base model folder.")
 @given("--out", "Adapter folder to write.")
@@ -177,9 +178,14 @@ def train(config: Config, variant: str, examples: Path, model: Path, out: Path, 
     from cardproof.records import Example
     from cardproof.training import train as run
 
+    if variant not in config.training_runs:
+        near = nearest(variant, config.training_runs)
+        raise CardproofError(
+            f"There is no training run {variant!r}.", f"did you mean {near!r}?" if near else f"known: {', '.join(config.training_runs)}."
+        )
     run(
         variant,
-        config.training.variants[variant],
+        config.training_runs[variant].variant,
         config.training,
         read_rows(examples, Example),
         model,
@@ -189,6 +195,6 @@ def train(config: Config, variant: str, examples: Path, model: Path, out: Path, 
         out,
         metrics,
         work,
-        config.seed,
+        config.training_runs[variant].seed,
         config.runtime.threads,
     )

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 @given("--scores", "Folder of the scores: ARM/CONDITION.parquet.")
 @given("--out", "Folder for axes, stress, mechanism, compute and format_lock (JSON).")
 def evaluate(config: Config, scores: Path, out: Path) -> None:
-    """Turn scores into the card's numbers, each with n and an interval."""
+    """Turn scores into the card's numbers, each with n and an interval; with several training seeds, the spread between them, too."""
+    from cardproof import seeds
     from cardproof.evaluate import run
+    from cardproof.statistics import How
 
     settings = config.evaluation
     run(
@@ -32,6 +34,24 @@ def evaluate(config: Config, scores: Path, out: Path) -> None:
         resamples=settings.resamples,
         seed=config.seed,
     )
+    if config.replicas:
+        seeds.add(scores, out, config.replicas, How(level=settings.level, resamples=settings.resamples, seed=config.seed))
+
+
+@cli.command()
+@with_config
+@given("--run", "Folder of the run.")
+@click.option("--claims", type=FILE, default=CLAIMS, show_default=True, help="The card's numbers, as data.")
+@click.option("--out", type=FILE, default=None, help="Write reconcile.json there.")
+def reconcile(config: Config, run: Path, claims: Path, out: Path | None) -> None:
+    """Compare the readings of the printed recipe, which contradicts itself, by their steps and training losses."""
+    from cardproof import reconcile as judge
+    from cardproof.files import write_json
+
+    found = judge.reconcile(config, run, claims)
+    if out:
+        write_json(out, found)
+    click.echo(judge.render_text(found))
 
 
 @cli.command()
