@@ -100,6 +100,9 @@ def test_composite_is_a_product_and_undefined_is_zero() -> None:
     assert composite({"strict": 1.0}, ["strict"], True) == 0
 
 
+ARMS = ("base", "hybrid", "grounded")
+
+
 def files(folder: Path, rollouts: list[Rollout], supports: list[Support]) -> tuple[Path, Path, Path]:
     paths = folder / "p.jsonl", folder / "s.jsonl", folder / "v.jsonl"
     write_rows(paths[0], [prompt()])
@@ -110,7 +113,7 @@ def files(folder: Path, rollouts: list[Rollout], supports: list[Support]) -> tup
 
 def test_files_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
     def run(rollouts, supports):
-        return list(score_files(*files(tmp_path, rollouts, supports), Scoring(), ["INSUFFICIENT EVIDENCE"]))
+        return list(score_files(*files(tmp_path, rollouts, supports), Scoring(), ["INSUFFICIENT EVIDENCE"], ARMS, {"clean": len(rollouts)}))
 
     with pytest.raises(CardproofError, match=r"s\.jsonl: item 2 is not in"):
         run([rollout("x", item=2)], [])
@@ -124,7 +127,7 @@ def test_parquet_is_the_same_for_the_same_rows_and_reads_back(tmp_path: Path) ->
     text = 'EVIDENCE:\n[A#1] "A loan may be renewed twice"\nANSWER: Twice [A#1].'
     paths = files(tmp_path, [rollout(text), rollout("ANSWER: INSUFFICIENT EVIDENCE", 1)], [support(0.25), support(None, 1)])
     for name in ("a", "b"):
-        assert write_scores(tmp_path / name, score_files(*paths, Scoring(), ["INSUFFICIENT EVIDENCE"])) == 2
+        assert write_scores(tmp_path / name, score_files(*paths, Scoring(), ["INSUFFICIENT EVIDENCE"], ARMS, {"clean": 2})) == 2
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     frame = pl.read_parquet(tmp_path / "a")
     assert frame["support"].to_list() == [0.25, None]

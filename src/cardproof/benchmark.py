@@ -19,6 +19,10 @@ REPEAT = 0.5
 CC-BY): a quote from it could be found in two documents, and attribution would be a matter of luck."""
 
 
+MAX_TEXT = 200_000
+"""Longest text of a passage or question in characters. A model is shown passages whole, and no context holds more."""
+
+
 def document_of(passage_id: str) -> str:
     """The document a passage belongs to: `7.3.2-c4-s2` -> `7.3.2`, `GPL-3.0-only#6.1` -> `GPL-3.0-only`, any other id -> itself."""
     if "#" in passage_id:
@@ -175,8 +179,15 @@ def _check_rows(rows: Sequence[Passage | Question], name: str, what: str, texts:
             )
         seen[row.id] = number
         for field in texts:
-            if not str(getattr(row, field)).strip():
-                raise CardproofError(f"{name}, {what} {row.id!r}: field {field!r} is blank.", "give it a text, or leave the row out.")
+            text, where = str(getattr(row, field)), f"{name}, {what} {row.id!r}: field {field!r}"
+            if not text.strip():
+                raise CardproofError(f"{where} is blank.", "give it a text, or leave the row out.")
+            if len(text) > MAX_TEXT:
+                hint = "cut the document into passages: a model is shown a passage whole."
+                raise CardproofError(f"{where} has {len(text):,} characters; at most {MAX_TEXT:,} are allowed.", hint)
+            if "\0" in text:
+                hint = "remove it: no tokenizer keeps it, so no reply could quote it."
+                raise CardproofError(f"{where}: character {text.index(chr(0)) + 1} is the control character U+0000.", hint)
 
 
 def _find(folder: Path, name: str | None, known: tuple[str, ...], pattern: str, what: str) -> Path:

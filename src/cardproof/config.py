@@ -348,9 +348,20 @@ class Config(Section):
             raise ValueError("benchmark.source is 'folder' but benchmark.path is not set")
         if self.conditions.freeform.contract:
             raise ValueError("conditions.freeform.contract must be false: it is the test without the contract")
+        stated = Condition.model_fields["n"].default
+        if self.scale == "published" and self.conditions.clean.n < stated:
+            raise ValueError(
+                f"conditions.clean.n is {self.conditions.clean.n}, but the card's numbers are best of {stated}: at scale 'published' a"
+                " smaller N would be compared with them"
+            )
         if self.distill.keep_top > self.distill.n:
             raise ValueError(f"distill.keep_top ({self.distill.keep_top}) is larger than distill.n ({self.distill.n})")
         return self
+
+    @property
+    def rollouts(self) -> dict[str, int]:
+        """Condition -> rollouts per item, the training candidates among them as `train`."""
+        return {"train": self.distill.n, **{condition: getattr(self.conditions, condition).n for condition in CONDITIONS}}
 
     @property
     def training_seeds(self) -> list[int]:
@@ -412,6 +423,18 @@ def _at(config: Config, path: str) -> Any:
     return value
 
 
+class _OnceEachKey(yaml.SafeLoader):
+    """YAML's safe loader, but a key that stands twice is an error: plain YAML takes the last one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
+            seen.add(getattr(key, "value", None) if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+
 def load(*files: Path, overrides: Mapping[str, Any] | None = None) -> Config:
     """Merge YAML files (later ones win, key by key) and overrides, and validate.
 
@@ -420,9 +443,11 @@ def load(*files: Path, overrides: Mapping[str, Any] | None = None) -> Config:
     merged: dict[str, Any] = {}
     for file in files:
         try:
-            part = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+            part = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=_OnceEachKey)
         except FileNotFoundError:
             raise CardproofError(f"{file} does not exist.", "check the path given to --configfile.") from None
+        except UnicodeDecodeError as e:
+            raise CardproofError(f"{file}: byte {e.start + 1} is not valid UTF-8.", "save the file as UTF-8.") from None
         except yaml.YAMLError as e:
             where = getattr(e, "problem_mark", None)
             line = f", line {where.line + 1}" if where else ""

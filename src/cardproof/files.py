@@ -33,18 +33,25 @@ def sha256_file(path: Path) -> str:
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it only when the block ends well, so no reader ever sees half a file."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(fd)
-    tmp = Path(name)
+    tmp = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(fd)
+        tmp = Path(name)
         yield tmp
         umask = os.umask(0)
         os.umask(umask)
         tmp.chmod(0o666 & ~umask)
         tmp.replace(path)
+    except OSError as e:
+        # A full disk names no file, and the temporary one means nothing to a reader.
+        if e.errno is not None and (e.filename is None or str(e.filename) == str(tmp) or Path(str(e.filename)).name.startswith(".")):
+            raise OSError(e.errno, e.strerror, str(path)) from e
+        raise
     finally:
-        tmp.unlink(missing_ok=True)
+        if tmp is not None:
+            tmp.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

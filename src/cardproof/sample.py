@@ -15,6 +15,7 @@ from cardproof.provenance import code_fingerprint
 from cardproof.records import Prompt, Rollout
 from cardproof.sampling import Decoding, Draw, Sampler, rollout_seed
 from cardproof.sampling.store import Store, key
+from cardproof.weights import check_adapter
 
 
 def shard(prompts: Sequence[Prompt], number: int, of: int) -> list[Prompt]:
@@ -44,6 +45,8 @@ def sample(
     """
     decoding = Decoding(config.sampling.temperature, config.sampling.top_p, config.sampling.max_new_tokens)
     base_hash = model_hash(model)
+    if adapter:
+        check_adapter(adapter, model)
     adapter_hash = sha256_file(adapter / "adapter_model.safetensors") if adapter else None
     shared = {
         "decoding": [decoding.temperature, decoding.top_p, decoding.max_new_tokens],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from cardproof.errors import CardproofError
 from cardproof.files import atomic, read_rows
 from cardproof.grounding import ground
 from cardproof.records import Prompt, Rollout, Score, Support
+from cardproof.rollouts import read_rollouts
 
 
 class Rouge:
@@ -85,13 +86,22 @@ def score(prompt: Prompt, rollout: Rollout, support: Support, settings: Scoring,
 
 
 def score_files(
-    prompts_path: Path, samples_path: Path, support_path: Path, settings: Scoring, refusal_phrases: Sequence[str]
+    prompts_path: Path,
+    samples_path: Path,
+    support_path: Path,
+    settings: Scoring,
+    refusal_phrases: Sequence[str],
+    arms: Collection[str],
+    n: dict[str, int],
 ) -> Iterator[Score]:
-    """Scores of a samples file, row by row; CardproofError where prompts, samples and support do not belong together."""
+    """Scores of a samples file, row by row; CardproofError where prompts, samples and support do not belong together.
+
+    `arms` are those of the run, `n` is condition -> rollouts per item; see `read_rollouts`.
+    """
     prompts = {p.item: p for p in read_rows(prompts_path, Prompt)}
     supports = {(s.item, s.k): s for s in read_rows(support_path, Support)}
     rouge = Rouge()
-    for rollout in read_rows(samples_path, Rollout):
+    for rollout in read_rollouts(samples_path, arms, n):
         prompt = prompts.get(rollout.item)
         if prompt is None:
             raise CardproofError(f"{samples_path}: item {rollout.item} is not in {prompts_path}.", "sample these prompts again.")

@@ -5,6 +5,7 @@ Only `click` is imported up front; a verb imports its step when it runs. The ord
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -40,6 +41,7 @@ def main() -> None:
     except OSError as e:
         if debug:
             raise
-        hint = "free space on that disk and run the same command again; finished work is kept." if e.errno == 28 else "check the path."
+        full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        hint = "free space on that disk and run the same command again; finished work is kept." if full else "check the path."
         click.echo(f"cardproof: error: {e.filename or 'a file'}: {e.strerror}.\nHint: {hint}", err=True)
         sys.exit(2)

@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 @given("--store", "Where finished items are kept as they come, so that a killed run repeats none.")
 def sample(config: Config, arm: str, model: Path, adapter: Path | None, work: Any, shard: str, store: Path) -> None:
     """Draw N replies per item; one load of the model serves all files given."""
-    from cardproof.config import CONDITIONS
     from cardproof.sample import sample as run
 
+    if arm not in config.sampled_arms:
+        near = nearest(arm, config.sampled_arms)
+        raise CardproofError(
+            f"There is no arm {arm!r}.", f"did you mean {near!r}?" if near else f"this run has: {', '.join(config.sampled_arms)}."
+        )
     number, _, of = shard.partition("/")
-    n = {"train": config.distill.n, **{c: getattr(config.conditions, c).n for c in CONDITIONS}}
-    run(config, arm, dict(work), n, model, adapter, int(number), int(of), store)
+    if not (number.isdecimal() and of.isdecimal() and int(number) < int(of)):
+        raise CardproofError(f"--shard: found {shard!r}.", "write NUMBER/OF, NUMBER counted from 0, such as 0/4.")
+    run(config, arm, dict(work), config.rollouts, model, adapter, int(number), int(of), store)
 
 
 @cli.command()
@@ -127,7 +132,8 @@ def score(config: Config, prompts: Path, samples: Path, support: Path, out: Path
     """Compute every axis of every rollout."""
     from cardproof.scoring import score_files, write_scores
 
-    write_scores(out, score_files(prompts, samples, support, config.scoring, config.contract.refusal_phrases))
+    arms = [*config.sampled_arms, "train"]
+    write_scores(out, score_files(prompts, samples, support, config.scoring, config.contract.refusal_phrases, arms, config.rollouts))
 
 
 @cli.command()
