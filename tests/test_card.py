@@ -18,7 +18,7 @@ from cardproof.audit import run_audit, to_json
 from cardproof.claims import judge
 from cardproof.errors import CardproofError
 from cardproof.figures import FIGURES
-from cardproof.files import read_json, write_json
+from cardproof.files import read_json, write_json, write_text
 from fixtures_run import ARMS, write_run
 
 ROOT = Path(__file__).parent.parent
@@ -453,3 +453,18 @@ def test_a_run_without_adapters_has_no_card(made):
     bare = run.model_copy(update={"arms": {"base": copy.copy(run.arms["base"])}})
     with pytest.raises(CardproofError, match="no arm with an adapter"):
         card.subject_of(bare)
+
+
+def test_a_model_from_a_folder_is_named_and_its_place_is_not(run):
+    settings = configuration.load(run / "config.yaml").model_dump(mode="json")
+    settings["verifier"] |= {"source": "folder", "id": "/home/someone/deberta", "ragtruth": "/home/someone/ragtruth"}
+    settings["model"] |= {"source": "folder", "id": "/home/someone/qwen3"}
+    settings["benchmark"] |= {"source": "folder", "path": "/home/someone/bench"}
+    write_text(run / "config.yaml", configuration.to_yaml(configuration.validate(settings)))
+    metrics = read_json(run / "verifier" / "metrics.json")
+    write_json(run / "verifier" / "metrics.json", {"auc": metrics["auc"]})
+    text = rendered(run, CLAIMS)
+    assert "model `qwen3`, verifier `deberta`, and benchmark `bench`" in text
+    assert "`deberta`, taken as it is." in text
+    assert "trained in the run" not in text
+    assert "/home/someone" not in text

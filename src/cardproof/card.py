@@ -32,6 +32,8 @@ LICENSE = "apache-2.0"
 SUBJECT = "grounded"
 HUB_IDS = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 """Embedded models by the name under which the Hub knows them."""
+PLACES = ("benchmark.path", "verifier.ragtruth")
+"""Settings that are paths on the machine of the run."""
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes")
 TINY = 1e-12
 DASH = "–"
@@ -119,7 +121,7 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
         "aucs": _aucs(verifier),
         "claims": claims,
         "audit": _read(run_dir / "audit.json", required=False),
-        "assumptions": configuration.assumptions(run),
+        "assumptions": [_without_folders(entry) for entry in configuration.assumptions(run)],
         "figures": _figures(run_dir, out_path),
     }
 
@@ -160,6 +162,11 @@ def _claims(run_dir: Path, published_claims: Path | None) -> Any:
 
 def _read(path: Path, required: bool) -> Any:
     return read_json(path) if required or path.is_file() else None
+
+
+def _without_folders(entry: dict[str, Any]) -> dict[str, Any]:
+    """An assumption whose value is a place on someone's machine, with the name alone."""
+    return {**entry, "value": Path(entry["value"]).name} if entry["key"] in PLACES and entry["value"] else entry
 
 
 def _aucs(verifier: Any) -> list[dict[str, Any]]:
@@ -265,6 +272,8 @@ def number(x: float | None) -> str:
     """A count with its thousands apart, or a real number with three decimals; a dash for None."""
     if x is None:
         return DASH
+    if isinstance(x, jinja2.Undefined):
+        return str(x)  # raises, naming what is missing
     return f"{x:,}" if isinstance(x, int) else f"{x:.3f}"
 
 
@@ -370,6 +379,12 @@ def pluck(name: str, table: Mapping[str, Any], *keys: str | int) -> Any:
     return found
 
 
+def called(section: configuration.Model | configuration.Verifier | configuration.Benchmark) -> str:
+    """What a model or data set is called: its id, or the name of the local folder it is from; a path says nothing to others."""
+    where = getattr(section, "path", None) or section.id
+    return Path(where).name if section.source == "folder" else section.id
+
+
 def held_in(model: configuration.Model) -> str:
     """How the base model's weights are held, as words after its name; empty where they are as they came."""
     return {"nf4": ", which is held in 4-bit NormalFloat (NF4)", "none": ""}[model.quantization]
@@ -409,6 +424,6 @@ def place(row: Mapping[str, Any]) -> str:
 FILTERS = (
     *(estimate, value, interval, change, p_value, number, short, percent, bounds, seed_spread, seed_name),
     *(stance, within, above_chance, saves),
-    *(setting, code, cell, words, pluck, held_in, conclusion),
+    *(setting, code, cell, words, pluck, called, held_in, conclusion),
     *(published, regenerated, remark, place),
 )
