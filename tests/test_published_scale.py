@@ -1,0 +1,176 @@
+"""Everything of the published run but the size of its weights: config.yaml's own keys and rules, with tiny models of its architectures."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cardproof import config, lm
+from cardproof.files import read_rows
+from cardproof.records import Message, Rollout
+from conftest import ROOT
+from tiny_models import write_tiny_deberta
+from tiny_qwen3 import tiny_benchmark, write_benchmark, write_tiny_adapter, write_tiny_qwen3
+
+pytestmark = pytest.mark.slow
+
+RUN = Path("results/tiny")
+SIZES_AND_PATHS = {
+    "run",
+    "scale",
+    *(f"benchmark.{key}" for key in ("source", "path", "sha256")),
+    *(f"{part}.{key}" for part in ("model", "verifier") for key in ("source", "id", "revision")),
+    *(f"arms.hybrid.{key}" for key in ("adapter", "id")),
+    "sampling.max_new_tokens",
+    "training.seeds",
+    "evaluation.resamples",
+    *(f"runtime.{key}" for key in ("threads", "gpus", "memory_gb")),
+}
+"""All that may differ from the published recipe: where things are, and how much of them."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny models of the published architectures, a tiny benchmark, and the overlay that names them."""
+    base = tmp_path_factory.mktemp("published")
+    data = tiny_benchmark()
+    model = write_tiny_qwen3(base / "qwen3", data)
+    overlay = {
+        "run": "tiny",
+        "scale": "embedded",
+        "benchmark": {
+            "source": "folder",
+            "path": str(write_benchmark(base / "benchmark", data)),
+            "sha256": {"qa.jsonl": None, "corpus.jsonl": None},
+        },
+        "model": {"source": "folder", "id": str(model), "revision": None},
+        "verifier": {"source": "folder", "id": str(write_tiny_deberta(base / "deberta"))},
+        "arms": {"hybrid": {"adapter": "folder", "id": str(write_tiny_adapter(base / "hybrid", model, rank=32))}},
+        "sampling": {"max_new_tokens": 80},
+        "training": {"seeds": [0, 1]},
+        "evaluation": {"resamples": 200},
+        "runtime": {"threads": 1, "gpus": 0, "memory_gb": 2},
+    }
+    (base / "tiny.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
+    return base
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
+    command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--cores", "2", "--nolock", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1500)
+
+
+def rules(result: subprocess.CompletedProcess[str]) -> set[str]:
+    """The rules of the table that Snakemake prints before it begins."""
+    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+    text = result.stdout + result.stderr
+    table = text[text.index("Job stats:") :].split("total", 1)[0]
+    return {name for name, _ in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path) -> tuple[Path, set[str]]:
+    """The finished run's folder and the rules that ran."""
+    ran = rules(snakemake(folder, "--configfile", str(ROOT / "config.yaml"), str(folder / "tiny.yaml")))
+    return folder / RUN, ran
+
+
+def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, dict) and tree and path != "benchmark.sha256":
+        for key, below in tree.items():
+            yield from leaves(below, f"{path}.{key}".lstrip("."))
+    else:
+        yield path, tree
+
+
+def result(run: Path, name: str) -> Any:
+    return json.loads((run / name).read_text(encoding="utf-8"))
+
+
+def test_every_rule_of_the_published_run_ran(done: tuple[Path, set[str]], tmp_path: Path) -> None:
+    published = rules(snakemake(tmp_path, "-n", "--configfile", str(ROOT / "config.yaml")))
+    assert published - done[1] == set()
+    assert {"acquire_adapter", "reconcile", "train", "verify"} <= done[1]
+
+
+def test_only_sizes_and_paths_differ_from_the_published_recipe(done: tuple[Path, set[str]]) -> None:
+    ours, published = (dict(leaves(c.model_dump(mode="json"))) for c in (config.load(done[0] / "config.yaml"), config.Config()))
+    assert ours.keys() == published.keys()
+    assert {key for key in ours if ours[key] != published[key]} <= SIZES_AND_PATHS
+
+
+def test_the_thinking_switch_is_the_templates_own(folder: Path) -> None:
+    tokenizer = lm.load_tokenizer(folder / "qwen3")
+    asked = [Message(role="system", content="s"), Message(role="user", content="q")]
+    off, on = (tokenizer.decode(lm.prompt_ids(tokenizer, asked, "", thinking)[0]) for thinking in (False, True))
+    assert off == on + "<think>\n\n</think>\n\n"
+    assert on.endswith("<|im_start|>assistant\n")
+
+
+def test_nf4_lora_of_the_published_rank_is_trained_for_every_seed_and_reading(done: tuple[Path, set[str]]) -> None:
+    run, _ = done
+    # Two layers: q 128x256; k, v 128x128; o 256x128; gate, up 128x256; down 256x128; rank 32.
+    per_layer = (128 + 256) + 2 * (128 + 128) + (256 + 128) + 2 * (128 + 256) + (256 + 128)
+    losses = {}
+    for name, seed, epochs in (("grounded", 0, 2), ("grounded.seed1", 1, 2), ("b7x1", 0, 1), ("b14x2", 0, 2)):
+        metrics = result(run, f"training/{name}/metrics.json")
+        assert (metrics["quantization"], metrics["rank"], metrics["seed"]) == ("nf4", 32, seed)
+        assert metrics["trainable_parameters"] == 2 * 32 * per_layer
+        assert metrics["steps"] == -(-metrics["examples"] // metrics["effective_batch"]) * epochs == len(metrics["loss_per_step"])
+        losses[name] = metrics["train_loss"]
+    assert len(set(losses.values())) == len(losses)
+
+
+def test_adapters_are_loaded_again_for_sampling(done: tuple[Path, set[str]]) -> None:
+    run, _ = done
+    hashes = {
+        arm: {r.adapter_hash for r in read_rows(run / f"samples/{arm}/clean.jsonl", Rollout)} for arm in ("base", "hybrid", "grounded")
+    }
+    assert hashes["base"] == {None}
+    assert all(len(found) == 1 for found in hashes.values())
+    assert len(set.union(*hashes.values())) == 3
+    replica = {r.adapter_hash for r in read_rows(run / "samples/grounded.seed1/clean.jsonl", Rollout)}
+    assert replica.isdisjoint(hashes["grounded"])
+
+
+def test_best_of_eight_under_every_condition(done: tuple[Path, set[str]]) -> None:
+    run, _ = done
+    for arm in ("base", "hybrid", "grounded", "grounded.seed1"):
+        for condition in ("clean", "stress", "freeform"):
+            rows = read_rows(run / f"samples/{arm}/{condition}.jsonl", Rollout)
+            assert len(rows) == 8 * len({r.item for r in rows}) == 8 * result(run, "split/leakage.json")["achieved"]["eval"]
+
+
+def test_every_axis_has_its_spread_between_the_seeds(done: tuple[Path, set[str]]) -> None:
+    for name in ("axes", "stress"):
+        spread = result(done[0], f"evaluation/{name}.json")["seeds"]["grounded"]
+        assert all(set(found["values"]) == {"0", "1"} for found in spread.values())
+        assert spread["strict"]["sd"] is not None
+
+
+def test_the_readings_are_compared_and_none_is_favoured(done: tuple[Path, set[str]]) -> None:
+    found = result(done[0], "evaluation/reconcile.json")
+    assert {name: row["run"] for name, row in found["readings"].items()} == {"b7x1": "b7x1", "b14x2": "b14x2", "b7x2": "grounded"}
+    assert found["favoured"] is None
+
+
+def test_the_card_is_no_reproduction(done: tuple[Path, set[str]]) -> None:
+    text = (done[0] / "card/README.md").read_text(encoding="utf-8")
+    assert "not a reproduction of the published card" in text
+    assert "Between training seeds" in text
+    assert {row["verdict"] for row in result(done[0], "claims.json")["claims"]} <= {
+        "not_comparable",
+        "not_run",
+        "absent",
+        "inconsistent_as_published",
+    }
