@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cardproof.config import Condition, Config
 from cardproof.contract import MAX_ID, REFUSAL_PHRASES, render
 from cardproof.errors import CardproofError, nearest
 from cardproof.files import sha256_text
 from cardproof.grounding import normalise
 from cardproof.records import Document, Message, Passage, Prompt, Question, Role
+from cardproof.select import subset
 
 SHINGLE = 5
 """Words in a row that two passages must share to count as overlapping there."""
@@ -95,6 +97,29 @@ def build_prompts(
         "documents_cut": cut,
     }
     return prompts, summary
+
+
+def prompts_of(
+    config: Config, condition: str, passages: Sequence[Passage], questions: Sequence[Question], templates_dir: Path
+) -> tuple[list[Prompt], dict[str, Any]]:
+    """The prompts of one condition (or `train`, asked as the plain contract) over one side of the split, as a configuration has them."""
+    train = condition == "train"
+    settings: Condition = Condition() if train else getattr(config.conditions, condition)
+    most = config.distill.max_items if train else config.conditions.max_items
+    return build_prompts(
+        condition,
+        passages,
+        subset(questions, most, config.seed, lambda q: q.id),
+        contract=settings.contract,
+        distractors=settings.distractors,
+        oracle_drop=settings.oracle_drop,
+        shuffle=settings.shuffle,
+        seed=config.seed,
+        templates_dir=templates_dir,
+        demonstration=config.contract.demonstration and settings.contract,
+        reply_prefix=config.contract.reply_prefix if settings.contract else "",
+        refusal_phrase=config.contract.refusal_phrases[0],
+    )
 
 
 def prompt_hash(messages: Sequence[Message], reply_prefix: str) -> str:

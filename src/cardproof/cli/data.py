@@ -113,27 +113,10 @@ def split(config: Config, corpus: Path, questions: Path, train: Path, eval: Path
 @given("--out", "Prompts to write.")
 def prompts(config: Config, condition: str, corpus: Path, questions: Path, templates: Path, out: Path) -> None:
     """Render what a model is asked about each item under one condition."""
-    from cardproof.conditions import build_prompts
-    from cardproof.config import Condition
+    from cardproof.conditions import prompts_of
     from cardproof.files import read_rows, write_rows
     from cardproof.records import Passage, Question
-    from cardproof.select import subset
 
-    settings = Condition() if condition == "train" else getattr(config.conditions, condition)
-    most = config.distill.max_items if condition == "train" else config.conditions.max_items
-    rows, shown = build_prompts(
-        condition,
-        read_rows(corpus, Passage),
-        subset(read_rows(questions, Question), most, config.seed, lambda q: q.id),
-        contract=settings.contract,
-        distractors=settings.distractors,
-        oracle_drop=settings.oracle_drop,
-        shuffle=settings.shuffle,
-        seed=config.seed,
-        templates_dir=templates,
-        demonstration=config.contract.demonstration and settings.contract,
-        reply_prefix=config.contract.reply_prefix if settings.contract else "",
-        refusal_phrase=config.contract.refusal_phrases[0],
-    )
+    rows, shown = prompts_of(config, condition, read_rows(corpus, Passage), read_rows(questions, Question), templates)
     write_rows(out, rows)
     click.echo(f"{out}: {len(rows)} prompts, {shown}", err=True)

@@ -1,0 +1,170 @@
+"""How much memory a language model takes while it is trained and while replies are drawn: formulas over its layer sizes.
+
+Every formula is checked by a test against the tensors of a small real model. Bytes throughout. What the formulas leave out: the device
+library's own context, fragmentation, and short-lived temporaries smaller than those named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cardproof.config import Config
+from cardproof.errors import CardproofError
+from cardproof.parameters import ARCHITECTURES, Architecture, architecture
+
+FLOAT, HALF = 4, 2
+NF4_BLOCK, ABSMAX_BLOCK = 64, 256
+"""Weights per quantised block, and blocks per second-level block (Dettmers et al. 2023; the defaults of bitsandbytes)."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What the memory of a decoder depends on."""
+
+    layers: int
+    hidden: int
+    vocabulary: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    linears: tuple[tuple[int, int], ...]
+    """(inputs, outputs) of every linear layer of every block; the output head is not among them."""
+    parameters: int
+    """All of them, without adapter; tied ones once."""
+    query_norms: bool
+    """Whether queries and keys are normalised (Qwen3)."""
+    how: str
+    """Where the sizes come from."""
+
+    @property
+    def quantised(self) -> int:
+        """Parameters of the linear layers, which NF4 packs: all but embeddings, head, norms and biases."""
+        return sum(i * o for i, o in self.linears)
+
+    def lora_parameters(self, rank: int) -> int:
+        """Trainable parameters (Hu et al. 2021): rank x (inputs + outputs) for each linear layer."""
+        return rank * sum(i + o for i, o in self.linears)
+
+
+def shapes(config: Config, folder: Path | None) -> Shapes:
+    """Sizes of the configured base model: of the model in `folder`, built without weights, or the known sizes of a hub model.
+
+    Raises CardproofError where there is neither.
+    """
+    if folder is not None:
+        return shapes_of_folder(folder)
+    if config.model.id not in ARCHITECTURES:
+        raise CardproofError(
+            f"the sizes of {config.model.id!r} are not known before it is fetched.",
+            "give a local folder that holds its config.json and tokenizer (model.source: folder); weights are not needed for a plan.",
+        )
+    return shapes_of(architecture(config.model.id), f"config.json of {config.model.id}, by arithmetic (cardproof.parameters)")
+
+
+def shapes_of(sizes: Architecture, how: str) -> Shapes:
+    """Shapes by arithmetic, of a decoder of Qwen3's kind."""
+    return Shapes(
+        sizes.num_hidden_layers,
+        sizes.hidden_size,
+        sizes.vocab_size,
+        sizes.num_attention_heads,
+        sizes.num_key_value_heads,
+        sizes.head_dim,
+        tuple(sizes.linears().values()) * sizes.num_hidden_layers,
+        sizes.base_parameters(),
+        True,
+        how,
+    )
+
+
+def shapes_of_folder(folder: Path) -> Shapes:
+    """Shapes of the real modules, built from a folder's config.json on the meta device, where no weight exists (10 s, mostly imports)."""
+    if not (folder / "config.json").is_file():
+        raise CardproofError(f"{folder} holds no config.json.", "give the folder of a transformers model.")
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    values = AutoConfig.from_pretrained(folder)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(values)
+    head = model.get_output_embeddings()
+    linears = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
+    heads = values.num_attention_heads
+    return Shapes(
+        values.num_hidden_layers,
+        values.hidden_size,
+        values.vocab_size,
+        heads,
+        getattr(values, "num_key_value_heads", None) or heads,
+        getattr(values, "head_dim", None) or values.hidden_size // heads,
+        tuple((m.in_features, m.out_features) for m in linears),
+        sum(p.numel() for p in model.parameters()),
+        any("q_norm" in name for name, _ in model.named_parameters()),
+        f"config.json of the model folder, counted on {type(model).__name__} without weights",
+    )
+
+
+def nf4_weights(linears: Sequence[tuple[int, int]]) -> int:
+    """Packed weights of NF4: half a byte each."""
+    return sum((i * o + 1) // 2 for i, o in linears)
+
+
+def nf4_constants(linears: Sequence[tuple[int, int]]) -> int:
+    """Quantisation constants under double quantisation.
+
+    One byte per block of 64 weights, a float32 per 256 of those, and for each layer two code books (16 and 256 floats) and an offset.
+    """
+    total = 0
+    for i, o in linears:
+        blocks = -(-i * o // NF4_BLOCK)
+        total += blocks + FLOAT * -(-blocks // ABSMAX_BLOCK) + FLOAT * (16 + 256 + 1)
+    return total
+
+
+def kv_bytes_per_token(sizes: Shapes, width: int) -> int:
+    """Keys and values of one token: 2 x layers x key/value heads x head dimension x bytes per number."""
+    return 2 * sizes.layers * sizes.kv_heads * sizes.head_dim * width
+
+
+def kv_cache(sizes: Shapes, width: int, prompt: int, n: int, new: int, items: int = 1) -> int:
+    """Keys and values of `items` items decoded together, their N rollouts sharing one copy of the prompt: items x (prompt + N x new)."""
+    return items * (prompt + n * new) * kv_bytes_per_token(sizes, width)
+
+
+def optimizer_states(trainable: int, optimizer: str) -> int:
+    """AdamW's two moments: 8 bytes per trainable parameter; in 8 bits one byte each and a float32 per block of 256 (bitsandbytes)."""
+    if optimizer.endswith("8bit"):
+        return 2 * trainable + 2 * FLOAT * -(-trainable // 256)
+    return 2 * FLOAT * trainable
+
+
+def block_activations(sizes: Shapes, tokens: int, rank: int, width: int, residual: int, mask: int | None) -> int:
+    """What one transformer block keeps for its backward pass, with LoRA on all its linear layers and the base frozen.
+
+    Per token: the residual stream before each of the two norms; queries and keys before theirs; queries, keys, values and the
+    attention's output; gate, its activation, and up; the input of each LoRA matrix A, a copy of its own per layer where there is dropout,
+    with a mask of `mask` bytes per number (None: no dropout, inputs are shared); the input of each matrix B; what norms, rotary
+    embedding and softmax keep. `width`: bytes of the compute type, `residual`: of the residual stream.
+    """
+    per_block = sizes.linears[: len(sizes.linears) // sizes.layers]
+    q, kv = sizes.heads * sizes.head_dim, sizes.kv_heads * sizes.head_dim
+    inner = per_block[-1][0]
+    lora_a = width * (2 * sizes.hidden + inner) if mask is None else (width + mask) * sum(i for i, _ in per_block)
+    lora_b = width * rank * len(per_block)
+    attention = width * 2 * (q + kv + sizes.head_dim) + FLOAT * sizes.heads
+    norms = 2 * (residual * sizes.hidden + FLOAT)
+    if sizes.query_norms:
+        norms += FLOAT * (q + kv + sizes.heads + sizes.kv_heads)
+    return tokens * (norms + attention + width * 3 * inner + lora_a + lora_b)
+
+
+def checkpoints(sizes: Shapes, tokens: int, residual: int) -> int:
+    """Gradient checkpointing keeps each block's input: layers x tokens x hidden size x bytes."""
+    return sizes.layers * tokens * sizes.hidden * residual
+
+
+def largest_linear(sizes: Shapes, width: int) -> int:
+    """The temporary a 4-bit layer is unpacked into while it is used: the largest one's weights."""
+    return max(i * o for i, o in sizes.linears) * width

@@ -1,0 +1,397 @@
+"""The work of a run before it is done: prompts, rollouts, tokens, downloads, memory, hours and jobs, each with how it was derived."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cardproof import memory
+from cardproof.claims_file import read_claims
+from cardproof.config import CONDITIONS, Config, to_yaml
+from cardproof.errors import CardproofError
+from cardproof.files import write_text
+from cardproof.reconcile import EXAMPLES, optimizer_steps
+from cardproof.workload import TRAIN, Workload, assumptions, model_folder, workload
+
+Kind = Literal["counted", "as printed", "at most", "estimated", "assumed"]
+GB = 10**9
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of the plan."""
+
+    section: str
+    name: str
+    value: float
+    unit: str
+    kind: Kind
+    """`counted` exactly; `as printed` on the card; `at most`; `estimated` by a formula; `assumed`: rests on an assumed rate."""
+    how: str
+
+
+def plan(config: Config, run_dir: Path, templates: Path, claims: Path, snakefile: Path) -> list[Figure]:
+    """Every figure of the plan; where there is no Snakefile (no checkout), the jobs are left out.
+
+    Raises CardproofError where the benchmark or the base model is neither there nor of known size.
+    """
+    sizes, work = _look(config, run_dir, templates, claims)
+    return [
+        *_counts(config, work),
+        *_training(config, work, sizes),
+        *_tokens(config, work),
+        *downloads(config, sizes, run_dir),
+        *_memory(config, work, sizes),
+        *_hours(config, work, sizes),
+        *jobs(config, snakefile),
+    ]
+
+
+def requirements(config: Config, run_dir: Path, templates: Path, claims: Path) -> list[Figure]:
+    """Downloads and memory alone: what a machine must have. Raises CardproofError as `plan` does."""
+    sizes, work = _look(config, run_dir, templates, claims)
+    return [*downloads(config, sizes, run_dir), *_memory(config, work, sizes), *_training(config, work, sizes)]
+
+
+def _look(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple[memory.Shapes, Workload]:
+    printed = int(read_claims(claims).values()[EXAMPLES].exact)
+    with model_folder(config, run_dir) as folder:
+        return memory.shapes(config, folder), workload(config, run_dir, folder, templates, printed)
+
+
+def disk_need(config: Config, figures: Sequence[Figure]) -> float:
+    """Bytes of disk: downloads, and a float32 adapter and a checkpoint of it with its optimiser's states for each training run."""
+    size = sum(f.value for f in figures if f.section == "downloads" and f.name == "all")
+    lora = round(sum(f.value for f in figures if f.name == "trainable"))
+    kept = 2 * lora * memory.FLOAT + memory.optimizer_states(lora, config.training.optimizer)
+    return size + len(config.training_runs) * kept
+
+
+def _counts(config: Config, work: Workload) -> list[Figure]:
+    arms = len(config.sampled_arms)
+    names = ", ".join(config.sampled_arms)
+    known: Kind = "counted" if work.benchmark_how.startswith("counted") else "estimated"
+    found = [Figure("prompts", "questions", work.questions, "questions", known, work.benchmark_how)]
+    found += [Figure("prompts", name, a.prompts, "prompts", known, "items of its side of the split") for name, a in work.asked.items()]
+    found.append(Figure("prompts", "all", sum(a.prompts for a in work.asked.values()), "prompts", known, "their sum"))
+    train = work.asked[TRAIN]
+    how = f"{train.prompts} prompts x {train.n} candidates, base model"
+    found.append(Figure("rollouts", TRAIN, train.rollouts, "rollouts", known, how))
+    for name in CONDITIONS:
+        a = work.asked[name]
+        how = f"{a.prompts} prompts x {a.n} rollouts x {arms} arms ({names})"
+        found.append(Figure("rollouts", name, a.rollouts * arms, "rollouts", known, how))
+    found.append(Figure("rollouts", "all", rollouts(config, work), "rollouts", known, "their sum; each is verified and scored once"))
+    return found
+
+
+def rollouts(config: Config, work: Workload) -> int:
+    """All rollouts of the run, training candidates included."""
+    return sum(a.rollouts * _arms(config, name) for name, a in work.asked.items())
+
+
+def _arms(config: Config, condition: str) -> int:
+    return 1 if condition == TRAIN else len(config.sampled_arms)
+
+
+def _kind(work: Workload) -> Kind:
+    return {"counted": "counted", "as printed": "as printed", "at most": "at most"}[work.examples_kind]  # type: ignore[return-value]
+
+
+def _training(config: Config, work: Workload, sizes: memory.Shapes) -> list[Figure]:
+    kind = _kind(work)
+    found = [Figure("training", "examples", work.examples, "examples", kind, work.examples_how)]
+    total = 0
+    for name, run in config.training_runs.items():
+        steps = optimizer_steps(work.examples, run.variant)
+        total += steps
+        how = f"ceil({work.examples} / {run.variant.effective_batch}) x {run.variant.epochs} epochs, seed {run.seed}"
+        found.append(Figure("training", f"steps of {name}", steps, "optimizer steps", kind, how))
+    found.append(Figure("training", "steps", total, "optimizer steps", kind, f"of all {len(config.training_runs)} training runs"))
+    how = f"rank {config.training.rank} x (inputs + outputs) of {len(sizes.linears)} linear layers; {sizes.how}"
+    found.append(Figure("training", "trainable", sizes.lora_parameters(config.training.rank), "parameters", "counted", how))
+    return found
+
+
+def _tokens(config: Config, work: Workload) -> list[Figure]:
+    def over(per: dict[str, float]) -> float:
+        return sum(value * _arms(config, name) for name, value in per.items())
+
+    asked = work.asked
+    kind: Kind = "counted" if work.tokens_how.startswith("counted") else "estimated"
+    spread = ", ".join(f"{name} {a.mean:.0f} (longest {a.longest})" for name, a in asked.items())
+    read = over({name: a.prompts * a.mean for name, a in asked.items()})
+    found = [
+        Figure("tokens", "prompt", round(read), "tokens", kind, f"{work.tokens_how}; each prompt is read once per arm; means: {spread}"),
+        Figure("tokens", "new", round(new_tokens(config, work)), "tokens", "estimated", work.new_how),
+        Figure(
+            "tokens",
+            "new, at most",
+            rollouts(config, work) * config.sampling.max_new_tokens,
+            "tokens",
+            "at most",
+            f"{rollouts(config, work)} rollouts x {config.sampling.max_new_tokens}",
+        ),
+    ]
+    how = f"epochs x {work.examples} examples x {work.example_tokens:.0f} tokens, over {len(config.training_runs)} training runs"
+    return [*found, Figure("tokens", "training", round(_training_tokens(config, work)), "tokens", "estimated", how)]
+
+
+def new_tokens(config: Config, work: Workload) -> float:
+    """Expected tokens of all replies."""
+    return sum(a.rollouts * a.new * _arms(config, name) for name, a in work.asked.items())
+
+
+def _training_tokens(config: Config, work: Workload) -> float:
+    return sum(run.variant.epochs * work.examples * work.example_tokens for run in config.training_runs.values())
+
+
+def downloads(config: Config, sizes: memory.Shapes, run_dir: Path) -> list[Figure]:
+    """Bytes of weights to fetch from the hub, by model; 0 where the run has them already."""
+    known = assumptions()
+    found = []
+
+    def add(name: str, source: str, there: Path, size: int, how: str) -> None:
+        if source != "hub" or there.is_dir():
+            where = "the run has it already" if there.is_dir() else f"source {source}: nothing to download"
+            found.append(Figure("downloads", name, 0, "bytes", "counted", where))
+        else:
+            found.append(Figure("downloads", name, size, "bytes", "estimated", how))
+
+    how = f"{sizes.parameters:,} parameters x {known['published_bytes']} bytes (bfloat16, assumed)"
+    add(config.model.id, config.model.source, run_dir / "models" / "base", sizes.parameters * known["published_bytes"], how)
+    lora = sizes.lora_parameters(config.training.rank)
+    for arm, settings in config.arms.items():
+        if settings.adapter in {"hub", "folder"}:
+            how = f"{lora:,} parameters x {known['adapter_bytes']} bytes: taken to have this run's rank {config.training.rank} and layers"
+            add(settings.id or arm, settings.adapter, run_dir / "adapters" / arm, lora * known["adapter_bytes"], how)
+    v = known["verifier"]
+    how = f"size unknown before it is fetched: taken as DeBERTa-v3-large, {v['parameters']:,} parameters x {v['bytes']} bytes"
+    add(config.verifier.id, config.verifier.source, run_dir / "models" / "verifier", v["parameters"] * v["bytes"], how)
+    total = sum(f.value for f in found)
+    return [*found, Figure("downloads", "all", total, "bytes", "estimated" if total else "counted", "their sum, into the run's folder")]
+
+
+def _memory(config: Config, work: Workload, sizes: memory.Shapes) -> list[Figure]:
+    limit, rows = config.sampling.max_new_tokens, config.sampling.rows
+    largest = max(work.asked.values(), key=lambda a: max(1, rows // a.n) * (a.longest + a.n * limit))
+    tokens = min(config.training.max_tokens, work.asked[TRAIN].longest + limit)
+    return [*training_memory(config, sizes, tokens), *sampling_memory(config, sizes, largest.longest, largest.n)]
+
+
+def training_memory(config: Config, sizes: memory.Shapes, tokens: int) -> list[Figure]:
+    """Peak memory of one training step on an example of `tokens` tokens, part by part."""
+    settings, gpu = config.training, config.runtime.gpus > 0
+    nf4 = config.model.quantization == "nf4"
+    width = memory.HALF if gpu else memory.FLOAT
+    # peft's preparation for k-bit training casts what is not packed to float32, and the residual stream follows it.
+    plain = memory.FLOAT if nf4 else width
+    lora = sizes.lora_parameters(settings.rank)
+    reply = min(config.sampling.max_new_tokens, tokens)
+    mask = None if not settings.dropout else 1 if gpu else memory.FLOAT
+    block = memory.block_activations(sizes, tokens, settings.rank, width, plain, mask)
+    checkpointed = settings.gradient_checkpointing
+    parts = [
+        *_weights(sizes, nf4, plain),
+        ("LoRA weights", lora * memory.FLOAT, f"{lora:,} parameters x 4 bytes (float32)"),
+        ("LoRA gradients", lora * memory.FLOAT, "the same"),
+        ("optimiser states", memory.optimizer_states(lora, settings.optimizer), f"{settings.optimizer}: two moments per parameter"),
+        (
+            "block inputs",
+            memory.checkpoints(sizes, tokens, plain) if checkpointed else 0,
+            f"{sizes.layers} layers x {tokens} tokens x {sizes.hidden} x {plain} bytes (gradient checkpointing)"
+            if checkpointed
+            else "none without gradient checkpointing",
+        ),
+        (
+            "activations",
+            block * (1 if checkpointed else sizes.layers),
+            f"{'one block' if checkpointed else f'{sizes.layers} blocks'} x {block / tokens:,.0f} bytes per token x {tokens} tokens",
+        ),
+        (
+            "logits",
+            reply * sizes.vocabulary * (width + 2 * memory.FLOAT),
+            f"{reply} reply tokens x {sizes.vocabulary} x ({width} + 4 float32 + 4 gradient)",
+        ),
+        *_overhead(sizes, nf4, gpu, width),
+    ]
+    return _parts("memory: training", parts, f"one example of {tokens} tokens (training.max_tokens {settings.max_tokens})")
+
+
+def sampling_memory(config: Config, sizes: memory.Shapes, prompt: int, n: int) -> list[Figure]:
+    """Peak memory while replies are drawn to prompts of `prompt` tokens, N each, part by part."""
+    gpu = config.runtime.gpus > 0
+    nf4 = config.model.sampling_quantization == "nf4" and gpu  # on a CPU the weights are unpacked once
+    width = memory.HALF if gpu else memory.FLOAT
+    limit, rows = config.sampling.max_new_tokens, config.sampling.rows
+    items = max(1, rows // n)
+    adapted = any(arm.adapter != "none" for arm in config.arms.values()) and gpu
+    lora = sizes.lora_parameters(config.training.rank) if adapted else 0
+    per_token = memory.kv_bytes_per_token(sizes, width)
+    cache = memory.kv_cache(sizes, width, prompt, n, limit, items)
+    one = memory.kv_cache(sizes, width, prompt, n, limit)
+    parts = [
+        *_weights(sizes, nf4, width),
+        ("LoRA weights", lora * memory.FLOAT, f"{lora:,} parameters x 4 bytes" if lora else "none, or merged into the weights (CPU)"),
+        (
+            "KV cache",
+            cache,
+            f"{items} items at once (rows {rows} / N {n}) x ({prompt} prompt + {n} x {limit} new tokens) x {per_token:,} bytes per token",
+        ),
+        ("logits", items * n * sizes.vocabulary * (width + 2 * memory.FLOAT), f"{items * n} rows x {sizes.vocabulary}"),
+        *_overhead(sizes, nf4, gpu, width),
+    ]
+    found = _parts("memory: sampling", parts, f"prompts of {prompt} tokens, the longest")
+    how = f"2 x {sizes.layers} layers x {sizes.kv_heads} key/value heads x {sizes.head_dim} x {width} bytes"
+    return [
+        *found,
+        Figure("memory: sampling", "KV cache per token", per_token, "bytes", "counted", how),
+        Figure(
+            "memory: sampling",
+            f"KV cache of one item at N={n}",
+            one,
+            "bytes",
+            "estimated",
+            f"({prompt} + {n} x {limit}) x {per_token:,}: the prompt's once, not {n} times",
+        ),
+    ]
+
+
+def _weights(sizes: memory.Shapes, nf4: bool, width: int) -> list[tuple[str, int, str]]:
+    rest = sizes.parameters - sizes.quantised
+    if not nf4:
+        return [("weights", sizes.parameters * width, f"{sizes.parameters:,} parameters x {width} bytes")]
+    return [
+        ("NF4 weights", memory.nf4_weights(sizes.linears), f"{sizes.quantised:,} parameters of {len(sizes.linears)} linear layers / 2"),
+        (
+            "NF4 constants",
+            memory.nf4_constants(sizes.linears),
+            "1 byte per 64 weights, 4 per 256 of those (double quantisation), code books",
+        ),
+        ("other weights", rest * width, f"embeddings, head and norms: {rest:,} parameters x {width} bytes"),
+    ]
+
+
+def _overhead(sizes: memory.Shapes, nf4: bool, gpu: bool, width: int) -> list[tuple[str, int, str]]:
+    found = (
+        [("unpacked layer", memory.largest_linear(sizes, width), f"the largest linear layer x {width} bytes, while it is used")]
+        if nf4
+        else []
+    )
+    return [*found, ("device context", int(assumptions()["device_context"]), "assumed")] if gpu else found
+
+
+def _parts(section: str, parts: Sequence[tuple[str, int, str]], what: str) -> list[Figure]:
+    found = [Figure(section, name, value, "bytes", "assumed" if how == "assumed" else "estimated", how) for name, value, how in parts]
+    return [*found, Figure(section, "peak", sum(f.value for f in found), "bytes", "estimated", f"their sum: {what}")]
+
+
+def peak(figures: Sequence[Figure]) -> float:
+    """The larger of the memory peaks of training and sampling, in bytes."""
+    return max(f.value for f in figures if f.section.startswith("memory") and f.name == "peak")
+
+
+def _hours(config: Config, work: Workload, sizes: memory.Shapes) -> list[Figure]:
+    """Hours on each device of the stated table: the longer of arithmetic and reading the weights, at assumed shares of the peak rates."""
+    known = assumptions()
+    devices = known["gpus"] if config.runtime.gpus else {"2 CPU cores": known["cpu"]}
+    found = []
+    need = peak(_memory(config, work, sizes))
+    for name, device in devices.items():
+        rates = known["reached"] if config.runtime.gpus else device
+        parts = _seconds(config, work, sizes, device["arithmetic"] * 1e12, device["bandwidth"] * GB, rates)
+        short = f"; too small: {need / GB:.0f} GB are needed" if device.get("memory", need / GB) * GB < need else ""
+        how = "; ".join(f"{part} {seconds / 3600:.2f}" for part, seconds in parts.items())
+        unit = "GPU hours" if config.runtime.gpus else "hours"
+        found.append(Figure("hours", name, round(sum(parts.values()) / 3600, 2), unit, "assumed", f"{how}{short}"))
+    return found
+
+
+def _seconds(
+    config: Config, work: Workload, sizes: memory.Shapes, flops: float, bandwidth: float, rates: dict[str, float]
+) -> dict[str, float]:
+    known = assumptions()
+    twice = 2 * sizes.parameters
+    gpu = config.runtime.gpus > 0
+    width = memory.HALF if gpu else memory.FLOAT
+    nf4 = config.model.sampling_quantization == "nf4" and gpu
+    weights = sum(size for _, size, _ in _weights(sizes, nf4, width))
+    prefill = decode = 0.0
+    for name, a in work.asked.items():
+        arms = _arms(config, name)
+        prefill += arms * a.prompts * a.mean * twice / (flops * rates["prefill"])
+        rows = max(1, config.sampling.rows // a.n) * a.n
+        step = max(weights / bandwidth, rows * twice / flops) / rates["decoding"] if gpu else rows * twice / (flops * rates["decoding"])
+        decode += arms * a.rollouts * a.new / rows * step
+    # Forward 2, backward to the activations 2, and 2 again where activations are recomputed, per parameter and token (base frozen).
+    passes = 3 if config.training.gradient_checkpointing else 2
+    train = _training_tokens(config, work) * passes * twice / (flops * rates["training"])
+    found = {"reading prompts": prefill, "writing replies": decode, "training": train}
+    if gpu:
+        pairs = rollouts(config, work) * config.verifier.max_tokens * 2 * known["verifier"]["parameters"]
+        found["verifying"] = pairs / (flops * rates["prefill"])
+        loads = len(config.sampled_arms) * config.sampling.shards + config.sampling.shards + len(config.training_runs)
+        found["loading weights"] = loads * sizes.parameters * known["published_bytes"] / known["load_bytes_per_second"]
+    return found
+
+
+def jobs(config: Config, snakefile: Path) -> list[Figure]:
+    """Jobs of the whole run by rule, as Snakemake itself plans them from nothing; on a cluster each is one submission."""
+    if not snakefile.is_file():
+        return []
+    with tempfile.TemporaryDirectory(prefix="cardproof-plan-") as folder:
+        write_text(Path(folder, "config.yaml"), to_yaml(config, comments=False))
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", folder, "--nolock"]
+        command += ["--cores", "1", "--dry-run", "--configfile", str(Path(folder, "config.yaml"))]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if result.returncode:
+        raise CardproofError("Snakemake cannot plan this run.", f"run `snakemake -n` to see why; it ends: {result.stderr.strip()[-300:]}")
+    text = result.stdout + result.stderr
+    table = text[text.index("Job stats:") :].split("\ntotal", 1)[0]
+    counts = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+    counts.pop("all", None)
+    shards, arms = config.sampling.shards, len(config.sampled_arms)
+    reasons = {
+        "sample": f"{arms} arms x {shards} shards",
+        "sample_train": f"{shards} shards",
+        "train": f"training runs: {', '.join(config.training_runs)}",
+        "verify": f"{arms} arms",
+        "gather": f"{arms} arms x {len(CONDITIONS)} conditions, and train",
+        "score": f"{arms} arms x {len(CONDITIONS)} conditions, and train",
+        "prompts": f"{len(CONDITIONS)} conditions, and train",
+    }
+    found = [Figure("jobs", name, n, "jobs", "counted", reasons.get(name, "one per run")) for name, n in counts.items()]
+    how = "planned by Snakemake in an empty folder; one SLURM job each, less the profile's local rules"
+    return [*found, Figure("jobs", "all", sum(counts.values()), "jobs", "counted", how)]
+
+
+def as_json(config: Config, figures: Sequence[Figure]) -> dict[str, Any]:
+    """The plan as JSON values."""
+    return {"run": config.run, "scale": config.scale, "figures": [asdict(f) for f in figures]}
+
+
+def as_text(config: Config, figures: Sequence[Figure]) -> str:
+    """The plan for a terminal: a table per section."""
+    lines = [f"Plan of the run {config.run!r} ({config.scale} scale). Nothing is computed or fetched."]
+    section = ""
+    for f in figures:
+        if f.section != section:
+            section = f.section
+            lines += ["", section]
+        lines.append(f"  {f.name:<30.60} {_number(f):>16} {f.kind:<10} {f.how}")
+    return "\n".join(lines)
+
+
+def _number(f: Figure) -> str:
+    if f.unit == "bytes":
+        scale, unit = (GB, "GB") if f.value >= GB / 10 else (10**6, "MB") if f.value >= 10**5 else (1, "bytes")
+        return f"{f.value / scale:,.2f} {unit}" if scale > 1 else f"{f.value:,.0f} bytes"
+    return f"{f.value:,.1f} h" if f.unit.endswith("hours") else f"{f.value:,.0f}"

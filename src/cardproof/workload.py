@@ -1,0 +1,274 @@
+"""What a run has to do, counted before it is done: items, prompts and their tokens, rollouts, training examples.
+
+Counts are made with the run's own code wherever the benchmark and the tokenizer are there; elsewhere they are estimated from stated sizes.
+What a run has already made (prompts' benchmark, selected examples, samples) is used where it exists.
+"""
+
+from __future__ import annotations
+
+import functools
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from cardproof import benchmark
+from cardproof.conditions import prompts_of
+from cardproof.config import CONDITIONS, Condition, Config
+from cardproof.contract import render
+from cardproof.errors import CardproofError
+from cardproof.files import iter_rows, read_json
+from cardproof.records import Document, Message, Prompt, Rollout
+from cardproof.select import subset
+from cardproof.split import split
+
+TRAIN = "train"
+Encode = Callable[[Sequence[Message], str], int]
+"""Number of tokens of a conversation and of the text its reply is made to begin with."""
+
+
+@functools.cache
+def assumptions() -> dict[str, Any]:
+    """The stated assumptions and sizes of `data/planning.yaml`."""
+    values: dict[str, Any] = yaml.safe_load(files("cardproof").joinpath("data", "planning.yaml").read_text(encoding="utf-8"))
+    return values
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One condition's prompts (or the train prompts); lengths in tokens."""
+
+    prompts: int
+    n: int
+    """Rollouts per prompt."""
+    mean: float
+    longest: int
+    new: float
+    """Expected tokens per reply."""
+
+    @property
+    def rollouts(self) -> int:
+        """Per arm."""
+        return self.prompts * self.n
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a run has to do, and how each part was found."""
+
+    questions: int
+    asked: dict[str, Asked]
+    """By condition, `train` first."""
+    examples: int
+    example_tokens: float
+    """Mean tokens of a training example."""
+    reply_tokens: float
+    """Mean tokens of its reply."""
+    benchmark_how: str
+    tokens_how: str
+    new_how: str
+    examples_how: str
+    examples_kind: str
+    """`counted`, `as printed` or `at most`."""
+
+
+@contextmanager
+def model_folder(config: Config, run_dir: Path) -> Iterator[Path | None]:
+    """A folder with the base model's config.json and tokenizer, or None where it would have to be fetched.
+
+    The run's own, the configured one, the hub's cache, or (for the time of the block) the embedded model unpacked.
+    """
+    own = run_dir / "models" / "base"
+    if (own / "config.json").is_file():
+        yield own
+    elif config.model.source == "folder":
+        yield Path(config.model.id)
+    elif config.model.source == "embedded":
+        from cardproof.models import unpack
+
+        with TemporaryDirectory(prefix="cardproof-plan-") as temporary:
+            unpack(config.model.id, Path(temporary) / "model")
+            yield Path(temporary) / "model"
+    else:
+        yield _cached(config.model.id, config.model.revision)
+
+
+def _cached(name: str, revision: str | None) -> Path | None:
+    """The folder of the hub's cache, where it holds the model's config.json and tokenizer."""
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    found = [try_to_load_from_cache(name, file, revision=revision) for file in ("config.json", "tokenizer_config.json")]
+    return Path(found[0]).parent if all(isinstance(path, str) for path in found) else None  # type: ignore[arg-type]
+
+
+def workload(config: Config, run_dir: Path, folder: Path | None, templates: Path, printed_examples: int) -> Workload:
+    """Count what the run has to do. `folder`: see `model_folder`; `printed_examples`: the card's number of training examples.
+
+    Raises CardproofError where a hub benchmark is neither there nor of known size.
+    """
+    encode, tokens_how = _encoder(config, folder)
+    rows = _benchmark(config, run_dir)
+    if rows is not None:
+        passages, questions, where = rows
+        counted = _counted(config, passages, questions, templates, encode)
+        benchmark_how = f"counted on {where}, split and rendered by the run's own code"
+    else:
+        questions_n, counted = _estimated(config, templates, encode)
+        benchmark_how = f"{config.benchmark.id} is not here: the stated sizes of its pinned revision (data/planning.yaml)"
+    n = {TRAIN: config.distill.n, **{c: getattr(config.conditions, c).n for c in CONDITIONS}}
+    new, new_how = _replies(config, run_dir, counted, encode)
+    asked = {name: Asked(c.prompts, n[name], c.mean, c.longest, new[name]) for name, c in counted.items()}
+    examples, kind, examples_how = _examples(config, run_dir, counted[TRAIN].prompts, printed_examples)
+    return Workload(
+        len(questions) if rows is not None else questions_n,
+        asked,
+        examples,
+        counted[TRAIN].example + new[TRAIN],
+        new[TRAIN],
+        benchmark_how,
+        tokens_how,
+        new_how,
+        examples_how,
+        kind,
+    )
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Prompts of one condition: how many, their tokens, those of a training example's prompt, and of the reference answers."""
+
+    prompts: int
+    mean: float
+    longest: int
+    example: float
+    answer: float
+
+
+def _encoder(config: Config, folder: Path | None) -> tuple[Encode, str]:
+    if folder is None:
+        per_token = assumptions()["characters_per_token"]
+        how = f"estimated: the model's tokenizer is not here, {per_token} characters per token are assumed"
+        return lambda messages, prefix: round((sum(len(m.content) for m in messages) + len(prefix)) / per_token), how
+    from cardproof.lm import load_tokenizer, prompt_ids, quiet
+
+    quiet()
+    tokenizer = load_tokenizer(folder)
+    return lambda messages, prefix: len(prompt_ids(tokenizer, list(messages), prefix, config.model.thinking)[0]), (
+        "counted with the model's own tokenizer and chat template"
+    )
+
+
+def _benchmark(config: Config, run_dir: Path) -> tuple[list[Any], list[Any], str] | None:
+    """Passages, questions and where they are from; None for a hub benchmark that the run has not fetched yet."""
+    settings = config.benchmark
+    corpus, questions = run_dir / "benchmark" / "corpus.jsonl", run_dir / "benchmark" / "questions.jsonl"
+    if corpus.is_file() and questions.is_file():
+        return *benchmark.read(corpus, questions), "the run's own benchmark files"
+    if settings.source == "embedded":
+        passages, rows = benchmark.load_embedded(settings.max_passage_words)
+        where = "the embedded benchmark"
+    elif settings.source == "folder":
+        assert settings.path is not None
+        passages, rows = benchmark.load_folder(Path(settings.path), pins=settings.sha256)
+        where = "the benchmark's folder"
+    else:
+        return None
+    return passages, subset(rows, settings.max_questions, config.seed, lambda q: q.id), where
+
+
+def _counted(config: Config, passages: list[Any], questions: list[Any], templates: Path, encode: Encode) -> dict[str, _Counted]:
+    settings = config.split
+    halves = split(passages, questions, settings.train_share, config.seed, settings.near_duplicate_threshold, settings.ngram)
+    found = {}
+    for name in (TRAIN, *CONDITIONS):
+        prompts, _ = prompts_of(config, name, passages, halves.train if name == TRAIN else halves.eval, templates)
+        lengths = [encode(p.messages, p.reply_prefix) for p in prompts]
+        found[name] = _Counted(
+            len(prompts),
+            statistics.mean(lengths),
+            max(lengths),
+            statistics.mean(encode(_trained_on(config, p, templates), "") for p in prompts) if name == TRAIN else 0.0,
+            statistics.mean(len(p.reference) for p in prompts),
+        )
+    return found
+
+
+def _trained_on(config: Config, prompt: Prompt, templates: Path) -> list[Message]:
+    demonstration = config.contract.demonstration and config.distill.demonstration
+    return render(prompt.question, prompt.documents, True, templates, demonstration, config.contract.refusal_phrases[0])
+
+
+def _estimated(config: Config, templates: Path, encode: Encode) -> tuple[int, dict[str, _Counted]]:
+    """The same from the stated sizes of the pinned hub benchmark: texts of their mean and of their greatest length."""
+    settings = config.benchmark
+    known = assumptions()["benchmarks"].get(settings.id)
+    if known is None or known["revision"] != settings.revision:
+        raise CardproofError(
+            f"the size of the benchmark {settings.id!r} at revision {settings.revision} is not known before it is fetched.",
+            "give it as a local folder (benchmark.source: folder), or let the run fetch it: `cardproof acquire-benchmark`.",
+        )
+    questions = min(known["questions"], settings.max_questions or known["questions"])
+    train = round(config.split.train_share * questions)
+    sides = {TRAIN: (train, config.distill.max_items), **dict.fromkeys(CONDITIONS, (questions - train, config.conditions.max_items))}
+    found = {}
+    for name, (items, most) in sides.items():
+        condition = Condition() if name == TRAIN else getattr(config.conditions, name)
+        items = min(items, most or items)
+        whole = 1 + condition.distractors
+        mean_documents = whole - condition.oracle_drop
+
+        def asked(size: str, documents: float, demonstration: bool, condition: Condition = condition) -> int:
+            shown = [
+                Document(id="x" * round(known["passage_id"][size]), text="x" * round(known["passage"][size] * share), role="oracle")
+                for share in [1.0] * int(documents) + ([documents % 1] if documents % 1 else [])
+            ]
+            question = "x" * round(known["question"][size])
+            messages = render(question, shown, condition.contract, templates, demonstration, config.contract.refusal_phrases[0])
+            return encode(messages, config.contract.reply_prefix if condition.contract else "")
+
+        shows = config.contract.demonstration and condition.contract
+        found[name] = _Counted(
+            items,
+            asked("mean", mean_documents, shows),
+            asked("longest", whole, shows),
+            asked("mean", mean_documents, shows and config.distill.demonstration) if name == TRAIN else 0.0,
+            known["answer"]["mean"],
+        )
+    return questions, found
+
+
+def _replies(config: Config, run_dir: Path, counted: dict[str, _Counted], encode: Encode) -> tuple[dict[str, float], str]:
+    """Expected tokens per reply: the mean of the run's own samples where there are some, else from the reference answers' length."""
+    known = assumptions()
+    limit = config.sampling.max_new_tokens
+    found, measured = {}, []
+    for name, c in counted.items():
+        samples = sorted((run_dir / "samples").glob(f"*/{name}.jsonl"))
+        lengths = [row.completion_tokens for path in samples for row in iter_rows(path, Rollout)]
+        contract = name == TRAIN or getattr(config.conditions, name).contract
+        characters = c.answer * (1 + known["quoted_per_answer"]) + known["frame_characters"] if contract else c.answer
+        found[name] = statistics.mean(lengths) if lengths else min(float(limit), characters / known["characters_per_token"])
+        measured += [name] if lengths else []
+    how = "estimated from the reference answers' mean length: under the contract a quote as long, and 40 characters of form"
+    if measured:
+        how = f"mean of the run's own samples for {', '.join(measured)}" + ("" if len(measured) == len(counted) else f"; else {how}")
+    return found, f"{how}; never more than {limit} each (sampling.max_new_tokens)"
+
+
+def _examples(config: Config, run_dir: Path, items: int, printed: int) -> tuple[int, str, str]:
+    selection = run_dir / "distill" / "selection.json"
+    if selection.is_file():
+        return int(read_json(selection)["kept"]), "counted", "selected by this run (distill/selection.json)"
+    most = items * config.distill.keep_top
+    bound = f"at most {items} train items x {config.distill.keep_top} kept = {most}"
+    if config.scale == "published":
+        return min(printed, most), "as printed", f"as printed on the card; {bound}"
+    return most, "at most", f"{bound}; which candidates pass is known only when they are scored"
