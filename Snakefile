@@ -5,6 +5,7 @@
 #
 # The configuration is checked here, before any job is planned; rules never read the raw `config`, but CONFIG (a typed object) and
 # the providers below. Every rule calls one verb of the `cardproof` command.
+import os
 import re
 import sys
 from pathlib import Path
@@ -61,6 +62,7 @@ onstart:
     write_text(Path(CONFIG_FILE), cardproof_config.to_yaml(CONFIG))
 
 
+include: "rules/preflight.smk"
 include: "rules/acquire.smk"
 include: "rules/split.smk"
 include: "rules/sample.smk"
@@ -80,3 +82,10 @@ rule all:
         leakage=f"{RUN}/split/leakage.json",
         claims=rules.claims.output,
     localrule: True
+
+
+# What a machine lacks is said last, below Snakemake's own account of the failed job.
+onerror:
+    said = Path(f"{RUN}/logs/preflight.log")
+    if PREFLIGHT and said.is_file() and not Path(PREFLIGHT[0]).is_file():
+        print("\n" + "".join(line for line in said.open() if not line.startswith("cardproof: warning")), file=sys.stderr)

@@ -2,6 +2,8 @@
 
 
 rule acquire_benchmark:
+    input:
+        PREFLIGHT,
     output:
         corpus=f"{RUN}/benchmark/corpus.jsonl",
         questions=f"{RUN}/benchmark/questions.jsonl",
@@ -17,6 +19,8 @@ rule acquire_benchmark:
 
 
 rule acquire_model:
+    input:
+        PREFLIGHT,
     output:
         directory(f"{RUN}/models/base"),
     log:
@@ -33,6 +37,8 @@ rule acquire_model:
 
 
 rule acquire_verifier:
+    input:
+        PREFLIGHT,
     output:
         directory(f"{RUN}/models/{'encoder' if CONFIG.verifier.source == 'embedded' else 'verifier'}"),
     log:
@@ -49,6 +55,8 @@ rule acquire_verifier:
 
 
 rule acquire_adapter:
+    input:
+        PREFLIGHT,
     output:
         directory(f"{RUN}/adapters/{{arm}}"),
     log:

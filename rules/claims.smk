@@ -3,6 +3,7 @@
 
 rule audit:
     input:
+        PREFLIGHT,
         claims=Path(workflow.basedir, "published", "claims.yaml"),
     output:
         f"{RUN}/audit.json",

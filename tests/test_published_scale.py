@@ -99,7 +99,8 @@ def result(run: Path, name: str) -> Any:
 
 def test_every_rule_of_the_published_run_ran(done: tuple[Path, set[str]], tmp_path: Path) -> None:
     published = rules(snakemake(tmp_path, "-n", "--configfile", str(ROOT / "config.yaml")))
-    assert published - done[1] == set()
+    # A run without GPUs and the hub has nothing to check beforehand; tests of their own run that rule.
+    assert published - done[1] == {"preflight"}
     assert {"acquire_adapter", "reconcile", "train", "verify"} <= done[1]
 
 

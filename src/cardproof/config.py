@@ -409,6 +409,12 @@ class Config(Section):
             found |= {copy: arm.model_copy(update={"variant": variant}) for copy, variant in copies.items()}
         return found
 
+    @property
+    def needs_preflight(self) -> bool:
+        """Whether the run asks for what a machine may not have: GPUs, or models and data from the hub."""
+        sources = (self.benchmark.source, self.model.source, self.verifier.source, *(arm.adapter for arm in self.arms.values()))
+        return self.runtime.gpus > 0 or "hub" in sources
+
     def fingerprint(self, *paths: str) -> str:
         """sha256 over the values at dotted paths (`sampling`, `conditions.stress.n`, ...): what a rule gives Snakemake as a parameter."""
         return sha256_text(json.dumps({p: _at(self, p) for p in paths}, sort_keys=True))

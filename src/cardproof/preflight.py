@@ -1,0 +1,225 @@
+"""Does this machine have what a run needs? Looked at in seconds, before anything is fetched or computed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cardproof.config import Config
+from cardproof.errors import CardproofError
+from cardproof.plan import GB, Figure, disk_need, peak, requirements
+
+CONTAINER_ASKED = "CARDPROOF_CONTAINER"
+"""Set by the workflow where containers were asked for."""
+INSIDE = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH")
+DEMO = "`make demo` runs the whole method on a CPU, on embedded data and models, in minutes"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at."""
+
+    name: str
+    status: Literal["ok", "warning", "failed"]
+    found: str
+    """What was found: the end of a sentence."""
+    needed: str = ""
+    """What the run would need instead."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A device: its name, and its memory in bytes."""
+
+    name: str
+    memory: int
+    free: int
+
+
+def preflight(config: Config, run_dir: Path, templates: Path, claims: Path) -> list[Check]:
+    """Every check of a machine for one run; nothing is written, nothing is fetched, no token is read out."""
+    figures, unknown = _requirements(config, run_dir, templates, claims)
+    checks = [*_versions(), _memory(config), *([unknown] if unknown else [])]
+    if config.runtime.gpus:
+        checks = [*_gpus(config, peak(figures) if figures else None), *checks]
+    checks += [_disk(config, run_dir, figures), *_revisions(config), *_cache(config, run_dir, figures), *_container()]
+    return checks
+
+
+def _requirements(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple[list[Figure], Check | None]:
+    try:
+        return requirements(config, run_dir, templates, claims), None
+    except CardproofError as e:
+        return [], Check("plan", "warning", f"memory and disk needed are unknown: {e.sentence}", e.hint)
+
+
+def _gpus(config: Config, need: float | None) -> list[Check]:
+    """The GPUs: NVIDIA's driver first, since asking torch takes seconds; then what torch can use of them."""
+    size = f" with {need / GB:.0f} GB of free memory (estimated; `cardproof plan` shows how)" if need else ""
+    wanted = f"{_several(config.runtime.gpus, 'NVIDIA GPU')}{size}"
+    inside = any(os.environ.get(name) for name in INSIDE)
+    if not shutil.which("nvidia-smi") and not Path("/dev/nvidiactl").exists():
+        more = "; in a container, Apptainer's option --nv (snakemake --apptainer-args=--nv)" if inside else ""
+        return [Check("gpu", "failed", "there is no NVIDIA GPU", wanted + more)]
+    try:
+        import torch
+    except ImportError:
+        return [Check("gpu", "failed", "torch is not installed", "the packages of envs/lock-gpu.txt")]
+    if torch.version.cuda is None:
+        return [Check("gpu", "failed", f"torch {torch.__version__} is a build without CUDA", "torch's CUDA build, as in envs/lock-gpu.txt")]
+    found = []
+    for number in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(number)
+        found.append(Gpu(torch.cuda.get_device_name(number), total, free))
+    return [judge_gpus(found, config.runtime.gpus, need, wanted, torch.version.cuda)]
+
+
+def judge_gpus(found: Sequence[Gpu], count: int, need: float | None, wanted: str, cuda: str) -> Check:
+    """Whether the GPUs torch sees are enough; `need`: bytes of free memory on each, None where unknown."""
+    names = ", ".join(f"{g.name} with {g.free / GB:.0f} of {g.memory / GB:.0f} GB free" for g in found) or "none"
+    large = [g for g in found if need is None or g.free >= need]
+    if len(large) >= count:
+        return Check("gpu", "ok", f"{names} (CUDA {cuda})")
+    short = "torch sees no GPU (CUDA_VISIBLE_DEVICES, driver)" if not found else f"the GPUs are too few or too small: {names}"
+    return Check("gpu", "failed", short, f"{wanted}; smaller sampling.rows and training.max_tokens need less")
+
+
+def _memory(config: Config) -> Check:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    need = config.runtime.memory_gb
+    status: Literal["ok", "warning"] = "ok" if total >= need * GB else "warning"
+    return Check("memory", status, f"the machine has {total / GB:.0f} GB of memory", f"model steps ask for {need} GB (runtime.memory_gb)")
+
+
+def _disk(config: Config, run_dir: Path, figures: Sequence[Figure]) -> Check:
+    there = next(p for p in (run_dir.absolute(), *run_dir.absolute().parents) if p.exists())
+    free, need = shutil.disk_usage(there).free, disk_need(config, figures)
+    if not os.access(there, os.W_OK):
+        return Check("disk", "failed", f"{there} cannot be written to", "a folder of your own to run in (snakemake --directory)")
+    status: Literal["ok", "failed"] = "ok" if free >= need else "failed"
+    return Check("disk", status, f"{free / GB:.0f} GB are free for {run_dir}", f"{need / GB:.0f} GB for weights, adapters and checkpoints")
+
+
+def hub_sources(config: Config) -> dict[str, tuple[str, str | None]]:
+    """What comes from the hub: setting -> (id, revision)."""
+    found: dict[str, tuple[str, str | None]] = {}
+    if config.benchmark.source == "hub":
+        found["benchmark"] = (config.benchmark.id, config.benchmark.revision)
+    if config.model.source == "hub":
+        found["model"] = (config.model.id, config.model.revision)
+    if config.verifier.source == "hub":
+        found["verifier"] = (config.verifier.id, config.verifier.revision)
+    for name, arm in config.arms.items():
+        if arm.adapter == "hub":
+            found[f"arms.{name}"] = (str(arm.id), arm.revision)
+    return found
+
+
+def _revisions(config: Config) -> list[Check]:
+    sources = hub_sources(config)
+    loose = [f"{name}.revision" for name, (_, revision) in sources.items() if not revision]
+    if loose:
+        return [
+            Check("revisions", "warning", f"not pinned: {', '.join(loose)}", "a commit each; without one the newest is taken and recorded")
+        ]
+    return [Check("revisions", "ok", f"all {len(sources)} pinned")] if sources else []
+
+
+def _cache(config: Config, run_dir: Path, figures: Sequence[Figure]) -> list[Check]:
+    """What is still to be fetched, whether that is allowed, and with which token (whether there is one, never which)."""
+    places = {"benchmark": run_dir / "benchmark" / "corpus.jsonl", "model": run_dir / "models" / "base"}
+    places["verifier"] = run_dir / "models" / "verifier"
+    places |= {f"arms.{name}": run_dir / "adapters" / name for name in config.arms}
+    missing = [name for name in hub_sources(config) if not places[name].exists()]
+    size = sum(f.value for f in figures if f.section == "downloads" and f.name == "all")
+    if not missing:
+        return [Check("cache", "ok", "nothing is to be fetched")]
+    what = f"to be fetched from the hub: {', '.join(missing)} ({size / GB:.0f} GB)"
+    if os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in {"1", "ON", "YES", "TRUE"}:
+        allowed = Check("cache", "failed", f"{what}, but HF_HUB_OFFLINE is set", "the network (unset HF_HUB_OFFLINE), or local folders")
+    else:
+        allowed = Check("cache", "ok", what)
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    token = any(os.environ.get(name) for name in TOKENS) or (home / "token").is_file()
+    return [allowed, Check("token", "ok", "present" if token else "none: only gated or private repositories need one")]
+
+
+def _container() -> list[Check]:
+    if not os.environ.get(CONTAINER_ASKED):
+        return []
+    inside = next((os.environ[name] for name in INSIDE if os.environ.get(name)), None)
+    if inside:
+        return [Check("container", "ok", f"running in {Path(inside).name}")]
+    runtime = shutil.which("apptainer") or shutil.which("singularity")
+    if not runtime:
+        return [Check("container", "failed", "containers were asked for and Apptainer is missing", "Apptainer, or no --use-apptainer")]
+    said = subprocess.run([runtime, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    return [Check("container", "ok", said or runtime)]
+
+
+def _versions() -> Iterable[Check]:
+    """Installed packages against the pins the project declares, those of the model steps included."""
+    pins = {}
+    for requirement in importlib.metadata.requires("cardproof") or []:
+        match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)(?:\s*;\s*extra == [\"']([^\"']+)[\"'])?", requirement)
+        if match and match[3] in {None, "cpu"}:
+            pins[match[1]] = match[2]
+    missing, other = [], []
+    for name, pin in pins.items():
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+            continue
+        if version.split("+")[0] != pin:
+            other.append(f"{name} {version} (pinned: {pin})")
+    if missing:
+        yield Check("versions", "failed", f"not installed: {', '.join(missing)}", "`make setup`, or the packages of envs/lock-gpu.txt")
+    elif other:
+        yield Check("versions", "warning", f"not as pinned: {', '.join(other)}", "`make setup`; results may differ in their last digits")
+    else:
+        yield Check("versions", "ok", f"Python {platform.python_version()} and {len(pins)} packages as pinned")
+
+
+def raise_for(config: Config, checks: Sequence[Check]) -> None:
+    """CardproofError where a check failed: one sentence of what is wrong, and what the run would need instead."""
+    failed = [c for c in checks if c.status == "failed"]
+    if not failed:
+        return
+    without_gpu = f". Without a GPU: {DEMO}." if any(c.name == "gpu" for c in failed) else "."
+    raise CardproofError(
+        f"this machine cannot do the run {config.run!r}: {'; '.join(c.found for c in failed)}.",
+        f"it would need {'; and '.join(c.needed for c in failed)}{without_gpu}",
+    )
+
+
+def as_json(config: Config, checks: Sequence[Check]) -> dict[str, Any]:
+    """The checks as JSON values."""
+    passed = not any(c.status == "failed" for c in checks)
+    return {"run": config.run, "scale": config.scale, "passed": passed, "checks": [asdict(c) for c in checks]}
+
+
+def as_text(checks: Sequence[Check]) -> str:
+    """The checks for a terminal, one a line."""
+    return "\n".join(f"{c.status:<8} {c.name:<10} {c.found}" + (f" [{c.needed}]" if c.needed else "") for c in checks)
+
+
+def warn(checks: Sequence[Check]) -> None:
+    """Print the warnings to stderr."""
+    for c in checks:
+        if c.status == "warning":
+            print(f"cardproof: warning: {c.name}: {c.found}. Better: {c.needed}.", file=sys.stderr)
+
+
+def _several(number: int, what: str) -> str:
+    return f"one {what}" if number == 1 else f"{number} {what}s"
