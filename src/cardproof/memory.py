@@ -17,6 +17,7 @@ from cardproof.parameters import ARCHITECTURES, Architecture, architecture
 FLOAT, HALF = 4, 2
 NF4_BLOCK, ABSMAX_BLOCK = 64, 256
 """Weights per quantised block, and blocks per second-level block (Dettmers et al. 2023; the defaults of bitsandbytes)."""
+SMALLEST_8BIT = 4096
 
 
 @dataclass(frozen=True)
@@ -133,11 +134,16 @@ def kv_cache(sizes: Shapes, width: int, prompt: int, n: int, new: int, items: in
     return items * (prompt + n * new) * kv_bytes_per_token(sizes, width)
 
 
-def optimizer_states(trainable: int, optimizer: str) -> int:
-    """AdamW's two moments: 8 bytes per trainable parameter; in 8 bits one byte each and a float32 per block of 256 (bitsandbytes)."""
-    if optimizer.endswith("8bit"):
-        return 2 * trainable + 2 * FLOAT * -(-trainable // 256)
-    return 2 * FLOAT * trainable
+def optimizer_states(sizes: Shapes, rank: int, optimizer: str) -> int:
+    """AdamW's two moments of each LoRA matrix: float32, or in 8 bits one byte each and a float32 per 256 of them (bitsandbytes).
+
+    bitsandbytes keeps the moments of a matrix of fewer than 4,096 numbers in float32.
+    """
+    total = 0
+    for size in (rank * side for pair in sizes.linears for side in pair):
+        packed = optimizer.endswith("8bit") and size >= SMALLEST_8BIT
+        total += 2 * (size + FLOAT * -(-size // ABSMAX_BLOCK)) if packed else 2 * FLOAT * size
+    return total
 
 
 def block_activations(sizes: Shapes, tokens: int, rank: int, width: int, residual: int, mask: int | None) -> int:

@@ -48,6 +48,7 @@ def plan(config: Config, run_dir: Path, templates: Path, claims: Path, snakefile
         *_training(config, work, sizes),
         *_tokens(config, work),
         *downloads(config, sizes, run_dir),
+        _kept(config, sizes),
         *_memory(config, work, sizes),
         *_hours(config, work, sizes),
         *jobs(config, snakefile),
@@ -57,7 +58,7 @@ def plan(config: Config, run_dir: Path, templates: Path, claims: Path, snakefile
 def requirements(config: Config, run_dir: Path, templates: Path, claims: Path) -> list[Figure]:
     """Downloads and memory alone: what a machine must have. Raises CardproofError as `plan` does."""
     sizes, work = _look(config, run_dir, templates, claims)
-    return [*downloads(config, sizes, run_dir), *_memory(config, work, sizes), *_training(config, work, sizes)]
+    return [*downloads(config, sizes, run_dir), _kept(config, sizes), *_memory(config, work, sizes)]
 
 
 def _look(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple[memory.Shapes, Workload]:
@@ -66,12 +67,16 @@ def _look(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple
         return memory.shapes(config, folder), workload(config, run_dir, folder, templates, printed)
 
 
-def disk_need(config: Config, figures: Sequence[Figure]) -> float:
-    """Bytes of disk: downloads, and a float32 adapter and a checkpoint of it with its optimiser's states for each training run."""
-    size = sum(f.value for f in figures if f.section == "downloads" and f.name == "all")
-    lora = round(sum(f.value for f in figures if f.name == "trainable"))
-    kept = 2 * lora * memory.FLOAT + memory.optimizer_states(lora, config.training.optimizer)
-    return size + len(config.training_runs) * kept
+def disk_need(figures: Sequence[Figure]) -> float:
+    """Bytes of disk a run needs: what it downloads, and what its training keeps."""
+    return sum(f.value for f in figures if (f.section, f.name) in {("downloads", "all"), ("disk", "training")})
+
+
+def _kept(config: Config, sizes: memory.Shapes) -> Figure:
+    runs, lora = len(config.training_runs), sizes.lora_parameters(config.training.rank) * memory.FLOAT
+    each = 2 * lora + memory.optimizer_states(sizes, config.training.rank, config.training.optimizer)
+    how = f"{runs} training runs x (adapter and checkpoint of {lora:,} bytes each, optimiser states)"
+    return Figure("disk", "training", runs * each, "bytes", "estimated", how)
 
 
 def _counts(config: Config, work: Workload) -> list[Figure]:
@@ -202,7 +207,11 @@ def training_memory(config: Config, sizes: memory.Shapes, tokens: int) -> list[F
         *_weights(sizes, nf4, plain),
         ("LoRA weights", lora * memory.FLOAT, f"{lora:,} parameters x 4 bytes (float32)"),
         ("LoRA gradients", lora * memory.FLOAT, "the same"),
-        ("optimiser states", memory.optimizer_states(lora, settings.optimizer), f"{settings.optimizer}: two moments per parameter"),
+        (
+            "optimiser states",
+            memory.optimizer_states(sizes, settings.rank, settings.optimizer),
+            f"{settings.optimizer}: two moments per parameter",
+        ),
         (
             "block inputs",
             memory.checkpoints(sizes, tokens, plain) if checkpointed else 0,

@@ -52,7 +52,7 @@ def preflight(config: Config, run_dir: Path, templates: Path, claims: Path) -> l
     checks = [*_versions(), _memory(config), *([unknown] if unknown else [])]
     if config.runtime.gpus:
         checks = [*_gpus(config, peak(figures) if figures else None), *checks]
-    checks += [_disk(config, run_dir, figures), *_revisions(config), *_cache(config, run_dir, figures), *_container()]
+    checks += [_disk(run_dir, figures), *_revisions(config), *_cache(config, run_dir, figures), *_container()]
     return checks
 
 
@@ -101,9 +101,9 @@ def _memory(config: Config) -> Check:
     return Check("memory", status, f"the machine has {total / GB:.0f} GB of memory", f"model steps ask for {need} GB (runtime.memory_gb)")
 
 
-def _disk(config: Config, run_dir: Path, figures: Sequence[Figure]) -> Check:
+def _disk(run_dir: Path, figures: Sequence[Figure]) -> Check:
     there = next(p for p in (run_dir.absolute(), *run_dir.absolute().parents) if p.exists())
-    free, need = shutil.disk_usage(there).free, disk_need(config, figures)
+    free, need = shutil.disk_usage(there).free, disk_need(figures)
     if not os.access(there, os.W_OK):
         return Check("disk", "failed", f"{there} cannot be written to", "a folder of your own to run in (snakemake --directory)")
     status: Literal["ok", "failed"] = "ok" if free >= need else "failed"
