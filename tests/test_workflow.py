@@ -174,3 +174,40 @@ def test_every_claim_has_a_verdict_and_none_is_compared(first: Path) -> None:
     assert {r["verdict"] for r in rows} <= {"not_comparable", "not_run", "absent", "inconsistent_as_published"}
     card = (first / RUN / "card/README.md").read_text()
     assert "not a reproduction" in card
+
+
+def test_the_plan_is_what_the_run_did(first: Path, tmp_path: Path) -> None:
+    """Planned before anything is there, and again with the finished run at hand: equal to the files and to Snakemake's own count."""
+    from cardproof import config, plan
+
+    settings = config.load(ROOT / "config.yaml", ROOT / "config" / "ci.yaml")
+
+    def figures(run: Path) -> dict[tuple[str, str], tuple[str, float]]:
+        found = plan.plan(settings, run, ROOT / "prompts", ROOT / "published" / "claims.yaml", ROOT / "Snakefile")
+        return {(f.section, f.name): (f.kind, f.value) for f in found}
+
+    before, after = figures(tmp_path), figures(first / RUN)
+    prompts = {c: contents(first, f"prompts/{c}.jsonl")[f"prompts/{c}.jsonl"].count(b"\n") for c in ("train", *CONDITIONS)}
+    rows = {name: [json.loads(line) for line in text.splitlines()] for name, text in contents(first, "samples").items()}
+    drawn = {c: sum(len(r) for name, r in rows.items() if name.endswith(f"/{c}.jsonl")) for c in prompts}
+    read = sum(sum({row["item"]: row["prompt_tokens"] for row in r}.values()) for r in rows.values())
+    trained = {v: json.loads((first / RUN / f"training/{v}/metrics.json").read_text()) for v in VARIANTS}
+    for planned_figures in (before, after):
+        for condition in prompts:
+            assert planned_figures["prompts", condition] == ("counted", prompts[condition])
+            assert planned_figures["rollouts", condition] == ("counted", drawn[condition])
+        assert planned_figures["rollouts", "all"] == ("counted", sum(drawn.values()))
+        assert planned_figures["tokens", "prompt"] == ("counted", read)
+        assert planned_figures["training", "trainable"] == ("counted", trained["grounded"]["trainable_parameters"])
+        assert planned_figures["tokens", "new, at most"][1] >= sum(row["completion_tokens"] for r in rows.values() for row in r)
+    for variant, metrics in trained.items():
+        kind, most = before["training", f"steps of {variant}"]
+        assert kind == "at most"
+        assert metrics["steps"] <= most
+        assert after["training", f"steps of {variant}"] == ("counted", metrics["steps"])
+    assert after["training", "examples"] == ("counted", trained["grounded"]["examples"])
+    said = min((first / ".snakemake" / "log").glob("*.log")).read_text()
+    table = said[said.index("Job stats:") :].split("total", 1)[0]
+    ran = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE) if name != "all"}
+    assert {name: value for (section, name), (_, value) in before.items() if section == "jobs" and name in ran} == ran
+    assert before["jobs", "all"] == ("counted", sum(ran.values()))

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,8 +21,12 @@ from cardproof.files import write_text
 from cardproof.reconcile import EXAMPLES, optimizer_steps
 from cardproof.workload import TRAIN, Workload, assumptions, model_folder, workload
 
+GPU_RULES = ("preflight", "sample", "sample_train", "train", "verify", "verify_train", "check_verifier")
+"""Rules that ask the scheduler for the configured GPUs."""
 Kind = Literal["counted", "as printed", "at most", "estimated", "assumed"]
 GB = 10**9
+NAME, WIDTH = 24, 120
+"""Columns of a figure's name, and of a line of the text form."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def _kept(config: Config, sizes: memory.Shapes) -> Figure:
 def _counts(config: Config, work: Workload) -> list[Figure]:
     arms = len(config.sampled_arms)
     names = ", ".join(config.sampled_arms)
-    known: Kind = "counted" if work.benchmark_how.startswith("counted") else "estimated"
+    known: Kind = "counted" if work.prompts_known else "estimated"
     found = [Figure("prompts", "questions", work.questions, "questions", known, work.benchmark_how)]
     found += [Figure("prompts", name, a.prompts, "prompts", known, "items of its side of the split") for name, a in work.asked.items()]
     found.append(Figure("prompts", "all", sum(a.prompts for a in work.asked.values()), "prompts", known, "their sum"))
@@ -130,7 +135,7 @@ def _tokens(config: Config, work: Workload) -> list[Figure]:
         return sum(value * _arms(config, name) for name, value in per.items())
 
     asked = work.asked
-    kind: Kind = "counted" if work.tokens_how.startswith("counted") else "estimated"
+    kind: Kind = "counted" if work.tokens_known else "estimated"
     spread = ", ".join(f"{name} {a.mean:.0f} (longest {a.longest})" for name, a in asked.items())
     read = over({name: a.prompts * a.mean for name, a in asked.items()})
     found = [
@@ -228,6 +233,13 @@ def training_memory(config: Config, sizes: memory.Shapes, tokens: int) -> list[F
             "logits",
             reply * sizes.vocabulary * (width + 2 * memory.FLOAT),
             f"{reply} reply tokens x {sizes.vocabulary} x ({width} + 4 float32 + 4 gradient)",
+        ),
+        (
+            "head, cast",
+            sizes.vocabulary * sizes.hidden * width if plain > width else 0,
+            f"{sizes.vocabulary} x {sizes.hidden} x {width} bytes: autocast's copy, kept for the backward pass"
+            if plain > width
+            else "no cast",
         ),
         *_overhead(sizes, nf4, gpu, width),
     ]
@@ -379,7 +391,10 @@ def jobs(config: Config, snakefile: Path) -> list[Figure]:
     }
     found = [Figure("jobs", name, n, "jobs", "counted", reasons.get(name, "one per run")) for name, n in counts.items()]
     how = "planned by Snakemake in an empty folder; one SLURM job each, less the profile's local rules"
-    return [*found, Figure("jobs", "all", sum(counts.values()), "jobs", "counted", how)]
+    found.append(Figure("jobs", "all", sum(counts.values()), "jobs", "counted", how))
+    gpu = sum(counts.get(rule, 0) for rule in GPU_RULES) if config.runtime.gpus else 0
+    asking = f"of them: {', '.join(GPU_RULES)}; runtime.gpus {config.runtime.gpus} each"
+    return [*found, Figure("jobs", "asking for GPUs", gpu, "jobs", "counted", asking)]
 
 
 def as_json(config: Config, figures: Sequence[Figure]) -> dict[str, Any]:
@@ -388,14 +403,24 @@ def as_json(config: Config, figures: Sequence[Figure]) -> dict[str, Any]:
 
 
 def as_text(config: Config, figures: Sequence[Figure]) -> str:
-    """The plan for a terminal: a table per section."""
+    """The plan for a terminal: a table per section, how each figure was derived at its right."""
     lines = [f"Plan of the run {config.run!r} ({config.scale} scale). Nothing is computed or fetched."]
     section = ""
     for f in figures:
         if f.section != section:
             section = f.section
             lines += ["", section]
-        lines.append(f"  {f.name:<30.60} {_number(f):>16} {f.kind:<10} {f.how}")
+        name = f"  {f.name}"
+        if len(name) > NAME:
+            lines.append(name)
+            name = ""
+        lines += textwrap.wrap(
+            f"{name:<{NAME}} {_number(f):>13} {f.kind:<10} {f.how}",
+            WIDTH,
+            subsequent_indent=" " * (NAME + 26),
+            drop_whitespace=True,
+            break_on_hyphens=False,
+        )
     return "\n".join(lines)
 
 

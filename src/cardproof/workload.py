@@ -70,6 +70,10 @@ class Workload:
     """Mean tokens of a training example."""
     reply_tokens: float
     """Mean tokens of its reply."""
+    prompts_known: bool
+    """Counted on the benchmark itself, not estimated from its stated sizes."""
+    tokens_known: bool
+    """Counted with the model's tokenizer, on prompts that are known."""
     benchmark_how: str
     tokens_how: str
     new_how: str
@@ -119,7 +123,7 @@ def workload(config: Config, run_dir: Path, folder: Path | None, templates: Path
     if rows is not None:
         passages, questions, where = rows
         counted = _counted(config, passages, questions, templates, encode)
-        benchmark_how = f"counted on {where}, split and rendered by the run's own code"
+        benchmark_how = f"{where}, split and rendered by the run's own code"
     else:
         questions_n, counted = _estimated(config, templates, encode)
         benchmark_how = f"{config.benchmark.id} is not here: the stated sizes of its pinned revision (data/planning.yaml)"
@@ -133,6 +137,8 @@ def workload(config: Config, run_dir: Path, folder: Path | None, templates: Path
         examples,
         counted[TRAIN].example + new[TRAIN],
         new[TRAIN],
+        rows is not None,
+        rows is not None and folder is not None,
         benchmark_how,
         tokens_how,
         new_how,
@@ -155,14 +161,14 @@ class _Counted:
 def _encoder(config: Config, folder: Path | None) -> tuple[Encode, str]:
     if folder is None:
         per_token = assumptions()["characters_per_token"]
-        how = f"estimated: the model's tokenizer is not here, {per_token} characters per token are assumed"
+        how = f"the model's tokenizer is not here: {per_token} characters per token are assumed"
         return lambda messages, prefix: round((sum(len(m.content) for m in messages) + len(prefix)) / per_token), how
     from cardproof.lm import load_tokenizer, prompt_ids, quiet
 
     quiet()
     tokenizer = load_tokenizer(folder)
     return lambda messages, prefix: len(prompt_ids(tokenizer, list(messages), prefix, config.model.thinking)[0]), (
-        "counted with the model's own tokenizer and chat template"
+        "the model's own tokenizer and chat template"
     )
 
 
@@ -257,7 +263,7 @@ def _replies(config: Config, run_dir: Path, counted: dict[str, _Counted], encode
         characters = c.answer * (1 + known["quoted_per_answer"]) + known["frame_characters"] if contract else c.answer
         found[name] = statistics.mean(lengths) if lengths else min(float(limit), characters / known["characters_per_token"])
         measured += [name] if lengths else []
-    how = "estimated from the reference answers' mean length: under the contract a quote as long, and 40 characters of form"
+    how = "from the reference answers' mean length: under the contract a quote as long, and 40 characters of form"
     if measured:
         how = f"mean of the run's own samples for {', '.join(measured)}" + ("" if len(measured) == len(counted) else f"; else {how}")
     return found, f"{how}; never more than {limit} each (sampling.max_new_tokens)"
