@@ -192,7 +192,7 @@ def downloads(config: Config, sizes: memory.Shapes, run_dir: Path) -> list[Figur
 def _memory(config: Config, work: Workload, sizes: memory.Shapes) -> list[Figure]:
     limit, rows = config.sampling.max_new_tokens, config.sampling.rows
     largest = max(work.asked.values(), key=lambda a: max(1, rows // a.n) * (a.longest + a.n * limit))
-    tokens = min(config.training.max_tokens, work.asked[TRAIN].longest + limit)
+    tokens = min(config.training.max_tokens, work.longest_example)
     return [*training_memory(config, sizes, tokens), *sampling_memory(config, sizes, largest.longest, largest.n)]
 
 

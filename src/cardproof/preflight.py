@@ -170,9 +170,16 @@ def _container() -> list[Check]:
 def _versions() -> Iterable[Check]:
     """Installed packages against the pins the project declares, those of the model steps included."""
     pins = {}
-    for requirement in importlib.metadata.requires("cardproof") or []:
+    try:
+        declared = importlib.metadata.requires("cardproof") or []
+    except importlib.metadata.PackageNotFoundError:
+        yield Check(
+            "versions", "warning", "cardproof is not installed as a package, so its pins are unknown", "`pip install --no-deps -e .`"
+        )
+        return
+    for requirement in declared:
         match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)(?:\s*;\s*extra == [\"']([^\"']+)[\"'])?", requirement)
-        if match and match[3] in {None, "cpu"}:
+        if match and match[3] in {None, "cpu", "report"}:
             pins[match[1]] = match[2]
     missing, other = [], []
     for name, pin in pins.items():

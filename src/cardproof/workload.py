@@ -68,6 +68,8 @@ class Workload:
     examples: int
     example_tokens: float
     """Mean tokens of a training example."""
+    longest_example: int
+    """Tokens of the longest prompt trained on and of the longest reply."""
     reply_tokens: float
     """Mean tokens of its reply."""
     prompts_known: bool
@@ -136,6 +138,7 @@ def workload(config: Config, run_dir: Path, folder: Path | None, templates: Path
         asked,
         examples,
         counted[TRAIN].example + new[TRAIN],
+        counted[TRAIN].longest_example + config.sampling.max_new_tokens,
         new[TRAIN],
         rows is not None,
         rows is not None and folder is not None,
@@ -149,12 +152,13 @@ def workload(config: Config, run_dir: Path, folder: Path | None, templates: Path
 
 @dataclass(frozen=True)
 class _Counted:
-    """Prompts of one condition: how many, their tokens, those of a training example's prompt, and of the reference answers."""
+    """Prompts of one condition: how many, their tokens, those of the prompts as trained on, and characters of the reference answers."""
 
     prompts: int
     mean: float
     longest: int
     example: float
+    longest_example: int
     answer: float
 
 
@@ -197,11 +201,13 @@ def _counted(config: Config, passages: list[Any], questions: list[Any], template
     for name in (TRAIN, *CONDITIONS):
         prompts, _ = prompts_of(config, name, passages, halves.train if name == TRAIN else halves.eval, templates)
         lengths = [encode(p.messages, p.reply_prefix) for p in prompts]
+        examples = [encode(_trained_on(config, p, templates), "") for p in prompts] if name == TRAIN else [0]
         found[name] = _Counted(
             len(prompts),
             statistics.mean(lengths),
             max(lengths),
-            statistics.mean(encode(_trained_on(config, p, templates), "") for p in prompts) if name == TRAIN else 0.0,
+            statistics.mean(examples),
+            max(examples),
             statistics.mean(len(p.reference) for p in prompts),
         )
     return found
@@ -245,7 +251,8 @@ def _estimated(config: Config, templates: Path, encode: Encode) -> tuple[int, di
             items,
             asked("mean", mean_documents, shows),
             asked("longest", whole, shows),
-            asked("mean", mean_documents, shows and config.distill.demonstration) if name == TRAIN else 0.0,
+            asked("mean", mean_documents, shows and config.distill.demonstration),
+            asked("longest", whole, shows and config.distill.demonstration),
             known["answer"]["mean"],
         )
     return questions, found
