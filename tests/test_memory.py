@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,24 +108,12 @@ def test_optimizer_states_are_the_tensors_the_optimizer_keeps(optimizer: str) ->
     assert kept == memory.optimizer_states(sizes, rank, optimizer)
 
 
-@pytest.mark.parametrize("query_norms", [True, False], ids=["qwen3", "llama"])
-@pytest.mark.parametrize("dropout", [0.0, 0.05])
-def test_activations_are_what_autograd_keeps_of_one_block(query_norms: bool, dropout: float) -> None:
-    """To the byte, in float32, where a dropout mask has 4 bytes per number; 2 tokens' worth of cosines and sines apart by head."""
+def kept_by_autograd(run: Callable[[], Any], model: Any) -> int:
+    """Bytes that autograd keeps for the backward pass of what `run` computes, the model's own parameters left out."""
     import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-    values = vars(SIZES)
-    made: Any = Qwen3ForCausalLM(Qwen3Config(**values)) if query_norms else LlamaForCausalLM(LlamaConfig(**values))
-    lora = LoraConfig(r=RANK, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = get_peft_model(made, lora).train()
-    decoder = model.base_model.model.model
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, Any] = {}
-    tokens = 64
-    x = torch.randn(1, tokens, SIZES.hidden_size, requires_grad=True)
-    positions = decoder.rotary_emb(x, torch.arange(tokens)[None])
 
     def keep(tensor: Any) -> Any:
         storage = tensor.untyped_storage()
@@ -132,12 +122,51 @@ def test_activations_are_what_autograd_keeps_of_one_block(query_norms: bool, dro
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        decoder.layers[1](x, position_embeddings=positions, attention_mask=None)
+        run()
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def one_block(model: Any, tokens: int) -> Callable[[], Any]:
+    import torch
+
+    decoder = model.base_model.model.model
+    x = torch.randn(1, tokens, SIZES.hidden_size, requires_grad=True)
+    positions = decoder.rotary_emb(x, torch.arange(tokens)[None])
+    return lambda: decoder.layers[1](x, position_embeddings=positions, attention_mask=None)
+
+
+@pytest.mark.parametrize("query_norms", [True, False], ids=["qwen3", "llama"])
+@pytest.mark.parametrize("dropout", [0.0, 0.05])
+def test_activations_are_what_autograd_keeps_of_one_block(query_norms: bool, dropout: float) -> None:
+    """To the byte, in float32; on a CPU a dropout mask has 4 bytes per number."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+    values = vars(SIZES)
+    made: Any = Qwen3ForCausalLM(Qwen3Config(**values)) if query_norms else LlamaForCausalLM(LlamaConfig(**values))
+    lora = LoraConfig(r=RANK, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(made, lora).train()
+    sizes = dataclasses.replace(memory.shapes_of(SIZES, "x"), query_norms=query_norms)
+    expected = memory.block_activations(sizes, 64, RANK, memory.FLOAT, memory.FLOAT, memory.FLOAT if dropout else None)
+    assert kept_by_autograd(one_block(model, 64), model) == expected
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.05])
+def test_activations_under_autocast_as_on_a_gpu(qwen3: Path, dropout: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NF4 with a float32 residual stream under bfloat16 autocast, what a GPU computes with; to the byte, the cast head included."""
+    import torch
+
+    from cardproof import lm, training
+
+    monkeypatch.setattr(lm, "compute_dtype", lambda: torch.bfloat16)
+    model = training.load(qwen3, "nf4", Training(rank=RANK, dropout=dropout, gradient_checkpointing=False)).train()
     sizes = memory.shapes_of(SIZES, "x")
-    if not query_norms:
-        sizes = memory.Shapes(**{**vars(sizes), "query_norms": False})
-    expected = memory.block_activations(sizes, tokens, RANK, memory.FLOAT, memory.FLOAT, memory.FLOAT if dropout else None)
-    assert sum(s.nbytes() for s in kept.values()) == expected
+    expected = memory.block_activations(sizes, 64, RANK, memory.HALF, memory.FLOAT, memory.FLOAT if dropout else None)
+    hidden = torch.randn(1, 5, SIZES.hidden_size, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert kept_by_autograd(one_block(model, 64), model) == expected
+        head = kept_by_autograd(lambda: model.base_model.model.lm_head(hidden), model)
+    assert head == SIZES.vocab_size * SIZES.hidden_size * memory.HALF
 
 
 def test_checkpointing_keeps_the_input_of_each_block(qwen3: Path) -> None:

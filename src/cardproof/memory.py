@@ -150,20 +150,23 @@ def block_activations(sizes: Shapes, tokens: int, rank: int, width: int, residua
     """What one transformer block keeps for its backward pass, with LoRA on all its linear layers and the base frozen.
 
     Per token: the residual stream before each of the two norms; queries and keys before theirs; queries, keys, values and the
-    attention's output; gate, its activation, and up; the input of each LoRA matrix A, a copy of its own per layer where there is dropout,
-    with a mask of `mask` bytes per number (None: no dropout, inputs are shared); the input of each matrix B; what norms, rotary
-    embedding and softmax keep. `width`: bytes of the compute type, `residual`: of the residual stream.
+    attention's output; gate, its activation, and up; the input of each LoRA matrix A, a copy of its own per layer where there is dropout
+    or a cast, with a mask of `mask` bytes per number (None: no dropout); the input of each matrix B; what norms, rotary embedding and
+    softmax keep. `width`: bytes of the compute type; `residual`: of the residual stream, which 4-bit layers return their results in.
+    Where the two differ (autocast), LoRA's matrices are kept as cast, too.
     """
     per_block = sizes.linears[: len(sizes.linears) // sizes.layers]
+    cast = residual != width
     q, kv = sizes.heads * sizes.head_dim, sizes.kv_heads * sizes.head_dim
     inner = per_block[-1][0]
-    lora_a = width * (2 * sizes.hidden + inner) if mask is None else (width + mask) * sum(i for i, _ in per_block)
-    lora_b = width * rank * len(per_block)
-    attention = width * 2 * (q + kv + sizes.head_dim) + FLOAT * sizes.heads
+    copies = sum(i for i, _ in per_block) if cast or mask is not None else 2 * sizes.hidden + inner
+    lora = width * (copies + rank * len(per_block)) + (mask or 0) * copies
+    attention = width * 2 * (q + kv) + residual * 2 * sizes.head_dim + FLOAT * sizes.heads
     norms = 2 * (residual * sizes.hidden + FLOAT)
     if sizes.query_norms:
         norms += FLOAT * (q + kv + sizes.heads + sizes.kv_heads)
-    return tokens * (norms + attention + width * 3 * inner + lora_a + lora_b)
+    matrices = width * rank * sum(i + o for i, o in per_block) if cast else 0
+    return tokens * (norms + attention + residual * 3 * inner + lora) + matrices
 
 
 def checkpoints(sizes: Shapes, tokens: int, residual: int) -> int:

@@ -231,8 +231,8 @@ def training_memory(config: Config, sizes: memory.Shapes, tokens: int) -> list[F
         ),
         (
             "logits",
-            reply * sizes.vocabulary * (width + 2 * memory.FLOAT),
-            f"{reply} reply tokens x {sizes.vocabulary} x ({width} + 4 float32 + 4 gradient)",
+            reply * sizes.vocabulary * 2 * (width + memory.FLOAT),
+            f"{reply} reply tokens x {sizes.vocabulary} x 2 x ({width} + 4): they and their log-softmax, with gradients",
         ),
         (
             "head, cast",
