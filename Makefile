@@ -6,14 +6,16 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+IMAGE ?= cpu
+BASE ?= registry
 LOCKS := envs/lock-cpu.txt envs/lock-data.txt
 # Models and data of the demo and the tests come from installed wheels: nothing may reach for a network.
 OFFLINE := HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help setup demo test lint lock generated clean distclean
+.PHONY: help setup demo test container test-apptainer test-slurm lint lock generated clean distclean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Install everything into .venv (once; again when a lock file or pyproject.toml changes).
 
@@ -36,6 +38,15 @@ demo: setup ## Regenerate a whole card on the embedded data and models (CPU, min
 
 test: setup ## Run all tests.
 	$(OFFLINE) $(BIN)/pytest
+
+container: setup ## Build containers/cpu.sif (IMAGE=gpu: gpu.sif; BASE=local: from a local base, without a registry).
+	@tools/container.sh $(IMAGE) $(BASE)
+
+test-apptainer: setup ## Run the smallest scale in a container built here, and compare with the run without.
+	@$(OFFLINE) timeout 2700 bash tools/test-apptainer.sh
+
+test-slurm: setup ## Run the smallest scale on a one-node SLURM started for it; one job is killed on the way.
+	@$(OFFLINE) timeout 1800 bash tools/test-slurm.sh
 
 lint: setup ## Check style and types.
 	$(BIN)/ruff check .

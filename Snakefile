@@ -10,9 +10,11 @@ import re
 import sys
 from pathlib import Path
 
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 from cardproof import config as cardproof_config
+from cardproof import deployment
 from cardproof.errors import CardproofError
 from cardproof.files import write_text
 from cardproof.provenance import code_fingerprint, settings_fingerprint
@@ -23,11 +25,18 @@ min_version("9.0")
 configfile: str(Path(workflow.basedir, "config.yaml"))
 
 
+# With --use-apptainer every job runs in the image that the configuration names, and the image is part of what a job depends on.
 try:
     CONFIG = cardproof_config.validate(config, " + ".join(str(f) for f in workflow.configfiles))
+    CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+    IMAGE_IDENTITY = deployment.prepare(CONFIG, Path(workflow.basedir)) if CONTAINED else ""
 except CardproofError as error:
     print(f"cardproof: error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
+
+
+container: deployment.image(CONFIG, Path(workflow.basedir))
+
 
 RUN = f"results/{CONFIG.run}"
 CONFIG_FILE = f"{RUN}/config.yaml"
@@ -46,22 +55,13 @@ wildcard_constraints:
     shard=r"\d+",
 
 
-def settings(step, **wildcards):
-    """Fingerprint of the settings a step depends on: given as a parameter, so that changing one reruns what depends on it."""
-    return settings_fingerprint(CONFIG, step, **wildcards)[:16]
-
-
-def code(step):
-    """Fingerprint of the code a rule runs: editing a module reruns the steps that use it."""
-    return code_fingerprint(step)[:16]
-
-
 # The resolved configuration is written when work begins, not by a rule: Snakemake 9 plans none of the jobs behind an `ancient` input
 # whose job has to run, and as an ordinary input it would rerun everything. Any change of it reruns at least the claims and the card.
 onstart:
     write_text(Path(CONFIG_FILE), cardproof_config.to_yaml(CONFIG))
 
 
+include: "rules/providers.smk"
 include: "rules/preflight.smk"
 include: "rules/acquire.smk"
 include: "rules/split.smk"

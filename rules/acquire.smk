@@ -10,12 +10,13 @@ rule acquire_benchmark:
     log:
         f"{RUN}/logs/acquire_benchmark.log",
     params:
+        config=CONFIG_FILE,
         settings=settings("acquire_benchmark"),
         code=code("acquire_benchmark"),
     message:
         "Fetching questions and passages ({CONFIG.benchmark.source})."
     shell:
-        "cardproof acquire-benchmark --config {CONFIG_FILE} --corpus {output.corpus} --questions {output.questions} 2>&1 | tee {log}"
+        "cardproof acquire-benchmark --config {params.config} --corpus {output.corpus} --questions {output.questions} 2>&1 | tee {log}"
 
 
 rule acquire_model:

@@ -26,13 +26,14 @@ rule reconcile:
     log:
         f"{RUN}/logs/reconcile.log",
     params:
+        config=CONFIG_FILE,
         settings=settings("reconcile"),
         code=code("reconcile"),
-        run=RUN,
+        run=lambda wildcards: RUN,
     message:
         "Comparing the readings of the recipe."
     shell:
-        "cardproof reconcile --config {CONFIG_FILE} --run {params.run} --claims {input.claims} --out {output} 2>&1 | tee {log}"
+        "cardproof reconcile --config {params.config} --run {params.run} --claims {input.claims} --out {output} 2>&1 | tee {log}"
 
 
 rule provenance:
@@ -44,12 +45,13 @@ rule provenance:
     log:
         f"{RUN}/logs/provenance.log",
     params:
+        config=CONFIG_FILE,
         settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
         code=code("provenance"),
     message:
         "Recording which code and settings each step ran with."
     shell:
-        "cardproof provenance --config {CONFIG_FILE} --out {output} 2>&1 | tee {log}"
+        "cardproof provenance --config {params.config} --out {output} 2>&1 | tee {log}"
 
 
 rule claims:
@@ -67,7 +69,7 @@ rule claims:
     params:
         settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
         code=code("claims"),
-        run=RUN,
+        run=lambda wildcards: RUN,
     message:
         "Judging every claim of the published card."
     shell:

@@ -13,11 +13,12 @@ rule distill:
     log:
         f"{RUN}/logs/distill.log",
     params:
+        config=CONFIG_FILE,
         settings=settings("distill"),
         code=code("distill"),
         templates=lambda wildcards, input: Path(input.templates[0]).parent,
     message:
         "Selecting training examples."
     shell:
-        "cardproof distill --config {CONFIG_FILE} --prompts {input.prompts} --samples {input.samples} --scores {input.scores}"
+        "cardproof distill --config {params.config} --prompts {input.prompts} --samples {input.samples} --scores {input.scores}"
         " --templates {params.templates} --out {output.examples} --selection {output.selection} 2>&1 | tee {log}"

@@ -9,14 +9,15 @@ rule evaluate:
     log:
         f"{RUN}/logs/evaluate.log",
     params:
+        config=CONFIG_FILE,
         settings=settings("evaluate"),
         code=code("evaluate"),
-        scores=f"{RUN}/scores",
+        scores=lambda wildcards: f"{RUN}/scores",
         out=lambda wildcards, output: Path(output[0]).parent,
     message:
         "Evaluating every axis."
     shell:
-        "cardproof evaluate --config {CONFIG_FILE} --scores {params.scores} --out {params.out} 2>&1 | tee {log}"
+        "cardproof evaluate --config {params.config} --scores {params.scores} --out {params.out} 2>&1 | tee {log}"
 
 
 rule check_verifier:
@@ -34,11 +35,12 @@ rule check_verifier:
         gpu=GPUS,
         mem_mb=MODEL_MEMORY_MB,
     params:
+        config=CONFIG_FILE,
         settings=settings("check_verifier"),
         code=code("check_verifier"),
         training=lambda wildcards, input: f"--training {input.training}" if input.training else "",
     message:
         "Checking the verifier with planted errors."
     shell:
-        "cardproof check-verifier --config {CONFIG_FILE} --model {input.model} --prompts {input.prompts} --samples {input.samples}"
+        "cardproof check-verifier --config {params.config} --model {input.model} --prompts {input.prompts} --samples {input.samples}"
         " {params.training} --out {output} 2>&1 | tee {log}"

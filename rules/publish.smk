@@ -13,7 +13,7 @@ rule figures:
     params:
         settings=settings("figures"),
         code=code("figures"),
-        run=RUN,
+        run=lambda wildcards: RUN,
         out=lambda wildcards, output: Path(output[0]).parent,
     message:
         "Drawing the figures."
@@ -41,7 +41,7 @@ rule card:
     params:
         settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
         code=code("card"),
-        run=RUN,
+        run=lambda wildcards: RUN,
         templates=Path(workflow.basedir, "report"),
     message:
         "Rendering the card."

@@ -1,14 +1,6 @@
 # Rollouts: the only expensive fan-out, sharded over items; then the verifier's word and the scores.
 
 
-def adapter_of(wildcards):
-    """The adapter folder of an arm: trained in this run, fetched, or none."""
-    arm = CONFIG.sampled_arms[wildcards.arm]
-    if arm.adapter == "none":
-        return []
-    return f"{RUN}/training/{arm.variant}/adapter" if arm.adapter == "trained" else f"{RUN}/adapters/{wildcards.arm}"
-
-
 rule sample:
     input:
         model=rules.acquire_model.output,
@@ -23,6 +15,7 @@ rule sample:
         gpu=GPUS,
         mem_mb=MODEL_MEMORY_MB,
     params:
+        config=CONFIG_FILE,
         settings=settings("sample"),
         code=code("sample"),
         arm="{arm}",
@@ -33,7 +26,7 @@ rule sample:
     message:
         "Sampling arm {wildcards.arm}, shard {wildcards.shard}: all conditions with one load of the model."
     shell:
-        "cardproof sample --config {CONFIG_FILE} --arm {params.arm} --model {input.model} {params.adapter}"
+        "cardproof sample --config {params.config} --arm {params.arm} --model {input.model} {params.adapter}"
         " --shard {wildcards.shard}/{params.of} --store {params.store} {params.work} 2>&1 | tee {log}"
 
 
@@ -46,6 +39,7 @@ use rule sample as sample_train with:
     log:
         f"{RUN}/logs/sample_train_{{shard}}.log",
     params:
+        config=CONFIG_FILE,
         settings=settings("sample_train"),
         code=code("sample"),
         arm=cardproof_config.REFERENCE,
@@ -66,15 +60,12 @@ rule gather:
         f"{RUN}/logs/gather_{{arm}}_{{condition}}.log",
     wildcard_constraints:
         arm="|".join(map(re.escape, [*ARMS, "train"])),
+    params:
+        code=code("gather"),
     message:
         "Gathering the {wildcards.condition} samples of arm {wildcards.arm}."
     shell:
         "cardproof gather --out {output} {input} 2>&1 | tee {log}"
-
-
-def verifier_folder(wildcards):
-    """The verifier: trained in this run, or fetched."""
-    return rules.train_verifier.output.model if CONFIG.verifier.source == "embedded" else rules.acquire_verifier.output
 
 
 rule verify:
@@ -91,13 +82,14 @@ rule verify:
         gpu=GPUS,
         mem_mb=MODEL_MEMORY_MB,
     params:
+        config=CONFIG_FILE,
         settings=settings("verify"),
         code=code("verify"),
         work=lambda wildcards, input, output: " ".join(f"--work {p} {s} {o}" for p, s, o in zip(input.prompts, input.samples, output)),
     message:
         "Verifying the answers of arm {wildcards.arm}."
     shell:
-        "cardproof verify --config {CONFIG_FILE} --model {input.model} {params.work} 2>&1 | tee {log}"
+        "cardproof verify --config {params.config} --model {input.model} {params.work} 2>&1 | tee {log}"
 
 
 use rule verify as verify_train with:
@@ -125,10 +117,11 @@ rule score:
     wildcard_constraints:
         arm="|".join(map(re.escape, [*ARMS, "train"])),
     params:
+        config=CONFIG_FILE,
         settings=settings("score"),
         code=code("score"),
     message:
         "Scoring {wildcards.arm}/{wildcards.condition}."
     shell:
-        "cardproof score --config {CONFIG_FILE} --prompts {input.prompts} --samples {input.samples} --support {input.support}"
+        "cardproof score --config {params.config} --prompts {input.prompts} --samples {input.samples} --support {input.support}"
         " --out {output} 2>&1 | tee {log}"

@@ -12,12 +12,13 @@ rule split:
     log:
         f"{RUN}/logs/split.log",
     params:
+        config=CONFIG_FILE,
         settings=settings("split"),
         code=code("split"),
     message:
         "Splitting the questions without leakage."
     shell:
-        "cardproof split --config {CONFIG_FILE} --corpus {input.corpus} --questions {input.questions}"
+        "cardproof split --config {params.config} --corpus {input.corpus} --questions {input.questions}"
         " --train {output.train} --eval {output.eval} --leakage {output.leakage} 2>&1 | tee {log}"
 
 
@@ -31,11 +32,12 @@ rule prompts:
     log:
         f"{RUN}/logs/prompts_{{condition}}.log",
     params:
+        config=CONFIG_FILE,
         settings=lambda wildcards: settings("prompts_train") if wildcards.condition == "train" else settings("prompts", **wildcards),
         code=code("prompts"),
         templates=lambda wildcards, input: Path(input.templates[0]).parent,
     message:
         "Rendering the {wildcards.condition} prompts."
     shell:
-        "cardproof prompts --config {CONFIG_FILE} --condition {wildcards.condition} --corpus {input.corpus}"
+        "cardproof prompts --config {params.config} --condition {wildcards.condition} --corpus {input.corpus}"
         " --questions {input.questions} --templates {params.templates} --out {output} 2>&1 | tee {log}"

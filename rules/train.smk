@@ -15,13 +15,14 @@ rule train:
         gpu=GPUS,
         mem_mb=MODEL_MEMORY_MB,
     params:
+        config=CONFIG_FILE,
         settings=lambda wildcards: settings("train", **wildcards),
         code=code("train"),
         work=f"{RUN}/work/train_{{variant}}",
     message:
         "Training {wildcards.variant}."
     shell:
-        "cardproof train --config {CONFIG_FILE} --variant {wildcards.variant} --examples {input.examples} --model {input.model}"
+        "cardproof train --config {params.config} --variant {wildcards.variant} --examples {input.examples} --model {input.model}"
         " --out {output.adapter} --metrics {output.metrics} --work {params.work} 2>&1 | tee {log}"
 
 
@@ -40,10 +41,11 @@ rule train_verifier:
     resources:
         mem_mb=MODEL_MEMORY_MB,
     params:
+        config=CONFIG_FILE,
         settings=settings("train_verifier"),
         code=code("train_verifier"),
     message:
         "Training the embedded verifier."
     shell:
-        "cardproof train-verifier --config {CONFIG_FILE} --encoder {input.encoder} --corpus {input.corpus} --train {input.train}"
+        "cardproof train-verifier --config {params.config} --encoder {input.encoder} --corpus {input.corpus} --train {input.train}"
         " --eval {input.eval} --out {output.model} --metrics {output.metrics} 2>&1 | tee {log}"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cardproof import config, preflight
+from cardproof import config, deployment, preflight
 from cardproof.errors import CardproofError
 from cardproof.preflight import GB, Gpu, judge_gpus
 from conftest import ROOT
@@ -101,7 +101,7 @@ def test_a_container_asked_for_needs_apptainer(tmp_path: Path, monkeypatch: pyte
         return next(c for c in checks if c.name == "container")
 
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv(preflight.CONTAINER_ASKED, "1")
+    monkeypatch.setenv(deployment.ASKED, "1")
     assert found().status == "failed"
     monkeypatch.setenv("APPTAINER_CONTAINER", "/images/gpu.sif")
     assert (found().status, found().found) == ("ok", "running in gpu.sif")

@@ -83,7 +83,7 @@ def text_of(path: Path) -> str | None:
 
 
 @pytest.mark.parametrize(
-    ("file", "extras"), [("lock-cpu.txt", ("cpu", "report", "dev")), ("lock-gpu.txt", ("cpu", "gpu", "report", "dev"))]
+    ("file", "extras"), [("lock-cpu.txt", ("cpu", "report", "slurm", "dev")), ("lock-gpu.txt", ("cpu", "gpu", "report", "slurm", "dev"))]
 )
 def test_a_lock_holds_what_pyproject_pins(file: str, extras: tuple[str, ...]) -> None:
     lines = lock_lines(file)
@@ -222,6 +222,6 @@ def test_style(command: tuple[str, ...]) -> None:
 
 def test_make_lists_its_targets() -> None:
     shown = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    targets = set(re.findall(r"^  make (\w+) +\S", shown, re.MULTILINE))
+    targets = set(re.findall(r"^  make ([\w-]+) +\S", shown, re.MULTILINE))
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony and targets == set(phony[1].split())

@@ -64,9 +64,9 @@ def hashed(requirement: str) -> str:
 
 def main() -> None:
     """Write lock-cpu.txt, lock-gpu.txt and lock-data.txt."""
-    cpu = resolve("cpu,report,dev")
+    cpu = resolve("cpu,report,slurm,dev")
     cpu_lock = ENVS / "lock-cpu.txt"
-    cpu_lock.write_text(MADE + "# Extras cpu, report and dev, with all they need.\n" + lines(cpu))
+    cpu_lock.write_text(MADE + "# Extras cpu, report, slurm and dev, with all they need.\n" + lines(cpu))
     added = {k: v for k, v in resolve("gpu,report,dev", "--constraint", str(cpu_lock)).items() if k not in cpu}
     (ENVS / "lock-gpu.txt").write_text(MADE + "# The CPU lock and what extra gpu adds to it.\n-r lock-cpu.txt\n" + lines(added))
     note = (

@@ -289,6 +289,9 @@ class Runtime(Section):
     """GPUs a model step asks the scheduler for. Assumed, because one of 24 GB holds a 14B model in NF4."""
     memory_gb: int = Field(default=40, ge=1)
     """Memory a model step asks the scheduler for, in GB. Assumed, because the weights pass through it while they are quantised."""
+    image: str | None = None
+    """Image of the jobs under --use-apptainer: a file, relative to the project, or a URI (`docker://...@sha256:...`); None takes
+    containers/gpu.sif with GPUs and containers/cpu.sif without. Assumed, because it is the machine's affair."""
 
 
 class TrainingRun(NamedTuple):

@@ -14,12 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from cardproof import deployment
 from cardproof.config import Config
 from cardproof.errors import CardproofError
 from cardproof.plan import GB, Figure, disk_need, peak, requirements
 
-CONTAINER_ASKED = "CARDPROOF_CONTAINER"
-"""Set by the workflow where containers were asked for."""
 INSIDE = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH")
 DEMO = "`make demo` runs the whole method on a CPU, on embedded data and models, in minutes"
@@ -155,7 +154,7 @@ def _cache(config: Config, run_dir: Path, figures: Sequence[Figure]) -> list[Che
 
 
 def _container() -> list[Check]:
-    if not os.environ.get(CONTAINER_ASKED):
+    if not os.environ.get(deployment.ASKED):
         return []
     inside = next((os.environ[name] for name in INSIDE if os.environ.get(name)), None)
     if inside:

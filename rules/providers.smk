@@ -1,0 +1,24 @@
+# Functions the rules use: settings and code they depend on, and files that depend on the configuration.
+
+
+def settings(step, **wildcards):
+    """Fingerprint of the settings a step depends on: given as a parameter, so that changing one reruns what depends on it."""
+    return settings_fingerprint(CONFIG, step, **wildcards)[:16]
+
+
+def code(step):
+    """Fingerprint of a step's code, and the image of its jobs: editing a module or changing the image reruns the steps that use it."""
+    return f"{code_fingerprint(step)[:16]} {IMAGE_IDENTITY}".strip()
+
+
+def adapter_of(wildcards):
+    """The adapter folder of an arm: trained in this run, fetched, or none."""
+    arm = CONFIG.sampled_arms[wildcards.arm]
+    if arm.adapter == "none":
+        return []
+    return f"{RUN}/training/{arm.variant}/adapter" if arm.adapter == "trained" else f"{RUN}/adapters/{wildcards.arm}"
+
+
+def verifier_folder(wildcards):
+    """The verifier: trained in this run, or fetched."""
+    return rules.train_verifier.output.model if CONFIG.verifier.source == "embedded" else rules.acquire_verifier.output

@@ -1,0 +1,110 @@
+"""Containers: which image the jobs run in, what of the machine they see there, and what is said where image or Apptainer is missing.
+
+Snakemake itself writes the `apptainer exec` line. What that line needs from this machine (GPU, hub cache, folders named in the
+configuration) goes through Apptainer's own environment variables, set when the workflow is read, so on a cluster also on each node.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+
+from cardproof.config import Config
+from cardproof.errors import CardproofError
+from cardproof.files import sha256_file, write_json
+
+ASKED = "CARDPROOF_CONTAINER"
+"""Set where containers were asked for."""
+PASSED = (
+    "CARDPROOF_DEBUG",
+    "CUDA_VISIBLE_DEVICES",
+    "HF_ENDPOINT",
+    "HF_HUB_OFFLINE",
+    "HF_TOKEN",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+"""Variables the jobs need also where the profile cleans the environment (--cleanenv)."""
+NVIDIA = Path("/dev/nvidiactl")
+"""Exists where an NVIDIA driver is loaded."""
+
+
+def image(config: Config, project: Path) -> str:
+    """The image of `runtime.image`: a URI as it is, a file by its absolute path; by default the project's own for CPU or GPU."""
+    given = config.runtime.image or f"containers/{'gpu' if config.runtime.gpus else 'cpu'}.sif"
+    return given if "://" in given else str(project / given)
+
+
+def identity(given: str) -> str:
+    """What pins an image: the sha256 of a file, or a URI as it is (with its digest, if it names one).
+
+    Hashing gigabytes takes seconds, and each job of a cluster reads the workflow anew: the hash is kept beside the image, with the size
+    and time it was taken for. Raises CardproofError where the file is missing or cannot be read.
+    """
+    if "://" in given:
+        return given
+    path = Path(given)
+    if path.is_dir():  # a sandbox: unpacked, for building and debugging
+        return f"folder {path}"
+    try:
+        stat = path.stat()
+    except OSError:
+        raise CardproofError(
+            f"runtime.image: there is no image {given}.",
+            f"build it: make container{' IMAGE=gpu' if path.name.startswith('gpu') else ''}; or name another in runtime.image.",
+        ) from None
+    now = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    kept = path.with_name(f"{path.name}.json")
+    try:
+        row = json.loads(kept.read_text())
+        if {key: row[key] for key in now} == now:
+            return f"sha256:{row['sha256']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    digest = sha256_file(path)
+    if os.access(path.parent, os.W_OK):
+        write_json(kept, {"sha256": digest, **now})
+    return f"sha256:{digest}"
+
+
+def prepare(config: Config, project: Path, environment: MutableMapping[str, str] | None = None) -> str:
+    """Make `environment` (by default this process's) fit for jobs in containers, and return the image's identity.
+
+    Raises CardproofError where the command apptainer (or singularity) or the image is missing.
+    """
+    environment = os.environ if environment is None else environment
+    if not any(shutil.which(name, path=environment.get("PATH")) for name in ("apptainer", "singularity")):
+        raise CardproofError(
+            "Containers were asked for, and neither apptainer nor singularity is on PATH.",
+            "install Apptainer (on Debian: tools/install-apptainer.sh), or run without --use-apptainer in the environment of `make setup`.",
+        )
+    found = identity(image(config, project))
+    cache = Path(environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface").absolute()
+    cache.mkdir(parents=True, exist_ok=True)
+    inside = {
+        ASKED: "1",
+        "HF_HOME": str(cache),
+        # The checkout's code runs, in the image's environment: what the rules' fingerprints are taken from is what runs.
+        "PYTHONPATH": str(project / "src"),
+        **{name: environment[name] for name in PASSED if environment.get(name)},
+    }
+    environment[ASKED] = "1"
+    environment.update({f"APPTAINERENV_{name}": value for name, value in inside.items()})
+    binds = [part for part in environment.get("APPTAINER_BIND", "").split(",") if part]
+    wanted = [str(path) for path in (project.absolute(), cache, *_folders(config))]
+    environment["APPTAINER_BIND"] = ",".join(dict.fromkeys([*binds, *wanted]))
+    if NVIDIA.exists():
+        environment["APPTAINER_NV"] = "1"
+    return found
+
+
+def _folders(config: Config) -> Iterator[Path]:
+    """Folders outside the project that the configuration names and that exist."""
+    named = [config.benchmark.path if config.benchmark.source == "folder" else None, config.verifier.ragtruth]
+    named += [source.id for source in (config.model, config.verifier) if source.source == "folder"]
+    named += [arm.id for arm in config.arms.values() if arm.adapter == "folder"]
+    return (Path(name).absolute() for name in named if name and Path(name).exists())

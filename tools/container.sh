@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Build an image of containers/: tools/container.sh cpu|gpu [registry|local]. `make container` calls it.
+#
+# registry: the base the definition names. local: a bare Debian 12 made on this machine (tools/base-root.sh), and the wheels of the lock
+# files fetched by this machine's own pip, whatever index it is set to; the build itself then needs no network.
+# An image that is newer than all it is made of is left as it is.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+kind=${1:-cpu}
+base=${2:-registry}
+image=containers/$kind.sif
+definition=containers/$kind.def
+build=containers/.build
+python=.venv/bin/python
+
+fail() {
+    echo "cardproof: error: $1" >&2
+    echo "Hint: $2" >&2
+    exit 2
+}
+
+[ -f "$definition" ] || fail "There is no definition $definition." "cpu or gpu: make container IMAGE=cpu"
+[ "$base" = registry ] || [ "$base" = local ] || fail "The base is 'registry' or 'local', found '$base'." "make container BASE=local"
+command -v apptainer > /dev/null || fail "The command apptainer is missing." "install it with your system's packages, or on Debian: tools/install-apptainer.sh"
+
+# The code in an image is for use without a checkout; the workflow's jobs run the checkout's code (docs/containers.md). So only what decides
+# the environment makes an image old.
+if [ -f "$image" ] && [ -z "$(find "$definition" envs pyproject.toml -newer "$image" -print -quit)" ]; then
+    echo "$image is up to date: $(sha256sum "$image" | cut -d ' ' -f 1)"
+    exit 0
+fi
+
+mkdir -p "$build"
+options=(--force --build-arg "SOURCE=$(git rev-parse HEAD 2> /dev/null || echo unknown)")
+options+=(--mksquashfs-args "${SQUASHFS_ARGS:--comp lz4}") # seconds instead of half a minute, for a somewhat larger file
+if [ "$base" = local ]; then
+    "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2> /dev/null ||
+        fail "Wheels for the image are fetched by .venv with Python 3.11, and there is none." "make setup PYTHON=python3.11"
+    tools/base-root.sh "$build/root"
+    fetched=$build/fetched-$kind-$(cat envs/lock-*.txt | sha256sum | cut -c 1-12)
+    wheels=$fetched/wheels
+    if [ ! -e "$fetched/.complete" ]; then
+        rm -rf "$build/fetched-$kind-"*
+        pip=(timeout 1500 .venv/bin/pip wheel -qq --disable-pip-version-check --wheel-dir "$wheels")
+        "${pip[@]}" -c envs/lock-cpu.txt "$(grep '^torch==' envs/lock-cpu.txt)"
+        # The torch just fetched decides the build (CPU or CUDA) for what follows, as in `make setup`.
+        "${pip[@]}" --find-links "$wheels" -r "envs/lock-$kind.txt"
+        "${pip[@]}" --no-deps --require-hashes -r envs/lock-data.txt
+        touch "$fetched/.complete"
+    fi
+    options+=(--build-arg BOOTSTRAP=localimage --build-arg "BASE=$PWD/$build/root" --bind "$PWD/$fetched:/mnt")
+fi
+started=$SECONDS
+APPTAINER_TMPDIR=${APPTAINER_TMPDIR:-$PWD/$build} timeout 2400 apptainer build "${options[@]}" "$build/$kind.sif" "$definition"
+mv "$build/$kind.sif" "$image"
+echo "$image: $(du -h "$image" | cut -f 1), built in $((SECONDS - started)) s, sha256 $(sha256sum "$image" | cut -d ' ' -f 1)"
