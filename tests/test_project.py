@@ -175,7 +175,7 @@ def rules() -> list[tuple[str, str]]:
     for path in sorted((ROOT / "rules").glob("*.smk")):
         text = path.read_text()
         starts = [*RULE.finditer(text)]
-        for start, after in zip(starts, [*starts[1:], None], strict=True):
+        for start, after in zip(starts, [*starts[1:], None][: len(starts)], strict=True):
             found.append((f"{path.name}: {start[1]}", text[start.end() : after.start() if after else len(text)]))
     return found
 

@@ -37,18 +37,17 @@ if [ "$base" = local ]; then
     "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2> /dev/null ||
         fail "Wheels for the image are fetched by .venv with Python 3.11, and there is none." "make setup PYTHON=python3.11"
     tools/base-root.sh "$build/root"
-    fetched=$build/fetched-$kind-$(cat envs/lock-*.txt | sha256sum | cut -c 1-12)
-    wheels=$fetched/wheels
-    if [ ! -e "$fetched/.complete" ]; then
-        rm -rf "$build/fetched-$kind-"*
+    wheels=$build/wheels-$kind-$(cat envs/lock-*.txt | sha256sum | cut -c 1-12)
+    if [ ! -e "$wheels/.complete" ]; then
+        rm -rf "$build/wheels-$kind-"*
         pip=(timeout 1500 .venv/bin/pip wheel -qq --disable-pip-version-check --wheel-dir "$wheels")
         "${pip[@]}" -c envs/lock-cpu.txt "$(grep '^torch==' envs/lock-cpu.txt)"
         # The torch just fetched decides the build (CPU or CUDA) for what follows, as in `make setup`.
-        "${pip[@]}" --find-links "$wheels" -r "envs/lock-$kind.txt"
+        PIP_FIND_LINKS="$PWD/$wheels ${PIP_FIND_LINKS:-}" "${pip[@]}" -r "envs/lock-$kind.txt"
         "${pip[@]}" --no-deps --require-hashes -r envs/lock-data.txt
-        touch "$fetched/.complete"
+        touch "$wheels/.complete"
     fi
-    options+=(--build-arg BOOTSTRAP=localimage --build-arg "BASE=$PWD/$build/root" --bind "$PWD/$fetched:/mnt")
+    options+=(--build-arg BOOTSTRAP=localimage --build-arg "BASE=$PWD/$build/root" --bind "$PWD/$wheels:/mnt")
 fi
 started=$SECONDS
 APPTAINER_TMPDIR=${APPTAINER_TMPDIR:-$PWD/$build} timeout 2400 apptainer build "${options[@]}" "$build/$kind.sif" "$definition"
