@@ -93,6 +93,14 @@ def test_no_network_allowed_is_a_failure_while_something_is_missing(tmp_path: Pa
     assert "Traceback" not in result.stderr
 
 
+def test_a_missing_folder_is_named_with_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    arms = {"hybrid": {"adapter": "folder", "id": "nowhere"}, "other": {"adapter": "folder", "id": "here"}}
+    result = verb(tmp_path, {**WITHOUT_GPU, "arms": arms})
+    assert result.returncode == 2
+    assert "no such folder: arms.hybrid.id nowhere." in result.stderr
+
+
 def test_a_container_asked_for_needs_apptainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = config.validate(WITHOUT_GPU)
 

@@ -51,7 +51,7 @@ def preflight(config: Config, run_dir: Path, templates: Path, claims: Path) -> l
     checks = [*_versions(), _memory(config), *([unknown] if unknown else [])]
     if config.runtime.gpus:
         checks = [*_gpus(config, peak(figures) if figures else None), *checks]
-    checks += [_disk(run_dir, figures), *_revisions(config), *_cache(config, run_dir, figures), *_container()]
+    checks += [_disk(run_dir, figures), *_folders(config), *_revisions(config), *_cache(config, run_dir, figures), *_container()]
     return checks
 
 
@@ -122,6 +122,23 @@ def hub_sources(config: Config) -> dict[str, tuple[str, str | None]]:
         if arm.adapter == "hub":
             found[f"arms.{name}"] = (str(arm.id), arm.revision)
     return found
+
+
+def _folders(config: Config) -> list[Check]:
+    """Whether the local folders that the configuration names are there."""
+    named: dict[str, tuple[str, str | None]] = {
+        "benchmark.path": (config.benchmark.source, config.benchmark.path),
+        "model.id": (config.model.source, config.model.id),
+        "verifier.id": (config.verifier.source, config.verifier.id),
+        **{f"arms.{name}.id": (arm.adapter, arm.id) for name, arm in config.arms.items()},
+    }
+    local = {setting: Path(str(place)) for setting, (source, place) in named.items() if source == "folder"}
+    missing = [f"{setting} {place}" for setting, place in local.items() if not place.is_dir()]
+    if missing:
+        return [
+            Check("folders", "failed", f"no such folder: {', '.join(missing)}", "folders that exist, relative to where the run is started")
+        ]
+    return [Check("folders", "ok", f"all {len(local)} that the configuration names are there")] if local else []
 
 
 def _revisions(config: Config) -> list[Check]:
