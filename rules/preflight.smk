@@ -7,6 +7,7 @@ rule preflight:
         f"{RUN}/preflight.json",
     log:
         f"{RUN}/logs/preflight.log",
+    retries: 0
     resources:
         gpu=GPUS,
     params:

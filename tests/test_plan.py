@@ -56,7 +56,9 @@ def test_parts_add_up_and_fit_the_stated_card(published: dict[tuple[str, str], d
     for section in ("memory: training", "memory: sampling"):
         parts = [f["value"] for (where, name), f in published.items() if where == section and name != "peak" and "KV cache " not in name]
         assert sum(parts) == published[section, "peak"]["value"] < 24 * plan.GB
-    assert all(f["kind"] == "assumed" for (section, _), f in published.items() if section == "hours")
+    hours = {name: f for (section, name), f in published.items() if section == "hours"}
+    assert len(hours) == 4
+    assert all(f["kind"] == "assumed" and f["value"] > 0 and "too small" not in f["how"] for f in hours.values())
 
 
 def test_the_text_form_explains_every_figure_in_narrow_lines(tmp_path: Path) -> None:
@@ -64,6 +66,14 @@ def test_the_text_form_explains_every_figure_in_narrow_lines(tmp_path: Path) -> 
     assert max(len(line) for line in text.splitlines()) <= plan.WIDTH
     assert "ceil(98 / 14) x 2 epochs" in text
     assert "50 prompts x 8 rollouts x 3 arms (base, hybrid, grounded)" in text
+
+
+def test_a_card_too_small_for_the_run_is_marked(tmp_path: Path) -> None:
+    long = config.Config(training={"gradient_checkpointing": False})
+    figures = plan.plan(long, tmp_path, ROOT / "prompts", CLAIMS, tmp_path / "no Snakefile")
+    short = {f.name for f in figures if f.section == "hours" and "too small" in f.how}
+    assert short == {"L4", "RTX 4090"}
+    assert not [f for f in figures if f.section == "jobs"]
 
 
 def test_seeds_are_counted(tmp_path: Path) -> None:

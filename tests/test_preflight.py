@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,12 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 @without_gpu
-def test_the_published_run_stops_within_half_a_minute_with_one_message_at_the_end(tmp_path: Path) -> None:
-    started = time.monotonic()
+def test_the_published_run_stops_in_seconds_with_one_message_at_the_end(tmp_path: Path) -> None:
+    """Seconds of processor time: the clock would measure what else the machine does."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = snakemake(tmp_path, "--configfile", str(ROOT / "config.yaml"))
-    assert time.monotonic() - started < 30
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 30
     assert result.returncode != 0
     said = result.stdout + result.stderr
     message = said[said.rindex("cardproof: error:") :]

@@ -328,7 +328,7 @@ def _hours(config: Config, work: Workload, sizes: memory.Shapes) -> list[Figure]
     for name, device in devices.items():
         rates = known["reached"] if config.runtime.gpus else device
         parts = _seconds(config, work, sizes, device["arithmetic"] * 1e12, device["bandwidth"] * GB, rates)
-        short = f"; too small: {need / GB:.0f} GB are needed" if device.get("memory", need / GB) * GB < need else ""
+        short = f"; too small: {need / GB:.0f} GB are needed" if "memory" in device and device["memory"] * GB < need else ""
         how = "; ".join(f"{part} {seconds / 3600:.2f}" for part, seconds in parts.items())
         unit = "GPU hours" if config.runtime.gpus else "hours"
         found.append(Figure("hours", name, round(sum(parts.values()) / 3600, 2), unit, "assumed", f"{how}{short}"))
@@ -390,7 +390,7 @@ def jobs(config: Config, snakefile: Path) -> list[Figure]:
         "prompts": f"{len(CONDITIONS)} conditions, and train",
     }
     found = [Figure("jobs", name, n, "jobs", "counted", reasons.get(name, "one per run")) for name, n in counts.items()]
-    how = "planned by Snakemake in an empty folder; one SLURM job each, less the profile's local rules"
+    how = "planned by Snakemake in an empty folder; on SLURM one job each"
     found.append(Figure("jobs", "all", sum(counts.values()), "jobs", "counted", how))
     gpu = sum(counts.get(rule, 0) for rule in GPU_RULES) if config.runtime.gpus else 0
     asking = f"of them: {', '.join(GPU_RULES)}; runtime.gpus {config.runtime.gpus} each"
