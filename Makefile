@@ -8,11 +8,12 @@ BIN := .venv/bin
 READY := .venv/.ready
 IMAGE ?= cpu
 BASE ?= registry
+VLLM := .venv-vllm
 LOCKS := envs/lock-cpu.txt envs/lock-data.txt
 # Models and data of the demo and the tests come from installed wheels: nothing may reach for a network.
 OFFLINE := HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help setup demo test container test-apptainer test-slurm lint lock generated clean distclean
+.PHONY: help setup setup-vllm demo test test-vllm container test-apptainer test-slurm lint lock generated clean distclean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +49,21 @@ test-apptainer: setup ## Run the smallest scale in a container built here, and c
 test-slurm: setup ## Run the smallest scale on a one-node SLURM started for it; one job is killed on the way.
 	@$(OFFLINE) timeout 1800 bash tools/test-slurm.sh
 
+# vLLM's requirements hold other packages back: it has an environment of its own, beside .venv.
+setup-vllm: $(VLLM)/.ready ## Install vLLM's CPU build into .venv-vllm (gigabytes, minutes).
+
+$(VLLM)/.ready: envs/lock-vllm.txt pyproject.toml
+	@echo "Installing vLLM into $(VLLM): about 140 packages, some minutes and 4 GB."
+	@rm -f $@
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install -q -c envs/lock-cpu.txt torch==2.13.0
+	$(VLLM)/bin/pip install -q --no-deps -r envs/lock-vllm.txt
+	$(VLLM)/bin/pip install -q --no-deps -e .
+	@touch $@
+
+test-vllm: setup setup-vllm ## Run the tests of the vLLM backend, and print how far it agrees with the other.
+	$(OFFLINE) $(BIN)/pytest -s -rs tests/test_vllm.py
+
 lint: setup ## Check style and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,4 +82,4 @@ clean: ## Remove the demo's and the tests' results and all caches; other runs st
 	rm -rf results/demo results/ci .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
 distclean: clean ## Remove .venv and Snakemake's records as well.
-	rm -rf .venv .snakemake src/*.egg-info
+	rm -rf .venv $(VLLM) .snakemake src/*.egg-info

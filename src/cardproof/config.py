@@ -127,8 +127,10 @@ class Model(Section):
 class Sampling(Section):
     """How replies are drawn."""
 
-    backend: Literal["transformers"] = "transformers"
-    """Engine. Assumed, because the card does not name one."""
+    backend: Literal["transformers", "vllm"] = "transformers"
+    """Engine; with `vllm`, rollouts may depend on what shares their batch. Assumed, because the card does not name one."""
+    python: str | None = None
+    """Interpreter of the environment vLLM is in; None: the one cardproof is in. Assumed, because it is the machine's affair."""
     temperature: float = Field(default=0.8, ge=0, le=5)
     """Softmax temperature; 0 is greedy. Assumed, because the card does not say."""
     top_p: float = Field(default=0.95, gt=0, le=1)

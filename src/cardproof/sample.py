@@ -80,10 +80,10 @@ def sample(
 def load_sampler(config: Config, model: Path, adapter: Path | None) -> Sampler:
     """The configured backend over a model folder and an adapter folder."""
     from cardproof.sampling.transformers_backend import TransformersSampler
+    from cardproof.sampling.vllm_backend import VllmSampler
 
-    return TransformersSampler(
-        model, config.model.sampling_quantization, adapter, config.sampling.rows, config.runtime.threads, config.model.thinking
-    )
+    backend = VllmSampler if config.sampling.backend == "vllm" else TransformersSampler
+    return backend(model, config.model.sampling_quantization, adapter, config.sampling.rows, config.runtime.threads, config.model.thinking)
 
 
 def _fill(

@@ -1,0 +1,171 @@
+"""The vLLM backend: the same prompts, seeds and records as the transformers backend, by an engine made for serving on GPUs.
+
+Each rollout is a request with a seed of its own; prefix caching computes an item's prompt once for all of them, as vLLM's own parallel
+sampling does. Unlike the transformers backend vLLM promises no result that is independent of what else is in its batch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cardproof.errors import CardproofError
+from cardproof.files import sha256_file
+from cardproof.lm import Quantization, check_adapter, dequantise_nf4, device, load_plain, load_tokenizer, prompt_ids, quiet
+from cardproof.models import model_hash
+from cardproof.records import Prompt
+from cardproof.sampling import Decoding, Draw
+
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""LoRA ranks vLLM reserves room for; an adapter takes the smallest that holds it."""
+CACHE_GB = 2
+"""Memory for keys and values on a CPU; on a GPU vLLM takes what the weights leave."""
+BATCHED_TOKENS = 8192
+"""Tokens of one step. A prompt must fit whole: vLLM cannot seed a request whose prompt is computed in pieces."""
+
+
+def rank_room(adapter: Path) -> int:
+    """The room to reserve for an adapter's rank; raises CardproofError where it is larger than vLLM allows."""
+    rank = int(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"])
+    room = next((allowed for allowed in RANKS if allowed >= rank), None)
+    if room is None:
+        raise CardproofError(
+            f"{adapter}/adapter_config.json: r is {rank}, and vLLM takes at most {RANKS[-1]}.",
+            "set sampling.backend to transformers, or train with a smaller rank.",
+        )
+    return room
+
+
+class VllmSampler:
+    """A `Sampler` over one model and at most one adapter; the engine is started when first needed."""
+
+    def __init__(self, folder: Path, quantization: Quantization, adapter: Path | None, rows: int, threads: int, thinking: bool) -> None:
+        """`rows`: rollouts in flight at most; `threads`: CPU threads. Raises CardproofError where vLLM is missing or the adapter unfit."""
+        quiet()
+        self.folder, self.quantization, self.adapter = folder, quantization, adapter
+        self.rows, self.threads, self.thinking = rows, threads, thinking
+        self.model_hash = model_hash(folder)
+        self.adapter_hash = None
+        self.room = None
+        if adapter is not None:
+            check_adapter(adapter)
+            self.room = rank_room(adapter)
+            self.adapter_hash = sha256_file(adapter / "adapter_model.safetensors")
+        self.tokenizer = load_tokenizer(folder)
+        self.vllm = _vllm(threads)
+
+    def stop_ids(self) -> list[int]:
+        """Tokens that end a reply: the generation config's and the tokenizer's."""
+        path = self.folder / "generation_config.json"
+        configured = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
+        ids = configured if isinstance(configured, list) else [configured]
+        return sorted({i for i in [*ids, self.tokenizer.eos_token_id] if i is not None})
+
+    def sample(self, work: Sequence[tuple[Prompt, list[int]]], decoding: Decoding) -> Iterator[tuple[int, list[Draw]]]:
+        """Draw replies; see `Sampler`. Raises CardproofError where a prompt and its reply do not fit the model's context."""
+        ids = [prompt_ids(self.tokenizer, prompt.messages, prompt.reply_prefix, self.thinking)[0] for prompt, _ in work]
+        longest = max(range(len(ids)), key=lambda i: len(ids[i]))
+        context = self._context()
+        need = len(ids[longest]) + decoding.max_new_tokens
+        if need > context:
+            prompt = work[longest][0]
+            raise CardproofError(
+                f"prompts/{prompt.condition}.jsonl: item {prompt.item} has {len(ids[longest])} tokens, and with a reply of"
+                f" {decoding.max_new_tokens} it does not fit the model's {context}.",
+                "lower sampling.max_new_tokens or the condition's distractors.",
+            )
+        with tempfile.TemporaryDirectory() as scratch:
+            engine = self._engine(Path(scratch), need)
+            yield from self._run(engine, work, ids, decoding)
+
+    def _context(self) -> int:
+        return int(json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"])
+
+    def _engine(self, scratch: Path, length: int) -> Any:
+        """The engine; on a CPU, where vLLM has no NF4, over a copy of the weights after their round trip through NF4."""
+        model = self.folder
+        how: dict[str, Any] = {"dtype": "bfloat16"}
+        if device() == "cpu":
+            how = {"dtype": "float32", "enforce_eager": True}
+            if self.quantization == "nf4":
+                model = scratch / "nf4"
+                weights = load_plain(self.folder)
+                dequantise_nf4(weights)
+                weights.save_pretrained(model, safe_serialization=True)
+                self.tokenizer.save_pretrained(model)
+        elif self.quantization == "nf4":
+            how["quantization"] = "bitsandbytes"
+        if self.room is not None:
+            how |= {"enable_lora": True, "max_lora_rank": self.room, "max_loras": 1}
+        return self.vllm.LLM(
+            model=str(model),
+            enable_prefix_caching=True,
+            max_model_len=length,
+            max_num_seqs=self.rows,
+            max_num_batched_tokens=max(BATCHED_TOKENS, length),
+            disable_log_stats=True,
+            seed=0,
+            **how,
+        ).llm_engine
+
+    def _run(
+        self, engine: Any, work: Sequence[tuple[Prompt, list[int]]], ids: Sequence[list[int]], decoding: Decoding
+    ) -> Iterator[tuple[int, list[Draw]]]:
+        from vllm.inputs import TokensPrompt
+        from vllm.lora.request import LoRARequest
+
+        lora = LoRARequest("adapter", 1, str(self.adapter)) if self.adapter is not None else None
+        stop = self.stop_ids()
+        for index, (_, seeds) in enumerate(work):
+            for k, seed in enumerate(seeds):
+                params = self.vllm.SamplingParams(
+                    temperature=decoding.temperature,
+                    top_p=decoding.top_p,
+                    max_tokens=decoding.max_new_tokens,
+                    seed=seed,
+                    stop_token_ids=stop,
+                    detokenize=False,
+                )
+                engine.add_request(f"{index}/{k}", TokensPrompt(prompt_token_ids=ids[index]), params, lora_request=lora)
+        drawn: dict[int, dict[int, Draw]] = {}
+        while engine.has_unfinished_requests():
+            for output in engine.step():
+                if not output.finished:
+                    continue
+                index, k = (int(part) for part in output.request_id.split("/"))
+                prompt, seeds = work[index]
+                (reply,) = output.outputs
+                tokens = list(reply.token_ids)
+                stopped = bool(tokens) and tokens[-1] in stop
+                text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+                found = drawn.setdefault(index, {})
+                found[k] = Draw(prompt.reply_prefix + text, len(ids[index]), len(tokens), "stop" if stopped else "length")
+                if len(found) == len(seeds):
+                    yield index, [found[k] for k in range(len(seeds))]
+                    del drawn[index]
+
+
+def _vllm(threads: int) -> Any:
+    """The vllm module, told before its import to stay in this process and, on a CPU, within `threads` threads."""
+    for name, value in {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in one process two runs with equal seeds were equal; across processes they were not
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_CPU_KVCACHE_SPACE": str(CACHE_GB),
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "OMP_NUM_THREADS": str(threads),
+    }.items():
+        os.environ.setdefault(name, value)
+    try:
+        import vllm
+    except ImportError as e:
+        raise CardproofError(
+            f"sampling.backend is vllm, which {sys.executable} cannot import: {e}.",
+            "run `make setup-vllm` and set sampling.python to .venv-vllm/bin/python, or set sampling.backend to transformers.",
+        ) from None
+    return vllm
