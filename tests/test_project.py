@@ -117,10 +117,14 @@ def test_data_wheels_are_those_the_code_names_and_are_hashed() -> None:
 def test_torch_is_installed_first_and_at_the_locked_version() -> None:
     torch = f"torch=={pins(lock_lines('lock-cpu.txt'))['torch']}"
     for path in (ROOT / "Makefile", ROOT / "containers/cpu.def", ROOT / "containers/gpu.def"):
-        steps = re.findall(r"pip install .*", path.read_text())
+        steps = [step for step in re.findall(r"\S*pip install .*", path.read_text()) if not step.startswith("$(VLLM)")]
         assert torch in steps[0], path
         assert [bool(re.search(r"--no-deps", s)) for s in steps] == [False, False, True, True], path
         assert "--require-hashes -r envs/lock-data.txt" in steps[2], path
+    vllm = re.findall(r"\$\(VLLM\)/bin/pip install .*", (ROOT / "Makefile").read_text())
+    assert torch in vllm[0]
+    assert all("--no-deps" in step for step in vllm[1:])
+    assert not [name for name in pins(lock_lines("lock-vllm.txt")) if name.startswith(("torch", "nvidia"))], LOCK
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
