@@ -15,9 +15,12 @@ from snakemake.utils import min_version
 
 from cardproof import config as cardproof_config
 from cardproof import deployment
+from cardproof.archive import configuration as archived_configuration
 from cardproof.errors import CardproofError
-from cardproof.files import write_text
+from cardproof.files import write_json, write_text
 from cardproof.provenance import code_fingerprint, settings_fingerprint
+from cardproof.verify import LOGS
+from cardproof.verify import logs as log_hashes
 
 min_version("9.0")
 
@@ -27,7 +30,11 @@ configfile: str(Path(workflow.basedir, "config.yaml"))
 
 # With --use-apptainer every job runs in the image that the configuration names, and the image is part of what a job depends on.
 try:
-    CONFIG = cardproof_config.validate(config, " + ".join(str(f) for f in workflow.configfiles))
+    # `--config replay=PATH`: the archived run's own configuration counts, and nothing else given here.
+    if config.get("replay"):
+        CONFIG = archived_configuration(Path(config["replay"]))
+    else:
+        CONFIG = cardproof_config.validate(config, " + ".join(str(f) for f in workflow.configfiles))
     CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
     IMAGE_IDENTITY = deployment.prepare(CONFIG, Path(workflow.basedir)) if CONTAINED else ""
 except CardproofError as error:
@@ -57,8 +64,19 @@ wildcard_constraints:
 
 # The resolved configuration is written when work begins, not by a rule: Snakemake 9 plans none of the jobs behind an `ancient` input
 # whose job has to run, and as an ordinary input it would rerun everything. Any change of it reruns at least the claims and the card.
+# Where it holds the same settings already it stays as it is: results carry its hash, and a comment alone must not break their chain.
 onstart:
-    write_text(Path(CONFIG_FILE), cardproof_config.to_yaml(CONFIG))
+    if not cardproof_config.same(Path(CONFIG_FILE), CONFIG):
+        write_text(Path(CONFIG_FILE), cardproof_config.to_yaml(CONFIG))
+
+
+# Logs are written outside the steps, so their hashes are taken when all is done.
+onsuccess:
+    write_json(Path(RUN, LOGS), log_hashes(Path(RUN)))
+
+
+onerror:
+    write_json(Path(RUN, LOGS), log_hashes(Path(RUN)))
 
 
 include: "rules/providers.smk"
@@ -71,6 +89,11 @@ include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/claims.smk"
 include: "rules/publish.smk"
+
+
+if CONFIG.replay:
+
+    include: "rules/replay.smk"
 
 
 rule all:

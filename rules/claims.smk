@@ -60,7 +60,7 @@ rule claims:
         audit=rules.audit.output,
         evaluation=rules.evaluate.output,
         training=[f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
-        selection=rules.distill.output.selection,
+        selection=f"{RUN}/distill/selection.json",
         provenance=rules.provenance.output,
     output:
         f"{RUN}/claims.json",

@@ -25,10 +25,10 @@ rule card:
     input:
         evaluation=rules.evaluate.output,
         training=[f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
-        selection=rules.distill.output.selection,
-        leakage=rules.split.output.leakage,
+        selection=f"{RUN}/distill/selection.json",
+        leakage=f"{RUN}/split/leakage.json",
         figures=rules.figures.output,
-        verifier=rules.check_verifier.output,
+        verifier=f"{RUN}/verifier/metrics.json",
         audit=rules.audit.output,
         reconcile=rules.reconcile.output if CONFIG.reading_runs else [],
         verdicts=rules.claims.output,

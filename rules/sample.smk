@@ -91,7 +91,7 @@ rule verify:
     message:
         "Verifying the answers of arm {wildcards.arm}."
     shell:
-        "cardproof verify --config {params.config} --model {input.model} {params.work} 2>&1 | tee {log}"
+        "cardproof support --config {params.config} --model {input.model} {params.work} 2>&1 | tee {log}"
 
 
 use rule verify as verify_train with:

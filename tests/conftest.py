@@ -42,3 +42,15 @@ def tiny_lm(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Path:
     model.save_pretrained(folder, safe_serialization=True)
     AutoTokenizer.from_pretrained(smollm2).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def ci_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the workflow has run once with config/ci.yaml (minutes): not to be changed, to be copied.
+
+    CARDPROOF_CI_RUN names a folder where that was done before, to spare it while one test is worked on.
+    """
+    from workflow_run import finished
+
+    given = os.environ.get("CARDPROOF_CI_RUN")
+    return Path(given) if given else finished(tmp_path_factory.mktemp("ci"))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from cardproof import config, evaluate, reconcile, seeds
+from cardproof import config, evaluate, reconcile, seeds, sidecars
 from cardproof.files import write_json, write_text
 from cardproof.mechanism import mechanism
 from cardproof.scoring import parquet_schema
@@ -235,4 +235,14 @@ def write_run(
     write_json(folder / "split" / "leakage.json", LEAKAGE)
     if resolved.verifier.source == "embedded":
         write_json(folder / "verifier" / "metrics.json", VERIFIER)
+    return folder
+
+
+def record_all(folder: Path) -> Path:
+    """Give every file of a synthetic run a record, as if a step had just made it."""
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "config.yaml"):
+        name = path.relative_to(folder).as_posix()
+        values: dict[str, Any] = {"file": name, "step": "synthetic", "wildcards": {}, "sha256": sidecars.hashes(path), "inputs": {}}
+        found = sidecars.Record(**values, code=None, settings=None, config={}, environment={}, command=[name])
+        write_json(sidecars.record_path(folder, name), found.model_copy(update={"seal": found.sealed()}))
     return folder

@@ -19,7 +19,7 @@ from cardproof.claims import judge
 from cardproof.errors import CardproofError
 from cardproof.figures import FIGURES
 from cardproof.files import read_json, write_json, write_text
-from fixtures_run import ARMS, write_run
+from fixtures_run import ARMS, record_all, write_run
 
 ROOT = Path(__file__).parent.parent
 REPORT = ROOT / "report"
@@ -180,7 +180,7 @@ def test_a_demo_says_it_is_no_reproduction(made):
 
 
 def test_at_published_scale_it_is_the_models_card(tmp_path):
-    folder = with_figures(write_run(tmp_path / "run", scale="published"))
+    folder = record_all(with_figures(write_run(tmp_path / "run", scale="published")))
     text = rendered(folder, CLAIMS)
     assert "# coordinator-qwen3-14b-qlora-grounded, regenerated" in text
     assert "base_model: Qwen/Qwen3-14B" in text
@@ -188,6 +188,26 @@ def test_at_published_scale_it_is_the_models_card(tmp_path):
     assert "not a reproduction" not in text
     assert re.search(r"\| (exact|consistent|differs) \|", text)
     assert "safeguard-deberta-ragtruth" in text.split("## Verifier")[1]
+
+
+@pytest.mark.parametrize("scale", ["published", "embedded"])
+def test_a_broken_chain_is_said_and_no_verdict_given(tmp_path, scale):
+    folder = record_all(with_figures(write_run(tmp_path / "run", scale=scale)))
+    file = folder / "evaluation" / "axes.json"
+    file.write_text(file.read_text().replace("1", "2", 1))
+    text = rendered(folder, CLAIMS)
+    assert "The chain of evidence of this run is broken" in text
+    assert "axes.json was changed" in text
+    assert "## Published" not in text
+    assert ", regenerated" not in text
+    assert "not-a-reproduction" in text.split("---\n")[1]
+
+
+def test_without_records_a_published_run_is_no_reproduction(tmp_path):
+    text = rendered(with_figures(write_run(tmp_path / "run", scale="published")), CLAIMS)
+    assert "holds no record of how its results were made" in text
+    assert "# cardproof card — not a reproduction" in text
+    assert "## Published" not in text
 
 
 def test_on_the_cards_benchmark_with_another_model(tmp_path):

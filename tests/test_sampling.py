@@ -177,12 +177,18 @@ def test_a_killed_shard_resumes_without_repeating(tiny_lm: Path, tmp_path: Path,
 
 def test_the_store_keeps_only_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "store.jsonl"
-    path.write_bytes(b'{"key": "a", "rollouts": []}\n{"key": "b", "roll')
     store = Store(path)
-    assert list(store.items) == ["a"]
-    store.add("c", [])
+    for name in "abc":
+        store.add(name, [])
     store.close()
-    assert list(Store(path).items) == ["a", "c"]
+    # The second line was changed, the last one torn: the lines between and after stay.
+    a, b, c = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(a + b.replace(b'"b"', b'"x"') + c + a[: len(a) // 2])
+    store = Store(path)
+    assert list(store.items) == ["a", "c"]
+    store.add("d", [])
+    store.close()
+    assert list(Store(path).items) == ["a", "c", "d"]
 
 
 def test_a_changed_setting_is_sampled_anew(tiny_lm: Path, tmp_path: Path) -> None:

@@ -3,60 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from conftest import ROOT
+from workflow_run import RUN, contents, finished, planned, snakemake
 
 pytestmark = pytest.mark.slow
 
-RUN = Path("results/ci")
 ARMS, CONDITIONS, VARIANTS = ("base", "hybrid", "grounded"), ("clean", "stress", "freeform"), ("grounded", "hybrid")
 
 
-def snakemake(
-    folder: Path, *arguments: str, configfile: str = "config/ci.yaml", source: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run the workflow in `folder`; `source` is put before the installed package, to run edited code."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
-    if source:
-        environment["PYTHONPATH"] = str(source)
-    command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--cores", "2", "--nolock"]
-    command += ["--configfile", str(ROOT / configfile), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=1500)
-
-
-def planned(result: subprocess.CompletedProcess[str]) -> dict[str, int]:
-    """Job counts of a dry run; {} where nothing is to be done."""
-    assert result.returncode == 0, result.stdout + result.stderr
-    text = result.stdout + result.stderr
-    if "Nothing to be done" in text:
-        return {}
-    table = text[text.index("Job stats:") :].split("total", 1)[0]
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
-
-
-def finished(folder: Path) -> Path:
-    result = snakemake(folder)
-    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
-    return folder
-
-
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return finished(tmp_path_factory.mktemp("first"))
-
-
-def contents(folder: Path, *parts: str) -> dict[str, bytes]:
-    base = folder / RUN
-    paths = [p for part in parts for p in ([base / part] if (base / part).is_file() else (base / part).rglob("*")) if p.is_file()]
-    return {str(p.relative_to(base)): p.read_bytes() for p in sorted(paths)}
+def first(ci_run: Path) -> Path:
+    return ci_run
 
 
 def test_every_file_of_a_run_is_there(first: Path) -> None:

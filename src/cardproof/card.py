@@ -27,6 +27,7 @@ from cardproof.figures import AXIS_NAMES, FIGURES, Results
 from cardproof.files import read_json, write_text
 from cardproof.reconcile import conclusion
 from cardproof.records import Comparison, Estimate
+from cardproof.verify import check
 
 LICENSE = "apache-2.0"
 SUBJECT = "grounded"
@@ -97,11 +98,16 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
     claims = _claims(run_dir, published_claims)
     subject = subject_of(run)
     trained = results.training()
+    chain = check(run_dir, skip=("card/", "report/"))
+    # Without a whole chain nobody can say that these results were computed from these inputs; at published scale that is the card's point.
+    withheld = chain.state == "broken" or (chain.state == "unrecorded" and run.scale == "published")
     variants = {name: found for name, found in trained.items() if name in run.training.variants}
     verifier = _read(run_dir / "verifier" / "metrics.json", required=run.verifier.source == "embedded")
     return {
         "run": run,
-        "metadata": metadata(run, claims, subject),
+        "chain": chain,
+        "withheld": withheld,
+        "metadata": metadata(run, claims, subject, run.scale == "published" and not withheld),
         "subject": subject,
         "reference": REFERENCE,
         "pair": f"{subject}-{REFERENCE}",
@@ -134,11 +140,10 @@ def subject_of(run: Config) -> str:
     return SUBJECT if SUBJECT in adapted else adapted[0]
 
 
-def metadata(run: Config, claims: Mapping[str, Any] | None, subject: str) -> str:
-    """The card's YAML header, by the Hub's own class."""
+def metadata(run: Config, claims: Mapping[str, Any] | None, subject: str, published: bool) -> str:
+    """The card's YAML header, by the Hub's own class; `published`: the card may go by the published card's name."""
     from huggingface_hub import ModelCardData
 
-    published = run.scale == "published"
     name = claims["card"] if claims and published else f"cardproof-{run.run}-{subject}"
     data = ModelCardData(
         license=LICENSE,

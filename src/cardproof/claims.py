@@ -291,10 +291,10 @@ def _tier(run: Run, result: str | None, arms: list[str | None]) -> Tier | None:
     rule = rule_of(split_pointer(result)[0])
     if rule == "config":
         return None
-    if rule == "train":
-        return "retrained"
     if _step(run, "sample").get("replayed"):
         return "replayed"
+    if rule == "train":
+        return "retrained"
     return "retrained" if any(run.adapter(arm) == "trained" for arm in arms) else "regenerated"
 
 

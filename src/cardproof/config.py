@@ -11,8 +11,9 @@ import copy
 import functools
 import inspect
 import json
+import operator
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
@@ -330,6 +331,8 @@ class Config(Section):
     """The models compared. Stated on the card: base, hybrid, grounded."""
     evaluation: Evaluation = Evaluation()
     runtime: Runtime = Runtime()
+    replay: str | None = None
+    """Archive or folder of a finished run whose samples are rescored instead of drawn. Assumed, because it is a way of checking a run."""
 
     @field_validator("arms")
     @classmethod
@@ -422,16 +425,12 @@ class Config(Section):
 
     def fingerprint(self, *paths: str) -> str:
         """sha256 over the values at dotted paths (`sampling`, `conditions.stress.n`, ...): what a rule gives Snakemake as a parameter."""
-        return sha256_text(json.dumps({p: _at(self, p) for p in paths}, sort_keys=True))
+        return sha256_text(json.dumps(self.values_at(paths), sort_keys=True))
 
-
-def _at(config: Config, path: str) -> Any:
-    value: Any = config.model_dump(mode="json")
-    for part in path.split("."):
-        if part not in value:
-            raise KeyError(path)
-        value = value[part]
-    return value
+    def values_at(self, paths: Iterable[str]) -> dict[str, Any]:
+        """The values at dotted paths, as JSON types; KeyError where there is none."""
+        whole = self.model_dump(mode="json")
+        return {path: functools.reduce(operator.getitem, path.split("."), whole) for path in paths}
 
 
 class _OnceEachKey(yaml.SafeLoader):
@@ -467,6 +466,14 @@ def load(*files: Path, overrides: Mapping[str, Any] | None = None) -> Config:
             raise CardproofError(f"{file}: holds no mapping but {type(part).__name__}.", "write `key: value` lines.")
         merged = merge(merged, part or {})
     return validate(merge(merged, overrides or {}), ", ".join(str(f) for f in files) or "configuration")
+
+
+def same(file: Path, config: Config) -> bool:
+    """Whether a file holds these very settings."""
+    try:
+        return load(file) == config
+    except CardproofError:
+        return False
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

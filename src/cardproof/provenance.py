@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from cardproof.config import CONDITIONS, Config, Training
 from cardproof.files import sha256_text
@@ -27,6 +28,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "evaluate": ("evaluate", "seeds"),
     "reconcile": ("reconcile",),
     "provenance": ("select",),
+    "replay": ("archive",),
     "audit": ("audit",),
     "claims": ("claims",),
     "figures": ("figures",),
@@ -79,6 +81,9 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "figures": ("run", "scale"),
 }
 """What of the configuration each step depends on, as dotted paths: the one list behind the rules' parameters and the recorded chain."""
+
+RESCORED = frozenset({"score", "evaluate", "reconcile", "figures"})
+"""Steps that a replay does itself; all others were done by the archived run."""
 
 # The vocabulary and the plumbing: a change there that matters shows in the rows themselves.
 IGNORED = frozenset({"__init__", "errors", "files", "records", "config", "provenance"})
@@ -133,13 +138,13 @@ def settings_fingerprint(config: Config, step: str, **wildcards: str) -> str:
     return sha256_text(f"{config.fingerprint(*paths)} {run.variant.model_dump_json()} {run.seed}")
 
 
-def steps(config: Config) -> dict[str, dict[str, str]]:
+def steps(config: Config) -> dict[str, dict[str, Any]]:
     """Rule -> {code, config}: the fingerprints each step ran with, for `provenance/steps.json`.
 
     A step that runs once per condition or training run has one entry for each, named `step:wildcard`, beside the one over all of them.
     """
     wildcards = {"prompts": ("condition", list(CONDITIONS)), "train": ("variant", list(config.training_runs))}
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for step in SETTINGS:
         code = code_fingerprint("prompts" if step == "prompts_train" else "sample" if step == "sample_train" else step)
         if step in wildcards:
@@ -149,4 +154,7 @@ def steps(config: Config) -> dict[str, dict[str, str]]:
             found[step] = {"code": code, "config": sha256_text("".join(each.values()))}
         else:
             found[step] = {"code": code, "config": settings_fingerprint(config, step)}
+    if config.replay:
+        for step in found.keys() - RESCORED:
+            found[step]["replayed"] = True
     return found

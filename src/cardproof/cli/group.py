@@ -17,8 +17,31 @@ ROOT = Path(__file__).resolve().parents[3]
 CLAIMS = ROOT / "published" / "claims.yaml"
 
 
+class Recorded(click.Command):
+    """A verb that leaves a record beside each result it made (see `cardproof.sidecars`)."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb, then record what it made; a verb that ends with an exit code of its own has made it all the same."""
+        try:
+            result = super().invoke(ctx)
+        except SystemExit:
+            self.record(ctx)
+            raise
+        self.record(ctx)
+        return result
+
+    def record(self, ctx: click.Context) -> None:
+        """Write the records; a verb without output files has none."""
+        if any(ctx.params.get(name) for name in ("out", "work", "corpus")) or ctx.info_name == "replay":
+            from cardproof.sidecars import arguments_of, record
+
+            record(str(ctx.info_name), ctx.params, arguments_of(str(ctx.info_name)))
+
+
 class Verbs(click.Group):
     """Lists the verbs in the order of the data flow, and names the nearest one to a misspelt one."""
+
+    command_class = Recorded
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order they were defined."""

@@ -71,7 +71,7 @@ def train_verifier(config: Config, encoder: Path, corpus: Path, train: Path, eva
 @with_config
 @given("--model", "Verifier folder.")
 @click.option("--work", type=(FILE, FILE, FILE), multiple=True, required=True, help="Prompts, samples, and the support file to write.")
-def verify(config: Config, model: Path, work: Any) -> None:
+def support(config: Config, model: Path, work: Any) -> None:
     """Let the verifier judge each answer by the documents it cites."""
     from cardproof.files import read_rows, write_rows
     from cardproof.records import Prompt, Rollout

@@ -24,31 +24,26 @@ def key(**depends_on: Any) -> str:
 
 
 class Store:
-    """Append-only JSON Lines of {key, rollouts}; a line torn by a kill is dropped when the file is next opened."""
+    """Append-only JSON Lines of {key, rollouts, sha256 over both}.
+
+    A line torn by a kill is cut off when the file is next opened; a line that was changed is passed over, so its item is sampled again.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.items: dict[str, list[Rollout]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = 0
-        if path.exists():
-            for line in path.read_bytes().splitlines(keepends=True):
-                try:
-                    row = json.loads(line)
-                    rollouts = [Rollout.model_validate(r) for r in row["rollouts"]]
-                except (ValueError, KeyError, TypeError, ValidationError):
-                    break
-                if not line.endswith(b"\n"):
-                    break
-                self.items[row["key"]] = rollouts
-                whole += len(line)
+        content = path.read_bytes() if path.exists() else b""
+        for line in content.splitlines(keepends=True):
+            if line.endswith(b"\n") and (row := parse(line)) is not None:
+                self.items[row[0]] = row[1]
         self.file = open(path, "ab")  # noqa: SIM115
-        self.file.truncate(whole)
+        self.file.truncate(content.rfind(b"\n") + 1)
 
     def add(self, name: str, rollouts: Sequence[Rollout]) -> None:
         """Write one item; when this returns, it is on the disk."""
         row = {"key": name, "rollouts": [r.model_dump(mode="json") for r in rollouts]}
-        self.file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        self.file.write(json.dumps({**row, "sha256": key(**row)}, ensure_ascii=False).encode() + b"\n")
         self.file.flush()
         os.fsync(self.file.fileno())
         self.items[name] = list(rollouts)
@@ -56,3 +51,15 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self.file.close()
+
+
+def parse(line: bytes) -> tuple[str, list[Rollout]] | None:
+    """Key and rollouts of one line; None where it is no whole line, or not as it was written."""
+    try:
+        row = json.loads(line)
+        digest = row.pop("sha256")
+        if line != json.dumps({**row, "sha256": digest}, ensure_ascii=False).encode() + b"\n" or digest != key(**row):
+            return None
+        return row["key"], [Rollout.model_validate(r) for r in row["rollouts"]]
+    except (ValueError, KeyError, TypeError, AttributeError, ValidationError):
+        return None

@@ -1,0 +1,139 @@
+"""Archiving a run without its weights, and replaying it: rescoring what it sampled, on a CPU, without any model.
+
+An archive is a tar file under zstd, the same bytes for the same files. It holds the configuration, prompts, samples, the verifier's word,
+the training's metrics, every result and every record; not the weights, the logs and the rollout store. Passages stand in the prompts: an
+archive is under their licence.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from cardproof.config import Config, validate
+from cardproof.errors import CardproofError
+from cardproof.files import atomic, sha256_file, write_json
+from cardproof.sidecars import FOLDER, Record
+from cardproof.verify import LEFT_OUT_LIST, LOGS, check
+
+LEVEL = 10
+CHANGED = "the archive was changed; fetch it again."
+WEIGHTS = ("*.safetensors",)
+REPLAYED = ("prompts/", "samples/", "support/", "distill/", "split/", "verifier/", "training/")
+"""What a replay takes from an archive; all other results are made anew."""
+
+
+def archive(run: Path, out: Path) -> tuple[int, str]:
+    """Write a run as one `.tar.zst`; returns the number of files and the digest of its chain.
+
+    CardproofError where the run's chain is broken or not recorded: an archive must be worth replaying.
+    """
+    import zstandard
+
+    chain = check(run)
+    if chain.state != "whole":
+        why = chain.problems[0].sentence if chain.problems else f"{run} holds no record of how its results were made."
+        raise CardproofError(why, "an archive is made of a finished run whose every result follows; see `cardproof verify`.")
+    if not (run / "claims.json").is_file():
+        raise CardproofError(f"{run / 'claims.json'} does not exist.", "finish the run first.")
+    folders = sorted({p.parent.relative_to(run).as_posix() for pattern in WEIGHTS for p in run.rglob(pattern)})
+    names = [p.relative_to(run).as_posix() for p in sorted(run.rglob("*")) if p.is_file() and p.name != ".snakemake_timestamp"]
+    skipped = tuple(f"{folder}/" for folder in ("logs", "store", "work", "shards", *folders))
+    kept = [name for name in names if not name.startswith(skipped) and name not in (LEFT_OUT_LIST, LOGS)]
+    # The configuration first: it is read before all else.
+    kept.sort(key=lambda n: (n != "config.yaml", n))
+    left_out = json.dumps(folders, indent=2).encode() + b"\n"
+    with (
+        atomic(out) as tmp,
+        open(tmp, "wb") as f,
+        zstandard.ZstdCompressor(level=LEVEL).stream_writer(f, closefd=False) as stream,
+        tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name in kept:
+            _add(tar, name, (run / name).read_bytes())
+        _add(tar, LEFT_OUT_LIST, left_out)
+    return len(kept) + 1, chain.digest
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """One file, without time, owner or mode of this machine."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(content), 0o644
+    tar.addfile(info, io.BytesIO(content))
+
+
+@contextmanager
+def opened(source: Path) -> Iterator[Iterator[tuple[str, bytes]]]:
+    """The files of an archive, or of a run's folder, as (path below the run, content); CardproofError where it is neither, or is cut."""
+    if source.is_dir():
+        if not (source / "config.yaml").is_file():
+            raise CardproofError(f"{source / 'config.yaml'} does not exist.", "give an archive, or the folder of a run.")
+        names = sorted(p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file())
+        names.sort(key=lambda n: n != "config.yaml")
+        yield ((name, (source / name).read_bytes()) for name in names if not name.endswith(".safetensors"))
+        return
+    if not source.is_file():
+        raise CardproofError(f"{source} does not exist.", "give an archive made by `cardproof archive`, or the folder of a run.")
+    import zstandard
+
+    try:
+        with (
+            open(source, "rb") as f,
+            zstandard.ZstdDecompressor().stream_reader(f) as stream,
+            tarfile.open(fileobj=stream, mode="r|") as tar,
+        ):
+            yield ((member.name, content.read()) for member in tar if (content := tar.extractfile(member)) is not None)
+    except (zstandard.ZstdError, tarfile.TarError, EOFError) as e:
+        raise CardproofError(f"{source} is no whole archive: {e}.", "fetch it again; it is made by `cardproof archive`.") from None
+
+
+def configuration(source: Path) -> Config:
+    """The configuration of an archived run, under the name `RUN-replayed` and with `replay` set."""
+    with opened(source) as files:
+        name, content = next(files, ("", b""))
+    if name != "config.yaml":
+        raise CardproofError(f"{source} holds no config.yaml.", "give an archive made by `cardproof archive`, or the folder of a run.")
+    values = yaml.safe_load(content)
+    return validate({**values, "run": f"{values['run']}-replayed", "replay": str(source)}, f"{source}: config.yaml")
+
+
+def replay(source: Path, run: Path) -> list[str]:
+    """Take what was sampled, verified and trained from an archive into a run's folder; returns the paths below it.
+
+    CardproofError names the first file that is not what its record in the archive says.
+    """
+    contents: dict[str, bytes] = {}
+    records: dict[str, Record] = {}
+    with opened(source) as files:
+        for name, content in files:
+            if name.startswith(f"{FOLDER.as_posix()}/"):
+                records[name.removeprefix(f"{FOLDER.as_posix()}/").removesuffix(".json")] = _record(source, name, content)
+            elif name.startswith(REPLAYED) and "/adapter/" not in name:
+                contents[name] = content
+    for name, content in contents.items():
+        found = records.get(name)
+        if found is None:
+            raise CardproofError(f"{source}: {name} has no record.", CHANGED)
+        with atomic(run / name) as tmp:
+            tmp.write_bytes(content)
+        if sha256_file(run / name) != found.digest:
+            (run / name).unlink()
+            raise CardproofError(f"{source}: {name} is not the file that the step {found.step} made.", CHANGED)
+    write_json(run / "provenance" / "replayed.json", {name: records[name] for name in sorted(contents)})
+    return [*sorted(contents), "provenance/replayed.json"]
+
+
+def _record(source: Path, name: str, content: bytes) -> Record:
+    try:
+        found = Record.model_validate_json(content)
+    except ValueError:
+        raise CardproofError(f"{source}: {name} is no record of a result.", CHANGED) from None
+    if found.seal != found.sealed():
+        raise CardproofError(f"{source}: {name} was changed after it was written.", CHANGED)
+    return found

@@ -1,0 +1,67 @@
+"""Verbs about the evidence itself: does a run's every result follow from its inputs?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from cardproof.cli.group import FILE, cli
+
+BROKEN = 4
+"""Exit code where the chain of a run is broken."""
+
+
+@cli.command()
+@click.argument("run", type=FILE)
+def verify(run: Path) -> None:
+    """Check that every result of a finished RUN follows from its inputs, and name the first one that does not.
+
+    Each result has a record of its inputs' hashes, the code, the settings and the command it was made with. Exits with 4 where a file was
+    changed, removed or added after its step, or is older than what it is made from.
+    """
+    from cardproof.verify import AGAIN, check
+
+    chain = check(run)
+    for note in chain.notes:
+        click.echo(f"note: {note}", err=True)
+    if chain.state == "unrecorded":
+        click.echo(f"cardproof: error: {run} holds no record of how its results were made.\nHint: {AGAIN}", err=True)
+        sys.exit(BROKEN)
+    if chain.problems:
+        first, *others = chain.problems
+        click.echo(f"cardproof: error: {first.sentence}", err=True)
+        for problem in others[:20]:
+            click.echo(f"  then: {problem.sentence}", err=True)
+        if len(others) > 20:
+            click.echo(f"  and {len(others) - 20} more.", err=True)
+        click.echo(f"Hint: {AGAIN}", err=True)
+        sys.exit(BROKEN)
+    click.echo(f"{run}: {chain.results} results follow from their inputs.\nDigest of the chain: {chain.digest}")
+
+
+@cli.command()
+@click.argument("run", type=FILE)
+@click.option("--out", type=FILE, default=None, help="Archive to write; default: RUN.tar.zst in the working folder.")
+def archive(run: Path, out: Path | None) -> None:
+    """Pack a finished RUN without its weights into one file that anyone can replay without a GPU.
+
+    The same run gives the same bytes. The prompts hold the benchmark's passages, so an archive is under their licence.
+    """
+    from cardproof.archive import archive as pack
+    from cardproof.files import sha256_file
+
+    target = out or Path(f"{run.resolve().name}.tar.zst")
+    count, digest = pack(run, target)
+    click.echo(f"{target}: {count} files, {target.stat().st_size:,} bytes, sha256 {sha256_file(target)}\nDigest of the chain: {digest}")
+
+
+@cli.command()
+@click.option("--archive", "source", type=FILE, required=True, help="Archive, or folder of a finished run.")
+@click.option("--run", type=FILE, required=True, help="Folder of the run to fill.")
+def replay(source: Path, run: Path) -> None:
+    """Take prompts, samples, the verifier's word and training metrics from an archive, to be rescored without any model."""
+    from cardproof.archive import replay as unpack
+
+    click.echo(f"{run}: {len(unpack(source, run))} files taken from {source}", err=True)

@@ -1,0 +1,250 @@
+"""Does a run's every result follow from its inputs? The chain of records, followed from the sources to the card.
+
+What is found: a file changed, removed or added after its step; a result older than its inputs; a result made with other settings than the
+run's; a record that was changed. What is not: a forger who writes every later result and record anew. For that, compare the digest that
+`cardproof verify` prints with one that was published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+from cardproof.config import Config, load
+from cardproof.errors import CardproofError
+from cardproof.files import read_json, sha256_file, sha256_text
+from cardproof.sampling import store
+from cardproof.sidecars import FOLDER, LEFT_OUT, PROJECT, Record, code_of, digest_of, hashes, names, read, record_path, settings_of
+
+CONFIG = "config.yaml"
+LOGS = "provenance/logs.json"
+LEFT_OUT_LIST = "provenance/left_out.json"
+"""In an unpacked archive: the folders of weights that it does not hold."""
+NOT_RESULTS = ("logs", "store", "work", "shards", FOLDER.as_posix())
+"""Folders whose files have no record: logs have a list of their own, the store carries hashes in its lines, the others are temporary."""
+PRODUCTS = ("claims.json", "card/", "evaluation/", "figures/", "report/")
+"""What a reader looks at. Results that none of these is made from may be left from an earlier configuration."""
+AGAIN = "run the workflow again: it makes anew what a deleted file belongs to; or take the files from where they were made."
+
+
+class Problem(NamedTuple):
+    """One file that does not follow."""
+
+    file: str
+    sentence: str
+
+
+class Chain(NamedTuple):
+    """What was found."""
+
+    results: int
+    """Results that have a record."""
+    problems: list[Problem]
+    """In the order of the data flow, so that the first one is where the chain breaks."""
+    notes: list[str]
+    """What a reader should know and what breaks nothing: other code, leftovers."""
+    digest: str
+    """One digest over every result that the products rest on: equal for two runs of one seed."""
+
+    @property
+    def state(self) -> str:
+        """`whole`, `broken`, or `unrecorded` where no result has a record."""
+        return "broken" if self.problems else "whole" if self.results else "unrecorded"
+
+
+def check(run: Path, skip: tuple[str, ...] = ()) -> Chain:
+    """Follow a run's chain; `skip`: results (paths below the run) that are about to be made again, and are not looked at.
+
+    CardproofError where the folder is no run.
+    """
+    run = Path(run)
+    if not (run / CONFIG).is_file():
+        raise CardproofError(f"{run / CONFIG} does not exist.", "give the folder of a run: results/NAME.")
+    problems: list[Problem] = []
+    records: dict[str, Record] = {}
+    for name in names(run):
+        if name.startswith(skip):
+            continue
+        try:
+            found = read(record_path(run, name))
+        except CardproofError as e:
+            problems.append(Problem((FOLDER / f"{name}.json").as_posix(), e.sentence))
+            continue
+        if found.file != name:
+            problems.append(Problem((FOLDER / f"{name}.json").as_posix(), f"{record_path(run, name)} is the record of {found.file}."))
+        else:
+            records[name] = found
+    used = _used(records)
+    config, notes = _config(run, problems), []
+    ordered = _ordered(records, problems)
+    left_out = set(read_json(run / LEFT_OUT_LIST)) if (run / LEFT_OUT_LIST).is_file() else set()
+    notes += [f"not in this archive, so not looked at: {', '.join(sorted(left_out))}."] if left_out else []
+    problems += _sources(run, {name: records[name] for name in ordered if name in used})
+    for name in ordered:
+        if name not in used:
+            if not _is_temporary(name):
+                notes.append(f"{name}: no result of this run rests on it; left from an earlier configuration.")
+            continue
+        problems += [p for p in _follows(run, records[name], records, config) if not (p.file in left_out and not (run / p.file).exists())]
+    problems += [] if skip else _stray(run, records)
+    problems += [] if skip else [*_store(run), *_logs(run)]
+    notes += _other_code(records[name] for name in ordered if name in used)
+    digest = sha256_text("\n".join(f"{name} {records[name].digest}" for name in sorted(used) if not name.endswith("cost.json")))
+    return Chain(len(records), _once(problems), notes, digest)
+
+
+def _config(run: Path, problems: list[Problem]) -> Config | None:
+    try:
+        return load(run / CONFIG)
+    except CardproofError as e:
+        problems.append(Problem(CONFIG, e.sentence))
+        return None
+
+
+def _used(records: Mapping[str, Record]) -> set[str]:
+    """The products and all they are made from; every result where there is no product yet."""
+    todo = [name for name in records if name.startswith(PRODUCTS)] or list(records)
+    seen: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name not in seen and name in records:
+            seen.add(name)
+            todo += records[name].inputs
+    # The other files of the same call: its times, its summary.
+    calls = {(records[name].step, tuple(records[name].command)) for name in seen}
+    return seen | {name for name, r in records.items() if (r.step, tuple(r.command)) in calls}
+
+
+def _ordered(records: Mapping[str, Record], problems: list[Problem]) -> list[str]:
+    graph = {name: sorted(i for i in records[name].inputs if i in records) for name in sorted(records)}
+    try:
+        return list(TopologicalSorter(graph).static_order())
+    except CycleError as e:
+        problems.append(Problem(str(e.args[1][0]), f"{e.args[1][0]} is said to be made from itself."))
+        return sorted(records)
+
+
+def _sources(run: Path, records: Mapping[str, Record]) -> Iterator[Problem]:
+    """Inputs in the run that no step made: the configuration."""
+    for name, record in records.items():
+        for source, expected in record.inputs.items():
+            if ":" in source or source in records or not source.startswith(CONFIG):
+                continue
+            if not (run / source).is_file() or sha256_file(run / source) != expected:
+                yield Problem(source, f"{run / source} is not the file that {name} was made from.")
+
+
+def _follows(run: Path, record: Record, records: Mapping[str, Record], config: Config | None) -> Iterator[Problem]:
+    path = run / record.file
+    for name, digest in record.inputs.items():
+        if name in records and records[name].digest != digest:
+            yield Problem(record.file, f"{path} does not follow from {name}: that was made again, or is another file.")
+        elif ":" not in name and name not in records and name != CONFIG:
+            yield Problem(name, f"{run / name} has no record, and {record.file} was made from it.")
+    if config is not None and (other := _other_settings(record, config)):
+        yield Problem(record.file, f"{path} was made with other settings than {CONFIG} holds: {other}.")
+    if not path.exists():
+        if not _is_temporary(record.file):
+            yield Problem(record.file, f"{path} is missing.")
+        return
+    found = hashes(path)
+    if digest_of(found) != digest_of(record.sha256):
+        for part in sorted(found.keys() | record.sha256.keys()):
+            if found.get(part) != record.sha256.get(part):
+                name = f"{record.file}/{part}" if part else record.file
+                how = "added" if part not in record.sha256 else "changed" if part in found else "removed"
+                yield Problem(name, f"{run / name} was {how} after the step {record.step} made it.")
+
+
+def _other_settings(record: Record, config: Config) -> str:
+    """The first setting a result was made with that is another one now; empty where there is none. A setting new since then is no other."""
+    try:
+        values = settings_of(record.step, record.wildcards, config)
+    except KeyError:
+        return f"there is no {', '.join(record.wildcards.values())} now"
+    for key, value in record.config.items():
+        if not _holds(values.get(key), value):
+            return f"{key} was {value!r}, and is {values.get(key)!r}"
+    return ""
+
+
+def _holds(now: object, then: object) -> bool:
+    if isinstance(then, dict) and isinstance(now, dict):
+        return all(key in now and _holds(now[key], value) for key, value in then.items())
+    return now == then
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith("shards/")
+
+
+def _stray(run: Path, records: Mapping[str, Record]) -> Iterator[Problem]:
+    """Files among the results that no step recorded."""
+    known = (*(f"{folder}/" for folder in NOT_RESULTS), *(f"{name}/" for name in records if (run / name).is_dir()))
+    for path in sorted(p for p in run.rglob("*") if p.is_file()):
+        name = path.relative_to(run).as_posix()
+        if not name.startswith(known) and name not in (*records, CONFIG, LOGS, LEFT_OUT_LIST) and path.name not in LEFT_OUT:
+            yield Problem(name, f"{path} has no record: no step of this run is known to have made it.")
+
+
+def _store(run: Path) -> Iterator[Problem]:
+    """Lines of the rollout store that are not as they were written; a torn last line is none."""
+    for path in sorted((run / "store").glob("*.jsonl")):
+        lines = path.read_bytes().splitlines(keepends=True)
+        for number, line in enumerate(lines, 1):
+            torn = number == len(lines) and not line.endswith(b"\n")
+            if not torn and store.parse(line) is None:
+                name = path.relative_to(run).as_posix()
+                yield Problem(name, f"{path}, line {number}, was changed after it was written.")
+                break
+
+
+def _logs(run: Path) -> Iterator[Problem]:
+    """Logs as they were when the workflow last ended well; a log written since is not known, and no problem."""
+    if not (run / LOGS).is_file():
+        return
+    try:
+        listed = {str(name): str(digest) for name, digest in read_json(run / LOGS).items()}
+    except (CardproofError, AttributeError):
+        yield Problem(LOGS, f"{run / LOGS} is no list of logs.")
+        return
+    seal = listed.pop("seal", "")
+    if seal != digest_of(listed):
+        yield Problem(LOGS, f"{run / LOGS} was changed after it was written.")
+    for name, digest in listed.items():
+        if not (run / name).is_file() or sha256_file(run / name) != digest:
+            yield Problem(name, f"{run / name} was changed or removed after the workflow ended.")
+
+
+def logs(run: Path) -> dict[str, str]:
+    """The content of `provenance/logs.json`: log -> sha256, and a seal over them."""
+    found = {p.relative_to(run).as_posix(): sha256_file(p) for p in sorted((run / "logs").rglob("*")) if p.is_file()}
+    return {**found, "seal": digest_of(found)}
+
+
+def _other_code(records: Iterator[Record]) -> list[str]:
+    """Steps whose code, or files of the checkout, are other today than when the run was made."""
+    steps: dict[str, None] = {}
+    files: dict[str, None] = {}
+    code = lru_cache(code_of)
+    for record in records:
+        if record.code is not None and code(record.step) != record.code:
+            steps[record.step] = None
+        for name, digest in record.inputs.items():
+            if name.startswith("project:"):
+                path = PROJECT / name.removeprefix("project:")
+                if not path.exists() or (digest not in (found := hashes(path)).values() and digest != digest_of(found)):
+                    files[name.removeprefix("project:")] = None
+    notes = [f"made by other code than this checkout's: {', '.join(steps)}."] if steps else []
+    return notes + ([f"made from other versions of this checkout's files: {', '.join(files)}."] if files else [])
+
+
+def _once(problems: list[Problem]) -> list[Problem]:
+    """Each file once, with the first thing found about it."""
+    first: dict[str, Problem] = {}
+    for problem in problems:
+        first.setdefault(problem.file, problem)
+    return list(first.values())
