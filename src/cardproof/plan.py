@@ -258,13 +258,15 @@ def sampling_memory(config: Config, sizes: memory.Shapes, prompt: int, n: int) -
     per_token = memory.kv_bytes_per_token(sizes, width)
     cache = memory.kv_cache(sizes, width, prompt, n, limit, items)
     one = memory.kv_cache(sizes, width, prompt, n, limit)
+    rest = "; vLLM takes whatever else the card has, too" if config.sampling.backend == "vllm" else ""
     parts = [
         *_weights(sizes, nf4, width),
         ("LoRA weights", lora * memory.FLOAT, f"{lora:,} parameters x 4 bytes" if lora else "none, or merged into the weights (CPU)"),
         (
             "KV cache",
             cache,
-            f"{items} items at once (rows {rows} / N {n}) x ({prompt} prompt + {n} x {limit} new tokens) x {per_token:,} bytes per token",
+            f"{items} items at once (rows {rows} / N {n}) x ({prompt} prompt + {n} x {limit} new tokens) x {per_token:,} bytes per token"
+            + rest,
         ),
         ("logits", items * n * sizes.vocabulary * (width + 2 * memory.FLOAT), f"{items * n} rows x {sizes.vocabulary}"),
         *_overhead(sizes, nf4, gpu, width),

@@ -51,7 +51,14 @@ def preflight(config: Config, run_dir: Path, templates: Path, claims: Path) -> l
     checks = [*_versions(), _memory(config), *([unknown] if unknown else [])]
     if config.runtime.gpus:
         checks = [*_gpus(config, peak(figures) if figures else None), *checks]
-    checks += [_disk(run_dir, figures), *_folders(config), *_revisions(config), *_cache(config, run_dir, figures), *_container()]
+    checks += [
+        _disk(run_dir, figures),
+        *_folders(config),
+        *_engine(config),
+        *_revisions(config),
+        *_cache(config, run_dir, figures),
+        *_container(),
+    ]
     return checks
 
 
@@ -139,6 +146,20 @@ def _folders(config: Config) -> list[Check]:
             Check("folders", "failed", f"no such folder: {', '.join(missing)}", "folders that exist, relative to where the run is started")
         ]
     return [Check("folders", "ok", f"all {len(local)} that the configuration names are there")] if local else []
+
+
+def _engine(config: Config) -> list[Check]:
+    """Whether vLLM, where it is to draw the replies, is installed for the interpreter that will run it (found, not imported: seconds)."""
+    if config.sampling.backend != "vllm":
+        return []
+    python = shutil.which(config.sampling.python or sys.executable)
+    needed = "vLLM for that interpreter: `make setup-vllm`, with sampling.python .venv-vllm/bin/python; or sampling.backend: transformers"
+    if python is None:
+        return [Check("vllm", "failed", f"sampling.python: there is no interpreter {config.sampling.python}", needed)]
+    look = "import importlib.util as u, sys; sys.exit(u.find_spec('vllm') is None or u.find_spec('cardproof') is None)"
+    if subprocess.run([python, "-c", look], check=False).returncode:
+        return [Check("vllm", "failed", f"{python} has no vLLM, or no cardproof", needed)]
+    return [Check("vllm", "ok", f"installed for {python}")]
 
 
 def _revisions(config: Config) -> list[Check]:
