@@ -30,11 +30,12 @@ rule acquire_model:
         source=CONFIG.model.source,
         id=CONFIG.model.id,
         revision=f"--revision {CONFIG.model.revision}" if CONFIG.model.revision else "",
+        record=f"{RUN}/revisions",
         code=code("acquire_model"),
     message:
         "Fetching the base model {params.id} ({params.source})."
     shell:
-        "cardproof acquire-model --source {params.source} --id {params.id} {params.revision} --out {output} 2>&1 | tee {log}"
+        "cardproof acquire-model --source {params.source} --id {params.id} {params.revision} --record {params.record} --out {output} 2>&1 | tee {log}"
 
 
 rule acquire_verifier:
@@ -48,11 +49,12 @@ rule acquire_verifier:
         source=CONFIG.verifier.source,
         id=CONFIG.verifier.id,
         revision=f"--revision {CONFIG.verifier.revision}" if CONFIG.verifier.revision else "",
+        record=f"{RUN}/revisions",
         code=code("acquire_model"),
     message:
         "Fetching the verifier {params.id} ({params.source})."
     shell:
-        "cardproof acquire-model --source {params.source} --id {params.id} {params.revision} --out {output} 2>&1 | tee {log}"
+        "cardproof acquire-model --source {params.source} --id {params.id} {params.revision} --record {params.record} --out {output} 2>&1 | tee {log}"
 
 
 rule acquire_adapter:
@@ -68,8 +70,9 @@ rule acquire_adapter:
         revision=lambda wildcards: (
             f"--revision {CONFIG.sampled_arms[wildcards.arm].revision}" if CONFIG.sampled_arms[wildcards.arm].revision else ""
         ),
+        record=f"{RUN}/revisions",
         code=code("acquire_model"),
     message:
         "Fetching the adapter of arm {wildcards.arm}."
     shell:
-        "cardproof acquire-model --source {params.source} --id {params.id} {params.revision} --out {output} 2>&1 | tee {log}"
+        "cardproof acquire-model --source {params.source} --id {params.id} {params.revision} --record {params.record} --out {output} 2>&1 | tee {log}"

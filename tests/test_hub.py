@@ -1,0 +1,211 @@
+"""Fetching from a hub on loopback through the command line: what arrives, what goes on after a break, and what is said of failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import save_file
+
+from cardproof.hub import git_blob
+from conftest import ROOT
+from hub_server import Hub, blob, serve
+from tiny_qwen3 import tiny_benchmark, write_benchmark
+
+MODEL = "team/tiny"
+SECRET = "hf_thisisasecretthatmustnotbewritten"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A hub with one model, of one megabyte."""
+    folder = tmp_path / "hub" / "model"
+    folder.mkdir(parents=True)
+    save_file({"weight": np.arange(250_000, dtype=np.float32)}, folder / "model.safetensors")
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "modeling_tiny.py").write_text("raise SystemExit('remote code ran')")
+    (folder / "pytorch_model.bin").write_bytes(b"pickled")
+    with serve() as found:
+        found.folders["models", MODEL] = folder
+        yield found
+
+
+def cardproof(tmp_path: Path, hub: Hub, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "CARDPROOF_"))}
+    settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT / "src"), "HF_HUB_DISABLE_XET": "1"}
+    command = [sys.executable, "-m", "cardproof", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**clean, **settings, **environment}, timeout=120)
+
+
+def fetch(tmp_path: Path, hub: Hub, *more: str, name: str = MODEL, **environment: str) -> subprocess.CompletedProcess[str]:
+    return cardproof(tmp_path, hub, "acquire-model", "--source", "hub", "--id", name, "--out", "out/model", *more, **environment)
+
+
+def said(result: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """One sentence and a hint, and no traceback."""
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    assert "Hint:" in result.stderr
+    for part in parts:
+        assert part in result.stderr
+
+
+def test_a_pinned_model_arrives_without_pickles_and_code(hub: Hub, tmp_path: Path) -> None:
+    result = fetch(tmp_path, hub, "--revision", hub.commit)
+    assert result.returncode == 0, result.stderr
+    out = tmp_path / "out/model"
+    assert {p.name for p in out.iterdir()} == {"model.safetensors", "config.json", "tokenizer.json", "source.json"}
+    assert (out / "model.safetensors").read_bytes() == (hub.folders["models", MODEL] / "model.safetensors").read_bytes()
+    source = json.loads((out / "source.json").read_text())
+    assert (source["revision"], source["pinned"]) == (hub.commit, True)
+    assert not any("pytorch_model" in r or "modeling" in r for r in hub.requests)
+
+
+def test_a_broken_download_goes_on_where_it_stopped(hub: Hub, tmp_path: Path) -> None:
+    path = hub.folders["models", MODEL] / "model.safetensors"
+    save_file({"weight": np.arange(7_500_000, dtype=np.float32)}, path)
+    hub.cut_after["model.safetensors"] = 25_000_000
+    result = fetch(tmp_path, hub, "--revision", hub.commit)
+    while result.returncode and hub.cut_after == {} and len(hub.requests) < 50:
+        result = fetch(tmp_path, hub, "--revision", hub.commit)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out/model/model.safetensors").read_bytes() == path.read_bytes()
+    # The library writes ten megabytes at a time: at most one such piece is sent twice.
+    assert hub.sent["model.safetensors"] <= path.stat().st_size + 10 * 2**20
+
+
+def test_other_bytes_than_announced_are_refused_and_removed(hub: Hub, tmp_path: Path) -> None:
+    hub.announced["model.safetensors"] = "0" * 64
+    said(fetch(tmp_path, hub, "--revision", hub.commit), "model.safetensors has the hash", "0" * 64, "run again to fetch it anew")
+    assert not (tmp_path / "out/model").exists()
+    assert not list((tmp_path / "out").rglob("model.safetensors"))
+    del hub.announced["model.safetensors"]
+    assert fetch(tmp_path, hub, "--revision", hub.commit).returncode == 0
+
+
+def test_an_unpinned_revision_is_looked_up_once(hub: Hub, tmp_path: Path) -> None:
+    assert fetch(tmp_path, hub, "--record", "revisions").returncode == 0
+    source = json.loads((tmp_path / "out/model/source.json").read_text())
+    assert (source["revision"], source["pinned"]) == ("a" * 40, False)
+    asked = len([r for r in hub.requests if r.endswith(f"/api/models/{MODEL}")])
+    assert asked == 1
+    result = fetch(tmp_path, hub, "--record", "revisions")
+    assert result.returncode == 0, result.stderr
+    assert len([r for r in hub.requests if r.endswith(f"/api/models/{MODEL}")]) == asked
+
+
+def test_a_recorded_revision_is_kept_when_the_hub_moves_on(hub: Hub, tmp_path: Path) -> None:
+    assert fetch(tmp_path, hub, "--record", "revisions").returncode == 0
+    hub.commit = "b" * 40
+    said(fetch(tmp_path, hub, "--record", "revisions"), "does not know that revision of 'team/tiny'")
+
+
+@pytest.mark.parametrize(
+    ("part", "status", "sentence", "hint"),
+    [
+        ("/api/", 401, "'team/tiny'", "HF_TOKEN"),
+        ("/api/", 403, "The hub answers 403 for 'team/tiny'", "HF_TOKEN"),
+        ("/api/", 429, "The hub answers 429 for 'team/tiny': too many requests", "wait some minutes"),
+        ("/api/", 404, "'team/tiny'", ""),
+    ],
+)
+def test_a_refusal_is_one_sentence(hub: Hub, tmp_path: Path, part: str, status: int, sentence: str, hint: str) -> None:
+    hub.fail[part] = [status] * 50
+    said(fetch(tmp_path, hub, "--revision", hub.commit), sentence, hint)
+    assert not (tmp_path / "out/model").exists()
+
+
+def test_a_busy_hub_is_asked_again(hub: Hub, tmp_path: Path) -> None:
+    hub.fail["/resolve/"] = [429]
+    first = fetch(tmp_path, hub, "--revision", hub.commit)
+    assert first.returncode == 0 or fetch(tmp_path, hub, "--revision", hub.commit).returncode == 0
+
+
+def test_an_unknown_name_and_an_unknown_revision_are_named(hub: Hub, tmp_path: Path) -> None:
+    said(fetch(tmp_path, hub, "--revision", "c" * 40), "does not know that revision of 'team/tiny'")
+    said(fetch(tmp_path, hub, name="team/none"), "does not know 'team/none'")
+
+
+def test_pickled_weights_alone_are_refused(hub: Hub, tmp_path: Path) -> None:
+    (hub.folders["models", MODEL] / "model.safetensors").unlink()
+    said(fetch(tmp_path, hub, "--revision", hub.commit), "holds no *.safetensors file", "can run code")
+    assert not hub.sent
+
+
+def test_offline_is_said_and_the_demo_named(hub: Hub, tmp_path: Path) -> None:
+    said(fetch(tmp_path, hub, HF_HUB_OFFLINE="1"), "cannot be fetched from the hub", "make demo")
+    hub.url = "http://127.0.0.1:9"
+    said(fetch(tmp_path, hub), "cannot be fetched from the hub")
+
+
+def test_the_token_is_used_and_written_nowhere(hub: Hub, tmp_path: Path) -> None:
+    hub.token = SECRET
+    said(fetch(tmp_path, hub), "HF_TOKEN")
+    result = fetch(tmp_path, hub, HF_TOKEN=SECRET)
+    assert result.returncode == 0, result.stderr
+    assert SECRET not in result.stdout + result.stderr
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and SECRET.encode() in p.read_bytes()]
+
+
+def test_git_names_contents_as_we_do(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"what is up, doc?")
+    # The example of the book Pro Git, chapter 10.2.
+    assert git_blob(path) == blob(path.read_bytes()) == "bd9dbf5aae1a3862dd1526723246b20206e5fc37"
+
+
+@pytest.fixture
+def overlay(hub: Hub, tmp_path: Path) -> str:
+    """A configuration that takes a model, an adapter and a benchmark from the hub, and the hub that has them."""
+    data = write_benchmark(tmp_path / "hub" / "data", tiny_benchmark())
+    hub.folders["datasets", "team/bench"] = data
+    hub.folders["models", "team/adapter"] = hub.folders["models", MODEL]
+    settings = {
+        "run": "hubbed",
+        "scale": "embedded",
+        "benchmark": {"id": "team/bench", "revision": hub.commit, "sha256": {"qa.jsonl": None, "corpus.jsonl": None}},
+        "model": {"id": MODEL, "revision": hub.commit},
+        "verifier": {"source": "embedded", "id": "minilm-l6"},
+        "arms": {"base": {}, "hybrid": {"adapter": "hub", "id": "team/adapter"}},
+    }
+    (tmp_path / "hubbed.yaml").write_text(yaml.safe_dump(settings))
+    return str(tmp_path / "hubbed.yaml")
+
+
+def test_the_manifest_lists_every_file_and_fetches_none(hub: Hub, tmp_path: Path, overlay: str) -> None:
+    result = cardproof(tmp_path, hub, "acquire", "--configfile", overlay, "--manifest", "manifest.json")
+    assert result.returncode == 0, result.stderr
+    found = {r["setting"]: r for r in json.loads((tmp_path / "manifest.json").read_text())["repositories"]}
+    assert found.keys() == {"benchmark", "model", "arms.hybrid"}
+    assert [f["path"] for f in found["model"]["files"]] == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert all(f["size"] and (f["sha256"] or f["blob"]) for r in found.values() for f in r["files"])
+    assert (found["model"]["pinned"], found["arms.hybrid"]["pinned"]) == (True, False)
+    assert "team/adapter@aaaaaaaaaaaa  3 files, 0.00 GB  (not pinned: the newest)" in result.stdout
+    assert not hub.sent
+
+
+def test_a_mirror_feeds_a_machine_without_a_network(hub: Hub, tmp_path: Path, overlay: str) -> None:
+    filled = cardproof(tmp_path, hub, "acquire", "--configfile", overlay, "--mirror", "mirror")
+    assert filled.returncode == 0, filled.stderr
+    hub.url = "http://127.0.0.1:9"
+    offline = {"CARDPROOF_MIRROR": str(tmp_path / "mirror"), "HF_HUB_OFFLINE": "1"}
+    result = fetch(tmp_path, hub, "--revision", hub.commit, **offline)
+    assert result.returncode == 0, result.stderr
+    assert {p.name for p in (tmp_path / "out/model").iterdir()} == {"model.safetensors", "config.json", "tokenizer.json", "source.json"}
+    said(fetch(tmp_path, hub, "--revision", "b" * 40, **offline), "at revision aaaa", "cardproof acquire --mirror")
+    said(fetch(tmp_path, hub, name="team/other", **offline), "holds no model 'team/other'")
+    weights = tmp_path / "mirror/models/team/tiny/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    said(fetch(tmp_path, hub, "--revision", hub.commit, **offline), "model.safetensors has the hash")
+    arguments = ["acquire-benchmark", "--config", overlay, "--corpus", "b/corpus.jsonl", "--questions", "b/questions.jsonl"]
+    result = cardproof(tmp_path, hub, *arguments, **offline)
+    assert result.returncode == 0, result.stderr
+    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == ["corpus.jsonl", "questions.jsonl"]
