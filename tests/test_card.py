@@ -488,3 +488,12 @@ def test_a_model_from_a_folder_is_named_and_its_place_is_not(run):
     assert "`deberta`, taken as it is." in text
     assert "trained in the run" not in text
     assert "/far/away" not in text
+
+
+def test_a_revision_nobody_pinned_is_told(run):
+    for folder, pinned in (("models/base", True), ("models/verifier", False), ("adapters/hybrid", False)):
+        write_json(run / folder / "source.json", {"name": f"team/{Path(folder).name}", "revision": "a" * 40, "pinned": pinned})
+    text = rendered(run, CLAIMS)
+    assert f"- `team/verifier` was taken at the newest revision there was, `{'a' * 40}`: the configuration pins none." in text
+    assert "`adapters/hybrid/source.json#/revision`" in text
+    assert "team/base" not in text
