@@ -14,7 +14,7 @@ from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 from cardproof import config as cardproof_config
-from cardproof import deployment
+from cardproof import cluster, deployment
 from cardproof.archive import configuration as archived_configuration
 from cardproof.errors import CardproofError
 from cardproof.files import write_json, write_text
@@ -62,20 +62,23 @@ wildcard_constraints:
     shard=r"\d+",
 
 
+# Jobs that no node of a cluster can run are refused before the first is submitted.
 # The resolved configuration is written when work begins, not by a rule: Snakemake 9 plans none of the jobs behind an `ancient` input
 # whose job has to run, and as an ordinary input it would rerun everything. Any change of it reruns at least the claims and the card.
 # Where it holds the same settings already it stays as it is: results carry its hash, and a comment alone must not break their chain.
 onstart:
+    if workflow.executor_plugin.name == "slurm":
+        try:
+            cluster.check([request(job) for job in workflow.dag.needrun_jobs() if not job.is_local], cluster.nodes())
+        except CardproofError as error:
+            print(f"cardproof: error: {error}", file=sys.stderr)
+            sys.exit(error.exit_code)
     if not cardproof_config.same(Path(CONFIG_FILE), CONFIG):
         write_text(Path(CONFIG_FILE), cardproof_config.to_yaml(CONFIG))
 
 
 # Logs are written outside the steps, so their hashes are taken when all is done.
 onsuccess:
-    write_json(Path(RUN, LOGS), log_hashes(Path(RUN)))
-
-
-onerror:
     write_json(Path(RUN, LOGS), log_hashes(Path(RUN)))
 
 
@@ -96,6 +99,18 @@ if CONFIG.replay:
     include: "rules/replay.smk"
 
 
+# Work of a second or two is not worth a cluster's queue: it is done where the workflow runs. Alone on a machine this changes nothing.
+localrules:
+    split,
+    prompts,
+    gather,
+    score,
+    audit,
+    provenance,
+    claims,
+    card,
+
+
 rule all:
     default_target: True
     input:
@@ -109,6 +124,7 @@ rule all:
 
 # What a machine lacks is said last, below Snakemake's own account of the failed job.
 onerror:
+    write_json(Path(RUN, LOGS), log_hashes(Path(RUN)))
     said = Path(f"{RUN}/logs/preflight.log")
     if PREFLIGHT and said.is_file() and not Path(PREFLIGHT[0]).is_file():
         print("\n" + "".join(line for line in said.open() if not line.startswith("cardproof: warning")), file=sys.stderr)

@@ -26,3 +26,9 @@ def adapter_of(wildcards):
 def verifier_folder(wildcards):
     """The verifier: trained in this run, or fetched."""
     return rules.train_verifier.output.model if CONFIG.verifier.source == "embedded" else rules.acquire_verifier.output
+
+
+def request(job):
+    """What a planned job asks of a cluster."""
+    ask = job.resources.get
+    return cluster.Request(job.name, ask("slurm_partition"), int(ask("mem_mb") or 0), int(ask("gpu") or 0))

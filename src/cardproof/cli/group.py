@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from cardproof.errors import CardproofError, nearest
 FILE = click.Path(path_type=Path)
 # A checkout has its templates and claims beside the package's source; elsewhere the user names them.
 ROOT = Path(__file__).resolve().parents[3]
+# Only these verbs may ask the hub; every other runs offline, on a cluster's nodes as in a container without network.
+ASKING_THE_HUB = ("acquire", "preflight")
 CLAIMS = ROOT / "published" / "claims.yaml"
 
 
@@ -60,7 +63,8 @@ class Verbs(click.Group):
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def cli(debug: bool) -> None:
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
     """Regenerate every number on a published model card, and judge each one.
 
     The whole job is a Snakemake workflow: `make demo` runs it on embedded data and models (CPU, minutes), `snakemake --cores all
@@ -72,6 +76,8 @@ def cli(debug: bool) -> None:
       cardproof audit                      does the published card agree with itself? (no GPU, seconds)
       cardproof config --explain           every setting, what it means, and whether the card states it
     """
+    if not (ctx.invoked_subcommand or "").startswith(ASKING_THE_HUB):
+        os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def with_config(verb: Callable[..., None]) -> Callable[..., None]:

@@ -1,0 +1,41 @@
+# Shared by the tests of containers and of SLURM: sourced, not run. Needs .venv/bin on PATH.
+# Every run has its own folder below WORK, so that nothing in the project's results/ is touched.
+WORK=${CARDPROOF_TEST_DIR:-${TMPDIR:-/tmp}/cardproof-tests}
+PROJECT=$PWD
+CONFIG=(--snakefile "$PROJECT/Snakefile" --configfile "$PROJECT/config/ci.yaml")
+
+say() { printf '\n== %s\n' "$1"; }
+
+failed() {
+    echo "FAILED: $1" >&2
+    echo "0 passed, 1 failed"
+    exit 1
+}
+
+# skipped REASON: CI goes on, and nobody can overlook it.
+skipped() {
+    printf '\n%s\n' "########################################################################" "SKIPPED: $1" \
+        "########################################################################"
+    echo "0 passed, 0 failed, 1 skipped"
+    exit 0
+}
+
+# host: the run that the others are compared with, on this machine, one shard; made once, continued where it is there.
+host() {
+    say "The same run without container and without SLURM"
+    mkdir -p "$WORK/host"
+    timeout 1200 snakemake "${CONFIG[@]}" --directory "$WORK/host" --cores all --nolock --quiet all --config 'sampling={"shards": 1}' \
+        > "$WORK/host.log" 2>&1 || { tail -n 30 "$WORK/host.log"; failed "the run to compare with did not end well."; }
+}
+
+# same FOLDER WHAT...: results that must be equal, byte for byte, to the run on the host
+same() {
+    local folder=$1 file count=0
+    shift
+    while read -r file; do
+        cmp "$WORK/host/results/ci/$file" "$folder/results/ci/$file" || failed "$file differs."
+        count=$((count + 1))
+    done < <(cd "$WORK/host/results/ci" && find "$@" -type f | sort)
+    [ $count -gt 0 ] || failed "nothing was compared."
+    echo "equal to the run on the host, byte for byte: $count files of $*"
+}
