@@ -117,12 +117,15 @@ def test_jobs_get_cache_code_and_folders(tmp_path: Path) -> None:
         update={"benchmark": settings.benchmark.model_copy(update={"source": "folder", "path": str(tmp_path / "data")})}
     )
     environment = {"PATH": str(tmp_path), "HF_HOME": str(tmp_path / "hub"), "HF_TOKEN": "t", "APPTAINER_BIND": "/already", "OTHER": "x"}
+    environment["CARDPROOF_MIRROR"] = str(tmp_path / "mirror")
+    (tmp_path / "mirror").mkdir()
     assert deployment.prepare(settings, tmp_path, environment).startswith("sha256:")
     assert environment["APPTAINERENV_HF_HOME"] == str(tmp_path / "hub")
     assert (tmp_path / "hub").is_dir()
     assert environment["APPTAINERENV_HF_TOKEN"] == "t"
     assert "APPTAINERENV_OTHER" not in environment
-    assert environment["APPTAINER_BIND"].split(",") == ["/already", *(str(tmp_path / name) for name in ("", "hub", "data"))]
+    assert environment["APPTAINER_BIND"].split(",") == ["/already", *(str(tmp_path / name) for name in ("", "hub", "mirror", "data"))]
+    assert environment["APPTAINERENV_CARDPROOF_MIRROR"] == str(tmp_path / "mirror")
 
 
 def test_a_missing_image_and_a_missing_apptainer_are_one_sentence_and_a_hint(tmp_path: Path) -> None:

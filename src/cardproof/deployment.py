@@ -20,6 +20,7 @@ ASKED = "CARDPROOF_CONTAINER"
 """Set where containers were asked for."""
 PASSED = (
     "CARDPROOF_DEBUG",
+    "CARDPROOF_MIRROR",
     "CUDA_VISIBLE_DEVICES",
     "HF_ENDPOINT",
     "HF_HUB_OFFLINE",
@@ -95,7 +96,9 @@ def prepare(config: Config, project: Path, environment: MutableMapping[str, str]
     environment[ASKED] = "1"
     environment.update({f"APPTAINERENV_{name}": value for name, value in inside.items()})
     binds = [part for part in environment.get("APPTAINER_BIND", "").split(",") if part]
-    wanted = [str(path) for path in (project.absolute(), cache, *_folders(config))]
+    mirror = Path(environment.get("CARDPROOF_MIRROR", ""))
+    shared = [mirror] if mirror.is_absolute() and mirror.exists() else []
+    wanted = [str(path) for path in (project.absolute(), cache, *shared, *_folders(config))]
     environment["APPTAINER_BIND"] = ",".join(dict.fromkeys([*binds, *wanted]))
     if NVIDIA.exists():
         environment["APPTAINER_NV"] = "1"
