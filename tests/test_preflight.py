@@ -58,7 +58,7 @@ def test_the_published_run_stops_in_seconds_with_one_message_at_the_end(tmp_path
     assert len(message.splitlines()) < 9, "Snakemake's own account comes before it"
     assert "Traceback" not in said
     made = {str(p.relative_to(tmp_path / "results/published")) for p in (tmp_path / "results").rglob("*") if p.is_file()}
-    assert made == {"config.yaml", "logs/preflight.log"}, "nothing else was begun"
+    assert made == {"config.yaml", "logs/preflight.log", "provenance/logs.json"}, "nothing else was begun"
 
 
 def test_the_rule_passes_once_and_is_not_run_again(tmp_path: Path) -> None:

@@ -143,7 +143,8 @@ def _follows(run: Path, record: Record, records: Mapping[str, Record], config: C
         if name in records and records[name].digest != digest:
             yield Problem(record.file, f"{path} does not follow from {name}: that was made again, or is another file.")
         elif ":" not in name and name not in records and name != CONFIG:
-            yield Problem(name, f"{run / name} has no record, and {record.file} was made from it.")
+            lacks = "has no record" if (run / name).exists() else "is missing"
+            yield Problem(name, f"{run / name} {lacks}, and {record.file} was made from it.")
     if config is not None and (other := _other_settings(record, config)):
         yield Problem(record.file, f"{path} was made with other settings than {CONFIG} holds: {other}.")
     if not path.exists():
