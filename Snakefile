@@ -16,6 +16,7 @@ from snakemake.utils import min_version
 from cardproof import config as cardproof_config
 from cardproof import cluster, deployment
 from cardproof.archive import configuration as archived_configuration
+from cardproof.card_metadata import EVAL_RESULTS
 from cardproof.errors import CardproofError
 from cardproof.files import write_json, write_text
 from cardproof.provenance import code_fingerprint, settings_fingerprint

@@ -216,16 +216,6 @@ def test_on_the_cards_benchmark_with_another_model(tmp_path):
     assert "(benchmark scale)" in text
 
 
-def test_the_header_is_the_hubs(made):
-    from huggingface_hub import ModelCard
-
-    read = ModelCard(rendered(made)).data
-    assert (read.license, read.library_name, read.language) == ("apache-2.0", "peft", "en")
-    assert read.base_model == "HuggingFaceTB/SmolLM2-135M-Instruct"
-    assert read.datasets is None  # the embedded questions are no dataset of the Hub
-    assert "not-a-reproduction" in read.tags
-
-
 def test_layout_survives_markdown(made):
     text = rendered(made, CLAIMS)
     lines = text.splitlines()

@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 from pydantic import ValidationError
 
+from cardproof import card_metadata
 from cardproof import config as configuration
 from cardproof.claims import judge
 from cardproof.config import REFERENCE, Config
@@ -29,10 +30,7 @@ from cardproof.reconcile import conclusion
 from cardproof.records import Comparison, Estimate
 from cardproof.verify import check
 
-LICENSE = "apache-2.0"
 SUBJECT = "grounded"
-HUB_IDS = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
-"""Embedded models by the name under which the Hub knows them."""
 PLACES = ("benchmark.path", "verifier.ragtruth")
 """Settings that are paths on the machine of the run."""
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes")
@@ -44,11 +42,16 @@ def render(run_dir: Path, templates_dir: Path, out_path: Path, published_claims:
     """Render `card.md.j2` of `templates_dir` with the results in `run_dir` and write the card to `out_path`.
 
     The table published | this run comes from the run's `claims.json`, else is judged anew from `published_claims`; without either it
-    is left out, and so are the audit's findings without `audit.json`. Figures are linked relative to the card. Raises CardproofError
-    where a result, a figure or a template is missing or lacks what the card says.
+    is left out, and so are the audit's findings without `audit.json`. Figures are linked relative to the card. A run on a data set of the
+    Hub's also writes `.eval_results/` beside the card. Raises CardproofError where a result, a figure or a template is missing or lacks
+    what the card says.
     """
     context = collect(Path(run_dir), Path(out_path), published_claims)
-    write_text(Path(out_path), fill(Path(templates_dir), context))
+    text, entries = fill(Path(templates_dir), context), context["eval_results"]
+    card_metadata.check(text, entries)
+    write_text(Path(out_path), text)
+    if entries is not None:
+        write_text(Path(out_path).parent / card_metadata.EVAL_RESULTS, entries)
 
 
 def fill(templates_dir: Path, context: Mapping[str, Any]) -> str:
@@ -101,19 +104,23 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
     chain = check(run_dir, skip=("card/", "report/"))
     # Without a whole chain nobody can say that these results were computed from these inputs; at published scale that is the card's point.
     withheld = chain.state == "broken" or (chain.state == "unrecorded" and run.scale == "published")
+    published = run.scale == "published" and not withheld
+    name = claims["card"] if claims and published else f"cardproof-{run.run}-{subject}"
+    evaluated = {name: results[name] for name in ("axes", "stress", "mechanism", "compute", "format_lock")}
     variants = {name: found for name, found in trained.items() if name in run.training.variants}
     verifier = _read(run_dir / "verifier" / "metrics.json", required=run.verifier.source == "embedded")
     return {
         "run": run,
         "chain": chain,
         "withheld": withheld,
-        "metadata": metadata(run, claims, subject, run.scale == "published" and not withheld),
+        "metadata": card_metadata.header(run, evaluated, subject, name, published),
+        "eval_results": card_metadata.eval_results(run, evaluated, subject, published),
         "subject": subject,
         "reference": REFERENCE,
         "pair": f"{subject}-{REFERENCE}",
         "arms": list(results["axes"]["arms"]),
         "axis_names": AXIS_NAMES,
-        **{name: results[name] for name in ("axes", "stress", "mechanism", "compute", "format_lock")},
+        **evaluated,
         "variants": variants,
         "packages": _packages(variants),
         "replicas": {
@@ -139,24 +146,6 @@ def subject_of(run: Config) -> str:
     if not adapted:
         raise CardproofError("The run has no arm with an adapter, so there is no model to write a card about.", "add one under `arms`.")
     return SUBJECT if SUBJECT in adapted else adapted[0]
-
-
-def metadata(run: Config, claims: Mapping[str, Any] | None, subject: str, published: bool) -> str:
-    """The card's YAML header, by the Hub's own class; `published`: the card may go by the published card's name."""
-    from huggingface_hub import ModelCardData
-
-    name = claims["card"] if claims and published else f"cardproof-{run.run}-{subject}"
-    data = ModelCardData(
-        license=LICENSE,
-        language="en",
-        library_name="peft",
-        pipeline_tag="text-generation",
-        model_name=name,
-        base_model=run.model.id if run.model.source == "hub" else HUB_IDS.get(run.model.id),
-        datasets=[run.benchmark.id] if run.benchmark.source == "hub" else None,
-        tags=["cardproof", "qlora", "lora", "grounded-generation", "legal", *([] if published else ["not-a-reproduction"])],
-    )
-    return data.to_yaml().strip()
 
 
 def _claims(run_dir: Path, published_claims: Path | None) -> Any:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
+from cardproof.card_metadata import EVAL_RESULTS
 from cardproof.config import CONDITIONS, Config, load
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, sha256_file, sha256_text, write_json
@@ -175,7 +176,7 @@ def made(verb: str, given: Mapping[str, Any], run: Path, config: Config | None) 
         case "card":
             patterns = ("config.yaml", "audit.json", "claims.json", "evaluation/*.json", training, "distill/selection.json")
             files = below(*patterns, "split/leakage.json", "verifier/metrics.json", "figures/*")
-            return Made("card", [*path("templates", "claims"), *files], path("out"), {})
+            return Made("card", [*path("templates", "claims"), *files], [*path("out"), given["out"].parent / EVAL_RESULTS], {})
     if "run" not in given or not path("out"):
         return None
     # Another verb over a whole run: it may have read every result there is.

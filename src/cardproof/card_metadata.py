@@ -1,0 +1,139 @@
+"""What the Hub reads from a card: its YAML header with `model-index`, and `.eval_results/*.yaml`; built by the Hub's own classes.
+
+The numbers are the rendered card's: those of the arm the card is about. A run that is no reproduction says so in the header's name and
+tags, and wherever a number stands. An entry of `.eval_results` speaks of a data set on the Hub, so a run on other data has none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cardproof.config import Benchmark, Config
+from cardproof.errors import CardproofError
+from cardproof.figures import AXIS_NAMES
+from cardproof.records import Estimate
+
+LICENSE = "apache-2.0"
+HUB_IDS = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+"""Embedded models by the name under which the Hub knows them."""
+SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
+EVAL_RESULTS = ".eval_results/cardproof.yaml"
+TASK = "text-generation"
+SHOWN = {"axes": "oracle passage alone", "stress": "distractors added, oracle passage dropped at times"}
+"""Files of `evaluation/` whose axes the Hub is told, and what documents the arm was shown."""
+CONFIGURATIONS = {"axes": "clean", "stress": "stress"}
+"""The same files and the condition; the Hub's class tells results apart by a data set's configuration, not by the task's name."""
+
+
+def header(run: Config, results: Mapping[str, Any], subject: str, name: str, published: bool) -> str:
+    """The card's YAML header; `results`: file of `evaluation/` -> its content; `published`: the card may go by the published card's name."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    kind, called = dataset(run.benchmark)
+    found = [
+        EvalResult(
+            task_type=TASK,
+            task_name=f"quote-first question answering, {SHOWN[file]}",
+            dataset_type=kind,
+            dataset_name=called,
+            dataset_config=CONFIGURATIONS[file],
+            dataset_split="held-out half",
+            dataset_revision=run.benchmark.revision if run.benchmark.source == "hub" else None,
+            metric_type=axis,
+            metric_name=f"{AXIS_NAMES[axis]}: {note(estimate, results[file]['best_of'])}",
+            metric_value=value,
+        )
+        for file, axis, value, estimate in measured(results, subject)
+    ]
+    data = ModelCardData(
+        license=LICENSE,
+        language="en",
+        library_name="peft",
+        pipeline_tag=TASK,
+        model_name=name,
+        base_model=run.model.id if run.model.source == "hub" else HUB_IDS.get(run.model.id),
+        datasets=[run.benchmark.id] if run.benchmark.source == "hub" else None,
+        tags=["cardproof", "qlora", "lora", "grounded-generation", "legal", *([] if published else ["not-a-reproduction"])],
+        eval_results=found,
+    )
+    return data.to_yaml().strip()
+
+
+def eval_results(run: Config, results: Mapping[str, Any], subject: str, published: bool) -> str | None:
+    """The content of `.eval_results/cardproof.yaml`; None where the run's data set is not one on the Hub."""
+    import yaml
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+    if run.benchmark.source != "hub":
+        return None
+    entries = [
+        EvalResultEntry(
+            dataset_id=run.benchmark.id,
+            dataset_revision=run.benchmark.revision,
+            task_id=f"{'' if file == 'axes' else file + '_'}{axis}",
+            value=value,
+            notes=f"{SHOWN[file]}; {note(estimate, results[file]['best_of'])}{'' if published else '; not a reproduction'}",
+        )
+        for file, axis, value, estimate in measured(results, subject)
+    ]
+    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True, width=140)
+
+
+def measured(results: Mapping[str, Any], subject: str) -> list[tuple[str, str, float, Estimate]]:
+    """File, axis, value as the card prints it, and estimate of every axis of the arm `subject` that has a value."""
+    found = []
+    for file in SHOWN:
+        for axis in AXIS_NAMES:
+            estimate = Estimate.model_validate(results[file]["arms"][subject][axis]) if axis in results[file]["arms"][subject] else None
+            if estimate is not None and estimate.value is not None:
+                found.append((file, axis, round(estimate.value, 3), estimate))
+    return found
+
+
+def note(estimate: Estimate, best_of: int) -> str:
+    """How a number was made, in a line: best-of-N, n and interval."""
+    span = "" if estimate.low is None else f", {estimate.level:.0%} interval {estimate.low:.3f} to {estimate.high:.3f}"
+    return f"verifier-reranked best of {best_of}, n = {estimate.n}{span}"
+
+
+def dataset(benchmark: Benchmark) -> tuple[str, str]:
+    """A data set's id for the Hub and its name for readers; data that the Hub does not know says so in its name."""
+    if benchmark.source == "hub":
+        return benchmark.id, benchmark.id.rpartition("/")[2]
+    if benchmark.source == "embedded":
+        return "cardproof-licence-questions", "cardproof's own questions on open-source licences (not the published card's data)"
+    folder = Path(str(benchmark.path)).name
+    return folder, f"{folder} (a local folder)"
+
+
+def check(text: str, entries: str | None) -> None:
+    """Raise CardproofError where a card's header or the content of its `.eval_results` file is not what the Hub takes.
+
+    Both are read back by huggingface_hub's own classes and held against `schemas/hub_*.schema.json`, without a network.
+    """
+    import yaml
+    from huggingface_hub import ModelCard, parse_eval_result_entries
+
+    hint = "render the card anew; where it stays, the results hold what a card cannot."
+    try:
+        content = ModelCard(text).data.to_dict()
+        found = yaml.safe_load(entries) if entries is not None else None
+        if found is not None:
+            parse_eval_result_entries(found)
+    except (ValueError, KeyError, TypeError, yaml.YAMLError) as e:
+        raise CardproofError(f"The Hub's library cannot read the card's metadata: {' '.join(str(e).split())}.", hint) from None
+    _follows("hub_card", content, "header", hint)
+    if found is not None:
+        _follows("hub_eval_results", found, EVAL_RESULTS, hint)
+
+
+def _follows(schema: str, content: Any, where: str, hint: str) -> None:
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(json.loads((SCHEMAS / f"{schema}.schema.json").read_text(encoding="utf-8")))
+    for error in sorted(validator.iter_errors(content), key=lambda e: list(map(str, e.absolute_path))):
+        path = "/".join(map(str, error.absolute_path))
+        raise CardproofError(f"The card's {where}: {path or 'as a whole'}: {error.message}.", hint)
