@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import threading
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,10 @@ class Hub:
     sent: Counter[str] = field(default_factory=Counter)
     """Path -> bytes of content sent."""
     requests: list[str] = field(default_factory=list)
+    received: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """Repository -> path -> content of what was committed."""
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    """sha256 -> content of large files that were sent."""
     url: str = ""
 
 
@@ -55,6 +60,52 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer with content."""
         self.answer(body=True)
+
+    def do_POST(self) -> None:
+        """Take a new repository, a card to check, a list of files, or a commit."""
+        path = unquote(urlparse(self.path).path)
+        self.hub.requests.append(f"POST {path}")
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            return self.refuse(401)
+        if path == "/api/repos/create":
+            given = json.loads(body)
+            name = f"{given['organization']}/{given['name']}" if given.get("organization") else given["name"]
+            self.hub.received.setdefault(name, {})
+            return self.say({"url": f"{self.hub.url}/{name}", "name": name})
+        if path == "/api/validate-yaml":
+            return self.say({"errors": [], "warnings": []})
+        if m := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", path):
+            modes = [(f["path"], "lfs" if f["path"].endswith(".safetensors") else "regular") for f in json.loads(body)["files"]]
+            return self.say({"files": [{"path": name, "uploadMode": mode, "shouldIgnore": False} for name, mode in modes]})
+        if re.fullmatch(r"/[^/]+/[^/]+\.git/info/lfs/objects/batch", path):
+            objects = json.loads(body)["objects"]
+            for o in objects:
+                o["actions"] = {"upload": {"href": f"{self.hub.url}/upload/{o['oid']}"}}
+            return self.say({"transfer": "basic", "objects": objects})
+        if m := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
+            for line in map(json.loads, body.splitlines()):
+                value = line["value"]
+                if line["key"] == "file":
+                    self.hub.received[m[1]][value["path"]] = b64decode(value["content"])
+                elif line["key"] == "lfsFile":
+                    self.hub.received[m[1]][value["path"]] = self.hub.blobs[value["oid"]]
+            return self.say({"commitUrl": f"{self.hub.url}/{m[1]}/commit/{self.hub.commit}", "commitOid": self.hub.commit})
+        return self.refuse(404)
+
+    def do_PUT(self) -> None:
+        """Take a large file's content."""
+        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.hub.requests.append(f"PUT {self.path}")
+        oid = self.path.rpartition("/")[2]
+        if hashlib.sha256(content).hexdigest() != oid:
+            return self.refuse(400)
+        self.hub.blobs[oid] = content
+        return self.say({})
+
+    def say(self, value: object) -> None:
+        """A JSON value."""
+        self.send(json.dumps(value).encode())
 
     def answer(self, body: bool) -> None:
         """Route a request: a repository's info, its tree, or a file."""

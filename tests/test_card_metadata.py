@@ -92,5 +92,5 @@ def test_metadata_the_hub_would_refuse_is_named(demo, on_the_hubs_data):
         card_metadata.check(text, yaml.safe_dump(wrong))
     missing = copy.deepcopy(yaml.safe_load(entries))
     del missing[0]["dataset"]["task_id"]
-    with pytest.raises(CardproofError, match="cannot read|task_id"):
+    with pytest.raises(CardproofError, match=r"task_id"):
         card_metadata.check(text, yaml.safe_dump(missing))

@@ -29,7 +29,7 @@ CONFIGURATIONS = {"axes": "clean", "stress": "stress"}
 
 
 def header(run: Config, results: Mapping[str, Any], subject: str, name: str, published: bool) -> str:
-    """The card's YAML header; `results`: file of `evaluation/` -> its content; `published`: the card may go by the published card's name."""
+    """The card's YAML header; `results`: file of `evaluation/` -> its content; `published`: it may go by the published card's name."""
     from huggingface_hub import EvalResult, ModelCardData
 
     kind, called = dataset(run.benchmark)

@@ -68,7 +68,7 @@ def resolve(name: str, revision: str | None, kind: Kind = "model", record: Path 
     else:
         from huggingface_hub import HfApi
 
-        found = str(_asking(name, lambda: HfApi().repo_info(name, repo_type=kind).sha))
+        found = str(asking(name, lambda: HfApi().repo_info(name, repo_type=kind).sha))
     if path:
         write_json(path, {"name": name, "kind": kind, "revision": found, "pinned": False})
     return found, False
@@ -83,7 +83,7 @@ def listing(name: str, revision: str, pinned: bool, kind: Kind = "model") -> Rep
         tree = HfApi().list_repo_tree(name, recursive=True, revision=revision, repo_type=kind)
         return [RemoteFile(f.path, f.size, f.lfs.sha256 if f.lfs else None, f.blob_id) for f in tree if isinstance(f, RepoFile)]
 
-    files = [f for f in _asking(name, ask) if any(fnmatch(f.path, pattern) for pattern in PATTERNS[kind])]
+    files = [f for f in asking(name, ask) if any(fnmatch(f.path, pattern) for pattern in PATTERNS[kind])]
     if kind == "model" and not any(f.path.endswith(".safetensors") for f in files):
         raise CardproofError(
             f"{name!r} at revision {revision} holds no *.safetensors file.",
@@ -100,7 +100,7 @@ def fetch(repository: Repository, folder: Path) -> None:
     from huggingface_hub import snapshot_download
 
     wanted = [f.path for f in repository.files]
-    _asking(
+    asking(
         repository.name,
         lambda: snapshot_download(
             repository.name, repo_type=repository.kind, revision=repository.revision, local_dir=folder, allow_patterns=wanted
@@ -232,12 +232,13 @@ def _mirrored(name: str, revision: str | None, kind: Kind) -> Path | None:
 # --- failures ---------------------------------------------------------------------------------------------------------
 
 
-def _asking(name: str, ask: Callable[[], T]) -> T:
-    """The hub's answer; its failures as one sentence."""
+def asking(name: str, ask: Callable[[], T], writing: bool = False) -> T:
+    """The hub's answer; its failures as one sentence. `writing`: the repository was to be written to, not read."""
     import httpx2 as httpx
     from huggingface_hub import errors
 
-    token = "set HF_TOKEN to a token that may read it."
+    do = "write to" if writing else "read"
+    token = f"set HF_TOKEN to a token that may {do} it."
     try:
         return ask()
     except errors.RevisionNotFoundError:
@@ -251,12 +252,14 @@ def _asking(name: str, ask: Callable[[], T]) -> T:
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, httpx.HTTPError, errors.HfHubHTTPError, OSError) as e:
         status = _status(e)
         if status in (401, 403):
-            raise CardproofError(f"The hub answers {status} for {name!r}: this token may not read it.", token) from None
+            raise CardproofError(f"The hub answers {status} for {name!r}: this token may not {do} it.", token) from None
         if status == 429:
             raise CardproofError(
                 f"The hub answers 429 for {name!r}: too many requests.", "wait some minutes and run again: what arrived is kept."
             ) from None
         reason = " ".join(str(e).split())[:160]
+        if writing:
+            raise CardproofError(f"{name!r} cannot be published on the hub: {reason}", "check the network, and publish again.") from None
         raise CardproofError(
             f"{name!r} cannot be fetched from the hub: {reason}",
             f"check the network and HF_HUB_OFFLINE, name a mirror ({MIRROR}), or give a local folder; `make demo` needs no network.",

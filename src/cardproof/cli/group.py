@@ -16,7 +16,7 @@ FILE = click.Path(path_type=Path)
 # A checkout has its templates and claims beside the package's source; elsewhere the user names them.
 ROOT = Path(__file__).resolve().parents[3]
 # Only these verbs may ask the hub; every other runs offline, on a cluster's nodes as in a container without network.
-ASKING_THE_HUB = ("acquire", "preflight")
+ASKING_THE_HUB = ("acquire", "preflight", "publish")
 CLAIMS = ROOT / "published" / "claims.yaml"
 
 
