@@ -35,7 +35,7 @@ rm -rf "$run"
 mkdir -p "$run/hub"
 started=$SECONDS
 HF_HOME=$run/hub timeout 1500 snakemake "${CONFIG[@]}" --directory "$run" --cores all --use-apptainer --apptainer-args="$arguments" \
-    --nolock --quiet all --config 'sampling={"shards": 1}' > "$WORK/contained.log" 2>&1 ||
+    --nolock --config 'sampling={"shards": 1}' > "$WORK/contained.log" 2>&1 ||
     { tail -n 40 "$WORK/contained.log"; failed "the run in containers did not end well."; }
 echo "done in $((SECONDS - started)) s"
 

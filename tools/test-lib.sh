@@ -24,7 +24,7 @@ skipped() {
 host() {
     say "The same run without container and without SLURM"
     mkdir -p "$WORK/host"
-    timeout 1200 snakemake "${CONFIG[@]}" --directory "$WORK/host" --cores all --nolock --quiet all --config 'sampling={"shards": 1}' \
+    timeout 1200 snakemake "${CONFIG[@]}" --directory "$WORK/host" --cores all --nolock --config 'sampling={"shards": 1}' \
         > "$WORK/host.log" 2>&1 || { tail -n 30 "$WORK/host.log"; failed "the run to compare with did not end well."; }
 }
 
