@@ -25,6 +25,7 @@ rule check_verifier:
         model=verifier_folder,
         prompts=f"{RUN}/prompts/clean.jsonl",
         samples=f"{RUN}/samples/{cardproof_config.REFERENCE}/clean.jsonl",
+        support=[f"{RUN}/support/{arm}/{condition}.jsonl" for arm in ARMS for condition in CONDITIONS],
         training=rules.train_verifier.output.metrics if CONFIG.verifier.source == "embedded" else [],
     output:
         f"{RUN}/verifier/metrics.json",
@@ -39,8 +40,9 @@ rule check_verifier:
         settings=settings("check_verifier"),
         code=code("check_verifier"),
         training=lambda wildcards, input: f"--training {input.training}" if input.training else "",
+        support=lambda wildcards, input: " ".join(f"--support {path}" for path in input.support),
     message:
         "Checking the verifier with planted errors."
     shell:
         "cardproof check-verifier --config {params.config} --model {input.model} --prompts {input.prompts} --samples {input.samples}"
-        " {params.training} --out {output} 2>&1 | tee {log}"
+        " {params.support} {params.training} --out {output} 2>&1 | tee {log}"

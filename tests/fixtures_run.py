@@ -168,6 +168,7 @@ def auc(value: float, low: float, high: float, n: int = 200) -> dict[str, Any]:
 
 
 VERIFIER = {
+    "coverage": {"rollouts": 1440, "answered": 1310, "pairs": 5240, "truncated": 37},
     "pairs": 1200,
     "seconds": 55.0,
     "auc": {

@@ -13,7 +13,7 @@ from cardproof.config import Embedded
 from cardproof.entailment_pairs import build_pairs
 from cardproof.errors import CardproofError
 from cardproof.models import unpack
-from cardproof.records import Document, Prompt, Rollout
+from cardproof.records import Document, Prompt, Rollout, Support
 from cardproof.verifier import (
     Label,
     Verifier,
@@ -21,11 +21,13 @@ from cardproof.verifier import (
     auc,
     check_planted,
     clean_answer,
+    coverage,
     premises_of,
     ragtruth_auc,
     resolve_label,
     verify_rollouts,
 )
+from tiny_models import write_tiny_deberta
 
 SHARED = Path(os.environ.get("CARDPROOF_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 RAGTRUTH = SHARED / "data" / "ragtruth"
@@ -219,6 +221,52 @@ def test_truncation_is_counted_and_spares_the_hypothesis(trained):
     assert reopen(trained, granularity="sentence", max_tokens=16).support(long, [long]).truncated == 0
 
 
+@pytest.fixture(scope="module")
+def deberta(tmp_path_factory):
+    """The published verifier's architecture with its own tokenizer type, tiny."""
+    return write_tiny_deberta(tmp_path_factory.mktemp("deberta"))
+
+
+def deberta_at(folder, max_tokens=64):
+    return Verifier(folder, granularity="passage", max_tokens=max_tokens, threads=1)
+
+
+def test_the_label_is_read_off_debertas_own_config(deberta, tmp_path):
+    """Turning the names round turns the probabilities round, and nothing else."""
+    shutil.copytree(deberta, tmp_path / "turned")
+    config = json.loads((deberta / "config.json").read_text())
+    turned = {"id2label": {"0": "supported", "1": "hallucinated"}, "label2id": {"supported": 0, "hallucinated": 1}}
+    (tmp_path / "turned" / "config.json").write_text(json.dumps(config | turned))
+    pair = ("You may copy the work.", "Copying is allowed.")
+    (ours,), (theirs,) = deberta_at(deberta).score([pair]), deberta_at(tmp_path / "turned").score([pair])
+    assert ours != pytest.approx(0.5, abs=1e-6)
+    assert theirs == pytest.approx(1 - ours, abs=1e-6)
+
+
+def test_debertas_probability_is_transformers_own(deberta):
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(deberta), AutoModelForSequenceClassification.from_pretrained(deberta).eval()
+    pair = ("You may copy the work.", "Copying is allowed.")
+    with torch.inference_mode():
+        expected = model(**tokenizer(*pair, return_tensors="pt")).logits.softmax(-1)[0, 1].item()
+    assert deberta_at(deberta).score([pair])[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_deberta_loses_the_end_of_a_long_premise_alone(deberta):
+    verifier = deberta_at(deberta)
+    long = "You may copy the work and give copies to others under this licence. " * 20
+    found = verifier.support("You may sell it.", [long])
+    assert (found.pairs, found.truncated) == (1, 1)
+    assert verifier.support("You may sell it.", ["You may copy it."]).truncated == 0
+    ids = verifier._encode([(long, "You may sell it.")])[0][0]["input_ids"]
+    assert len(ids) == 64
+    hypothesis = verifier.tokenizer("You may sell it.", add_special_tokens=False)["input_ids"]
+    assert ids[-len(hypothesis) - 1 :] == [*hypothesis, verifier.tokenizer.sep_token_id]
+    assert verifier.support("You may sell it.", [long]) == verifier.support("You may sell it.", [long + "Never sell it."])
+
+
 def test_no_answer_or_no_premise_has_no_pairs(trained):
     verifier = reopen(trained)
     assert (
@@ -314,6 +362,16 @@ def test_rollouts_are_verified_in_order(trained):
     assert [r.support is None for r in rows] == [False, False, True, True, True]
     with pytest.raises(CardproofError, match="item 9"):
         verify_rollouts([prompt()], [rollout("x", item=9)], reopen(trained))
+
+
+def test_coverage_counts_answers_pairs_and_cuts():
+    rows = [
+        Support(item=1, k=0, support=0.9, premises=["a", "b"], pairs=4, truncated=1),
+        Support(item=1, k=1, support=None, premises=[], pairs=0, truncated=0),
+        Support(item=2, k=0, support=0.0, premises=["a"], pairs=2, truncated=2),
+    ]
+    assert coverage(rows) == {"rollouts": 3, "answered": 2, "pairs": 6, "truncated": 3}
+    assert coverage([]) == {"rollouts": 0, "answered": 0, "pairs": 0, "truncated": 0}
 
 
 def test_planted_errors_need_enough_couples(trained):

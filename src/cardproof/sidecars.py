@@ -148,7 +148,8 @@ def made(verb: str, given: Mapping[str, Any], run: Path, config: Config | None) 
         case "support":
             return Made("verify", [*path("model"), *work(last=False)], work(last=True), {})
         case "check-verifier":
-            return Made("check_verifier", path("model", "prompts", "samples", "training"), path("out"), {})
+            inputs = [*path("model", "prompts", "samples", "training"), *map(Path, given["support"])]
+            return Made("check_verifier", inputs, path("out"), {})
         case "score":
             return Made("score", path("prompts", "samples", "support"), path("out"), {})
         case "distill":

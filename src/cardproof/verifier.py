@@ -280,6 +280,15 @@ def verify_rollouts(
     ]
 
 
+def coverage(rows: Iterable[Support]) -> dict[str, int]:
+    """How much of the answers the verifier saw: rollouts, those with an answer to verify, their pairs, and pairs cut to its length."""
+    found = {"rollouts": 0, "answered": 0, "pairs": 0, "truncated": 0}
+    for row in rows:
+        for name, count in zip(found, (1, row.support is not None, row.pairs, row.truncated), strict=True):
+            found[name] += int(count)
+    return found
+
+
 def premises_of(citations: Sequence[str], prompt: Prompt) -> list[str]:
     """Ids of the provided documents that are cited, in the order shown; all of them where none is."""
     ids = [d.id for d in prompt.documents]

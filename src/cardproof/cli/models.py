@@ -103,13 +103,18 @@ def _load_verifier(config: Config, model: Path) -> Any:
 @given("--model", "Verifier folder.")
 @given("--prompts", "Prompts file.")
 @given("--samples", "Samples file.")
+@click.option("--support", type=FILE, multiple=True, help="Support files of this run, whose pairs and cut premises are counted.")
 @click.option("--training", type=FILE, default=None, help="Metrics of its training in this run, to be included.")
 @given("--out", "Metrics to write (JSON).")
-def check_verifier(config: Config, model: Path, prompts: Path, samples: Path, training: Path | None, out: Path) -> None:
+def check_verifier(
+    config: Config, model: Path, prompts: Path, samples: Path, support: tuple[Path, ...], training: Path | None, out: Path
+) -> None:
     """Measure how well the verifier tells true from altered claims, on this run's own rollouts."""
-    from cardproof.files import read_json, read_rows, write_json
-    from cardproof.records import Prompt, Rollout
-    from cardproof.verifier import check_planted, ragtruth_auc
+    from itertools import chain
+
+    from cardproof.files import iter_rows, read_json, read_rows, write_json
+    from cardproof.records import Prompt, Rollout, Support
+    from cardproof.verifier import check_planted, coverage, ragtruth_auc
 
     verifier = _load_verifier(config, model)
     planted = check_planted(read_rows(prompts, Prompt), read_rows(samples, Rollout), verifier, config.seed, config.contract.refusal_phrases)
@@ -119,7 +124,8 @@ def check_verifier(config: Config, model: Path, prompts: Path, samples: Path, tr
     ragtruth = ragtruth_auc(Path(config.verifier.ragtruth), verifier) if config.verifier.ragtruth else None
     if ragtruth:
         metrics["auc"]["ragtruth"] = ragtruth["auc"]
-    write_json(out, {**metrics, "planted": planted, "ragtruth": ragtruth})
+    seen = coverage(chain.from_iterable(iter_rows(path, Support) for path in support))
+    write_json(out, {**metrics, "planted": planted, "ragtruth": ragtruth, "coverage": seen})
 
 
 @cli.command()
