@@ -9,6 +9,8 @@ READY := .venv/.ready
 IMAGE ?= cpu
 BASE ?= registry
 VLLM := .venv-vllm
+# Test files run side by side in as many processes; those that run the whole workflow use two processors each.
+WORKERS ?= 2
 LOCKS := envs/lock-cpu.txt envs/lock-data.txt
 # Models and data of the demo and the tests come from installed wheels: nothing may reach for a network.
 OFFLINE := HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH"
@@ -38,7 +40,7 @@ demo: setup ## Regenerate a whole card on the embedded data and models (CPU, min
 	@$(OFFLINE) bash tools/demo.sh
 
 test: setup ## Run all tests.
-	$(OFFLINE) $(BIN)/pytest
+	$(OFFLINE) $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 container: setup ## Build containers/cpu.sif (IMAGE=gpu: gpu.sif; BASE=local: from a local base, without a registry).
 	@tools/container.sh $(IMAGE) $(BASE)

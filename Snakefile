@@ -115,7 +115,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        card=f"{RUN}/card/README.md",
+        card=rules.card.output,
         figures=rules.figures.output,
         evaluation=rules.evaluate.output,
         leakage=f"{RUN}/split/leakage.json",

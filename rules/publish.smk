@@ -35,9 +35,9 @@ rule card:
         claims=Path(workflow.basedir, "published", "claims.yaml"),
         templates=sorted(str(p) for p in Path(workflow.basedir, "report").rglob("*.j2")),
     output:
-        f"{RUN}/card/README.md",
+        card=f"{RUN}/card/README.md",
         # The Hub's list of results speaks of data sets on the Hub alone.
-        [f"{RUN}/card/{EVAL_RESULTS}"] if CONFIG.benchmark.source == "hub" else [],
+        eval_results=[f"{RUN}/card/{EVAL_RESULTS}"] if CONFIG.benchmark.source == "hub" else [],
     log:
         f"{RUN}/logs/card.log",
     params:
@@ -48,4 +48,4 @@ rule card:
     message:
         "Rendering the card."
     shell:
-        "cardproof card --run {params.run} --templates {params.templates} --claims {input.claims} --out {output[0]} 2>&1 | tee {log}"
+        "cardproof card --run {params.run} --templates {params.templates} --claims {input.claims} --out {output.card} 2>&1 | tee {log}"

@@ -45,12 +45,24 @@ def tiny_lm(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ci_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ci_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A folder in which the workflow has run once with config/ci.yaml (minutes): not to be changed, to be copied.
 
-    CARDPROOF_CI_RUN names a folder where that was done before, to spare it while one test is worked on.
+    One run serves all workers of a parallel test run. CARDPROOF_CI_RUN names a folder where that was done before, to spare it while one
+    test is worked on.
     """
+    from filelock import FileLock
+
     from workflow_run import finished
 
-    given = os.environ.get("CARDPROOF_CI_RUN")
-    return Path(given) if given else finished(tmp_path_factory.mktemp("ci"))
+    if given := os.environ.get("CARDPROOF_CI_RUN"):
+        return Path(given)
+    # Without workers the base is this process's own; with them its parent is the one they share.
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "ci-run"
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.with_suffix(".done").is_file():
+            folder.mkdir(exist_ok=True)
+            finished(folder)
+            folder.with_suffix(".done").touch()
+    return folder
