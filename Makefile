@@ -15,7 +15,7 @@ LOCKS := envs/lock-cpu.txt envs/lock-data.txt
 # Models and data of the demo and the tests come from installed wheels: nothing may reach for a network.
 OFFLINE := HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help setup setup-vllm demo test test-vllm container test-apptainer test-slurm lint lock generated clean distclean
+.PHONY: help setup setup-vllm demo test test-browser test-vllm container test-apptainer test-slurm lint lock generated clean distclean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ demo: setup ## Regenerate a whole card on the embedded data and models (CPU, min
 
 test: setup ## Run all tests.
 	$(OFFLINE) $(BIN)/pytest -n $(WORKERS) --dist loadfile
+
+test-browser: setup ## Open the reviewer's page in Chromium (installed where it is missing and can be) and test it there.
+	tools/install-chromium.sh
+	$(OFFLINE) $(BIN)/pytest -rs tests/test_report_browser.py
 
 container: setup ## Build containers/cpu.sif (IMAGE=gpu: gpu.sif; BASE=local: from a local base, without a registry).
 	@tools/container.sh $(IMAGE) $(BASE)

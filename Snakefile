@@ -29,6 +29,9 @@ min_version("9.0")
 configfile: str(Path(workflow.basedir, "config.yaml"))
 
 
+report: "report/workflow.rst"
+
+
 # With --use-apptainer every job runs in the image that the configuration names, and the image is part of what a job depends on.
 try:
     # `--config replay=PATH`: the archived run's own configuration counts, and nothing else given here.
@@ -110,12 +113,14 @@ localrules:
     provenance,
     claims,
     card,
+    report,
 
 
 rule all:
     default_target: True
     input:
         card=rules.card.output,
+        report=rules.report.output,
         figures=rules.figures.output,
         evaluation=rules.evaluate.output,
         leakage=f"{RUN}/split/leakage.json",

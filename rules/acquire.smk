@@ -9,6 +9,8 @@ rule acquire_benchmark:
         questions=f"{RUN}/benchmark/questions.jsonl",
     log:
         f"{RUN}/logs/acquire_benchmark.log",
+    benchmark:
+        f"{RUN}/cost/acquire_benchmark.tsv"
     params:
         config=CONFIG_FILE,
         settings=settings("acquire_benchmark"),
@@ -26,6 +28,8 @@ rule acquire_model:
         directory(f"{RUN}/models/base"),
     log:
         f"{RUN}/logs/acquire_model.log",
+    benchmark:
+        f"{RUN}/cost/acquire_model.tsv"
     params:
         source=CONFIG.model.source,
         id=CONFIG.model.id,
@@ -45,6 +49,8 @@ rule acquire_verifier:
         directory(f"{RUN}/models/{'encoder' if CONFIG.verifier.source == 'embedded' else 'verifier'}"),
     log:
         f"{RUN}/logs/acquire_verifier.log",
+    benchmark:
+        f"{RUN}/cost/acquire_verifier.tsv"
     params:
         source=CONFIG.verifier.source,
         id=CONFIG.verifier.id,
@@ -64,6 +70,8 @@ rule acquire_adapter:
         directory(f"{RUN}/adapters/{{arm}}"),
     log:
         f"{RUN}/logs/acquire_adapter_{{arm}}.log",
+    benchmark:
+        f"{RUN}/cost/acquire_adapter_{{arm}}.tsv"
     params:
         source=lambda wildcards: CONFIG.sampled_arms[wildcards.arm].adapter,
         id=lambda wildcards: CONFIG.sampled_arms[wildcards.arm].id,

@@ -9,6 +9,8 @@ rule audit:
         f"{RUN}/audit.json",
     log:
         f"{RUN}/logs/audit.log",
+    benchmark:
+        f"{RUN}/cost/audit.tsv"
     params:
         code=code("audit"),
     message:
@@ -25,6 +27,8 @@ rule reconcile:
         f"{RUN}/evaluation/reconcile.json",
     log:
         f"{RUN}/logs/reconcile.log",
+    benchmark:
+        f"{RUN}/cost/reconcile.tsv"
     params:
         config=CONFIG_FILE,
         settings=settings("reconcile"),
@@ -44,6 +48,8 @@ rule provenance:
         f"{RUN}/provenance/steps.json",
     log:
         f"{RUN}/logs/provenance.log",
+    benchmark:
+        f"{RUN}/cost/provenance.tsv"
     params:
         config=CONFIG_FILE,
         settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
@@ -66,6 +72,8 @@ rule claims:
         f"{RUN}/claims.json",
     log:
         f"{RUN}/logs/claims.log",
+    benchmark:
+        f"{RUN}/cost/claims.tsv"
     params:
         settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
         code=code("claims"),

@@ -12,6 +12,8 @@ rule distill:
         selection=f"{RUN}/distill/selection.json",
     log:
         f"{RUN}/logs/distill.log",
+    benchmark:
+        f"{RUN}/cost/distill.tsv"
     params:
         config=CONFIG_FILE,
         settings=settings("distill"),

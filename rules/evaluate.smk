@@ -8,6 +8,8 @@ rule evaluate:
         [f"{RUN}/evaluation/{name}.json" for name in ("axes", "stress", "mechanism", "compute", "format_lock")],
     log:
         f"{RUN}/logs/evaluate.log",
+    benchmark:
+        f"{RUN}/cost/evaluate.tsv"
     params:
         config=CONFIG_FILE,
         settings=settings("evaluate"),
@@ -31,6 +33,8 @@ rule check_verifier:
         f"{RUN}/verifier/metrics.json",
     log:
         f"{RUN}/logs/check_verifier.log",
+    benchmark:
+        f"{RUN}/cost/check_verifier.tsv"
     threads: CONFIG.runtime.threads
     resources:
         gpu=GPUS,

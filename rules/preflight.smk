@@ -7,6 +7,8 @@ rule preflight:
         f"{RUN}/preflight.json",
     log:
         f"{RUN}/logs/preflight.log",
+    benchmark:
+        f"{RUN}/cost/preflight.tsv"
     retries: 0
     resources:
         gpu=GPUS,

@@ -7,12 +7,26 @@ rule figures:
         evaluation=rules.evaluate.output,
         training=[f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
     output:
-        [f"{RUN}/figures/{name}.{kind}" for name in FIGURES for kind in ("json", "svg", "png")],
+        [f"{RUN}/figures/{name}.{kind}" for name in FIGURES for kind in ("json", "png")],
+        # Only the drawings go into Snakemake's own report.
+        [
+            report(
+                f"{RUN}/figures/{name}.svg",
+                caption=f"../report/captions/{name}.rst",
+                category="Figures",
+                labels={"figure": name.replace("_", " "), "scale": CONFIG.scale},
+            )
+            for name in FIGURES
+        ],
     log:
         f"{RUN}/logs/figures.log",
+    benchmark:
+        f"{RUN}/cost/figures.tsv"
     params:
         settings=settings("figures"),
         code=code("figures"),
+        name=CONFIG.run,
+        scale=CONFIG.scale,
         run=lambda wildcards: RUN,
         out=lambda wildcards, output: Path(output[0]).parent,
     message:
@@ -40,6 +54,8 @@ rule card:
         eval_results=[f"{RUN}/card/{EVAL_RESULTS}"] if CONFIG.benchmark.source == "hub" else [],
     log:
         f"{RUN}/logs/card.log",
+    benchmark:
+        f"{RUN}/cost/card.tsv"
     params:
         settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
         code=code("card"),
@@ -49,3 +65,37 @@ rule card:
         "Rendering the card."
     shell:
         "cardproof card --run {params.run} --templates {params.templates} --claims {input.claims} --out {output.card} 2>&1 | tee {log}"
+
+
+rule report:
+    input:
+        card=rules.card.output,
+        verdicts=rules.claims.output,
+        audit=rules.audit.output,
+        evaluation=rules.evaluate.output,
+        figures=rules.figures.output,
+        prompts=[f"{RUN}/prompts/{condition}.jsonl" for condition in CONDITIONS],
+        samples=[f"{RUN}/samples/{arm}/{condition}.jsonl" for arm in ARMS for condition in CONDITIONS],
+        scores=[f"{RUN}/scores/{arm}/{condition}.parquet" for arm in ARMS for condition in CONDITIONS],
+        templates=sorted(str(p) for p in Path(workflow.basedir, "report").rglob("*.*")),
+    output:
+        # The page's drawings and rollouts, within Snakemake's own report.
+        report(
+            directory(f"{RUN}/report"),
+            caption="../report/captions/report.rst",
+            htmlindex="index.html",
+            category="Reviewer's page",
+            labels={"page": "verdicts, evidence, items"},
+        ),
+    log:
+        f"{RUN}/logs/report.log",
+    benchmark:
+        f"{RUN}/cost/report.tsv"
+    params:
+        code=code("report"),
+        run=lambda wildcards: RUN,
+        templates=Path(workflow.basedir, "report"),
+    message:
+        "Writing the reviewer's page."
+    shell:
+        "cardproof report --run {params.run} --templates {params.templates} --out {output} 2>&1 | tee {log}"

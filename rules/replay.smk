@@ -14,6 +14,8 @@ rule replay:
         f"{RUN}/verifier/metrics.json",
     log:
         f"{RUN}/logs/replay.log",
+    benchmark:
+        f"{RUN}/cost/replay.tsv"
     params:
         archive=CONFIG.replay,
         run=RUN,

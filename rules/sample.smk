@@ -10,6 +10,8 @@ rule sample:
         [temp(f"{RUN}/shards/{{shard}}-of-{len(SHARDS)}/{{arm}}/{condition}.jsonl") for condition in CONDITIONS],
     log:
         f"{RUN}/logs/sample_{{arm}}_{{shard}}.log",
+    benchmark:
+        f"{RUN}/cost/sample_{{arm}}_{{shard}}.tsv"
     threads: CONFIG.runtime.threads
     resources:
         gpu=GPUS,
@@ -39,6 +41,8 @@ use rule sample as sample_train with:
         temp(f"{RUN}/shards/{{shard}}-of-{len(SHARDS)}/train/train.jsonl"),
     log:
         f"{RUN}/logs/sample_train_{{shard}}.log",
+    benchmark:
+        f"{RUN}/cost/sample_train_{{shard}}.tsv"
     params:
         config=CONFIG_FILE,
         sampler=SAMPLER,
@@ -60,6 +64,8 @@ rule gather:
         f"{RUN}/samples/{{arm}}/{{condition}}.jsonl",
     log:
         f"{RUN}/logs/gather_{{arm}}_{{condition}}.log",
+    benchmark:
+        f"{RUN}/cost/gather_{{arm}}_{{condition}}.tsv"
     wildcard_constraints:
         arm="|".join(map(re.escape, [*ARMS, "train"])),
     params:
@@ -79,6 +85,8 @@ rule verify:
         [f"{RUN}/support/{{arm}}/{condition}.jsonl" for condition in CONDITIONS],
     log:
         f"{RUN}/logs/verify_{{arm}}.log",
+    benchmark:
+        f"{RUN}/cost/verify_{{arm}}.tsv"
     threads: CONFIG.runtime.threads
     resources:
         gpu=GPUS,
@@ -103,6 +111,8 @@ use rule verify as verify_train with:
         f"{RUN}/support/train/train.jsonl",
     log:
         f"{RUN}/logs/verify_train.log",
+    benchmark:
+        f"{RUN}/cost/verify_train.tsv"
     message:
         "Verifying the training candidates."
 
@@ -116,6 +126,8 @@ rule score:
         f"{RUN}/scores/{{arm}}/{{condition}}.parquet",
     log:
         f"{RUN}/logs/score_{{arm}}_{{condition}}.log",
+    benchmark:
+        f"{RUN}/cost/score_{{arm}}_{{condition}}.tsv"
     wildcard_constraints:
         arm="|".join(map(re.escape, [*ARMS, "train"])),
     params:

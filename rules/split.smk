@@ -11,6 +11,8 @@ rule split:
         leakage=f"{RUN}/split/leakage.json",
     log:
         f"{RUN}/logs/split.log",
+    benchmark:
+        f"{RUN}/cost/split.tsv"
     params:
         config=CONFIG_FILE,
         settings=settings("split"),
@@ -31,6 +33,8 @@ rule prompts:
         f"{RUN}/prompts/{{condition}}.jsonl",
     log:
         f"{RUN}/logs/prompts_{{condition}}.log",
+    benchmark:
+        f"{RUN}/cost/prompts_{{condition}}.tsv"
     params:
         config=CONFIG_FILE,
         settings=lambda wildcards: settings("prompts_train") if wildcards.condition == "train" else settings("prompts", **wildcards),

@@ -10,6 +10,8 @@ rule train:
         metrics=f"{RUN}/training/{{variant}}/metrics.json",
     log:
         f"{RUN}/logs/train_{{variant}}.log",
+    benchmark:
+        f"{RUN}/cost/train_{{variant}}.tsv"
     threads: CONFIG.runtime.threads
     resources:
         gpu=GPUS,
@@ -37,6 +39,8 @@ rule train_verifier:
         metrics=f"{RUN}/verifier/training.json",
     log:
         f"{RUN}/logs/train_verifier.log",
+    benchmark:
+        f"{RUN}/cost/train_verifier.tsv"
     threads: CONFIG.runtime.threads
     resources:
         mem_mb=MODEL_MEMORY_MB,

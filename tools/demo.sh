@@ -40,5 +40,6 @@ seconds=$((SECONDS - started))
 echo
 echo "Done in $((seconds / 60)) min $((seconds % 60)) s."
 echo "  card     results/demo/card/README.md"
+echo "  report   results/demo/report/index.html (open it in a browser)"
 echo "  figures  results/demo/figures/"
 echo "  verdicts results/demo/claims.json"

@@ -101,7 +101,7 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
     claims = _claims(run_dir, published_claims)
     subject = subject_of(run)
     trained = results.training()
-    chain = check(run_dir, skip=("card/", "report/"))
+    chain = check(run_dir, skip=("card/", "report"))
     # Without a whole chain nobody can say that these results were computed from these inputs; at published scale that is the card's point.
     withheld = chain.state == "broken" or (chain.state == "unrecorded" and run.scale == "published")
     published = run.scale == "published" and not withheld

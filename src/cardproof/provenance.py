@@ -33,6 +33,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "claims": ("claims",),
     "figures": ("figures",),
     "card": ("card",),
+    "report": ("report",),
 }
 """Entry modules of each step; everything they import from the package counts, too."""
 

@@ -36,6 +36,8 @@ PACKAGES = (
 )  # fmt: skip
 """Installed packages whose version a record names."""
 LEFT_OUT = (".snakemake_timestamp",)
+ROWS = (("samples", "jsonl"), ("scores", "parquet"))
+"""Folders that hold a file for each arm and condition, of those the report shows."""
 RESULTS = ("stress", "axes", "mechanism", "compute", "format_lock")
 
 
@@ -178,6 +180,10 @@ def made(verb: str, given: Mapping[str, Any], run: Path, config: Config | None) 
             patterns = ("config.yaml", "audit.json", "claims.json", "evaluation/*.json", training, "distill/selection.json")
             files = below(*patterns, "split/leakage.json", "verifier/metrics.json", "figures/*")
             return Made("card", [*path("templates", "claims"), *files], [*path("out"), given["out"].parent / EVAL_RESULTS], {})
+        case "report":
+            patterns = ("config.yaml", "audit.json", "claims.json", "evaluation/*.json", "figures/*", "card/README.md")
+            rows = [*below("prompts/*.jsonl"), *(run / kind / arm / f"{c}.{end}" for kind, end in ROWS for arm in arms for c in CONDITIONS)]
+            return Made("report", [*path("templates"), *below(*patterns), *rows], path("out"), {})
     if "run" not in given or not path("out"):
         return None
     # Another verb over a whole run: it may have read every result there is.

@@ -23,9 +23,10 @@ CONFIG = "config.yaml"
 LOGS = "provenance/logs.json"
 LEFT_OUT_LIST = "provenance/left_out.json"
 """In an unpacked archive: the folders of weights that it does not hold."""
-NOT_RESULTS = ("logs", "store", "work", "shards", FOLDER.as_posix())
-"""Folders whose files have no record: logs have a list of their own, the store carries hashes in its lines, the others are temporary."""
-PRODUCTS = ("claims.json", "card/", "evaluation/", "figures/", "report/")
+NOT_RESULTS = ("logs", "cost", "store", "work", "shards", FOLDER.as_posix())
+"""Folders whose files have no record: logs have a list of their own, costs are Snakemake's, the store carries hashes in its lines, the
+others are temporary."""
+PRODUCTS = ("claims.json", "card/", "evaluation/", "figures/", "report")
 """What a reader looks at. Results that none of these is made from may be left from an earlier configuration."""
 AGAIN = "run the workflow again: it makes anew what a deleted file belongs to; or take the files from where they were made."
 
@@ -47,7 +48,7 @@ class Chain(NamedTuple):
     notes: list[str]
     """What a reader should know and what breaks nothing: other code, leftovers."""
     digest: str
-    """One digest over every result that the products rest on: equal for two runs of one seed."""
+    """One digest over every result that the products rest on: equal for two runs of one seed. The report tells times, so it is left out."""
 
     @property
     def state(self) -> str:
@@ -92,7 +93,9 @@ def check(run: Path, skip: tuple[str, ...] = ()) -> Chain:
     problems += [] if skip else _stray(run, records)
     problems += [] if skip else [*_store(run), *_logs(run)]
     notes += _other_code(records[name] for name in ordered if name in used)
-    digest = sha256_text("\n".join(f"{name} {records[name].digest}" for name in sorted(used) if not name.endswith("cost.json")))
+    digest = sha256_text(
+        "\n".join(f"{name} {records[name].digest}" for name in sorted(used) if not name.endswith("cost.json") and name != "report")
+    )
     return Chain(len(records), _once(problems), notes, digest)
 
 

@@ -1,0 +1,75 @@
+"""Published card against a run, claim by claim, as rows for a page and for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Any
+
+from cardproof.card import DASH, cell, published, regenerated, remark, words
+from cardproof.claims import COMPARABLE_SCALE
+
+
+def rows(claims: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row for each claim: section, text, what is printed, what the run has, the difference where they compare, verdict, why."""
+    return [
+        {
+            "id": row["id"],
+            "section": section(row),
+            "text": row["text"],
+            "arm": row["arm"],
+            "printed": published(row),
+            "run": regenerated(row),
+            "n": row["regenerated"]["n"] if row["regenerated"] else None,
+            "difference": row["difference"] if claims["comparable"] else None,
+            "verdict": row["verdict"],
+            "tier": row["tier"],
+            "why": remark(row),
+        }
+        for row in claims["claims"]
+    ]
+
+
+def section(row: Mapping[str, Any]) -> str:
+    """The section of the published card a claim stands in."""
+    return str(row["where"]).partition(":")[0]
+
+
+def heading(claims: Mapping[str, Any]) -> str:
+    """What the comparison may be read as."""
+    if claims["scale"] == COMPARABLE_SCALE:
+        return f"The published card and the run {claims['run']}"
+    return f"The published card beside the run {claims['run']}, which is no reproduction of it"
+
+
+def warning(claims: Mapping[str, Any]) -> str:
+    """What must not be read into it; empty where the run compares."""
+    if claims["comparable"]:
+        return ""
+    return (
+        f"This run is of another scale ({claims['scale']}): its model, data or verifier are not the card's. "
+        "Its numbers stand beside the printed ones and say nothing about whether those hold, in either direction."
+    )
+
+
+def markdown(claims: Mapping[str, Any]) -> str:
+    """The whole comparison as Markdown."""
+    lines = [f"# {heading(claims)}", ""]
+    if warning(claims):
+        lines += [f"**{warning(claims)}**", ""]
+    counted = [f"{count} {words(verdict)}" for verdict, count in claims["counts"].items() if count]
+    lines += [f"{len(claims['claims'])} claims of {claims['card']}: {', '.join(counted)}.", ""]
+    for name, group in _by_section(rows(claims)):
+        lines += [f"## {name.capitalize()}", "", "| claim | printed | this run | n | verdict | why |", "|---|---|---|---|---|---|"]
+        for row in group:
+            text = f"{row['text']} ({row['arm']})" if row["arm"] else row["text"]
+            n = DASH if row["n"] is None else str(row["n"])
+            cells = (text, row["printed"], row["run"], n, words(row["verdict"]), row["why"])
+            lines.append(f"| {' | '.join(cell(c) for c in cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _by_section(found: list[dict[str, Any]]) -> Iterable[tuple[str, Iterable[dict[str, Any]]]]:
+    order = list(dict.fromkeys(row["section"] for row in found))
+    return groupby(sorted(found, key=lambda row: order.index(row["section"])), key=lambda row: str(row["section"]))

@@ -1,0 +1,166 @@
+"""The reviewer's page of a run: verdicts with their evidence, the audit, figures, every rollout, what was assumed and spent.
+
+One file that needs no network and works from a folder. Where the rollouts are many, each item's are a file beside it, loaded when it is
+opened (a script, since a page opened from a folder may not fetch). What a model wrote is data in the page, never markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from cardproof import card, diff, report_items
+from cardproof import config as configuration
+from cardproof.claims import VERDICTS
+from cardproof.errors import CardproofError
+from cardproof.figures import Results
+from cardproof.files import read_json, write_text
+from cardproof.provenance import STEPS
+from cardproof.report_figures import figures
+from cardproof.sidecars import FOLDER, record_path
+from cardproof.verify import check
+
+MAX_INLINE = 2_000_000
+"""Characters of rollouts in the page itself; more are split into a file for each item."""
+SELF = ("report",)
+
+
+def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLINE) -> list[Path]:
+    """Write `index.html`, `diff.html` and `diff.md` into the folder `out`, and `items/` where the rollouts are many; returns the paths.
+
+    Raises CardproofError where a result is missing.
+    """
+    run_dir, out, templates = Path(run_dir), Path(out), Path(templates)
+    results = Results(run_dir)
+    claims = read_json(run_dir / "claims.json")
+    items = report_items.items(run_dir, results.config)
+    explorer, parts = _explorer(items, max_inline)
+    common = {"run": results.config, "claims": claims, "heading": diff.heading(claims), "warning": diff.warning(claims)}
+    page = {
+        **common,
+        "chain": check(run_dir, skip=SELF),
+        "verdicts": [_with_inputs(run_dir, row) for row in claims["claims"]],
+        "sections": list(dict.fromkeys(map(diff.section, claims["claims"]))),
+        "verdict_names": VERDICTS,
+        "audit": read_json(run_dir / "audit.json"),
+        "figures": [{**figure, "caption": _caption(templates, run_dir, results, figure["name"])} for figure in figures(run_dir)],
+        "assumptions": configuration.assumptions(results.config),
+        "environment": _environment(run_dir),
+        "costs": costs(run_dir),
+        "spent": report_items.spent(items),
+        "explorer": Markup(explorer),  # escaped by `to_json`
+        "split": bool(parts),
+        "count": len(items),
+    }
+    env = environment(templates / "page")
+    files = {
+        "index.html": _page(env, "index.html.j2", page),
+        "diff.html": _page(env, "diff.html.j2", {**common, "rows": diff.rows(claims)}),
+        "diff.md": diff.markdown(claims),
+        **parts,
+    }
+    for name, text in files.items():
+        write_text(out / name, text)
+    return [out / name for name in files]
+
+
+def environment(folder: Path) -> jinja2.Environment:
+    """The Jinja environment of the pages: strict, everything escaped, style and script put in as they are."""
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True
+    )
+    env.filters |= {f.__name__: f for f in (card.published, card.regenerated, card.remark, card.words, card.number, card.setting)}
+    env.filters |= {"section": diff.section, "code_spans": _code_spans, "duration": _duration}
+    env.globals["part"] = lambda name: Markup((folder / name).read_text(encoding="utf-8"))
+    env.globals["script_hash"] = lambda name: _hash((folder / name).read_text(encoding="utf-8"))
+    return env
+
+
+def costs(run_dir: Path) -> list[dict[str, Any]]:
+    """Jobs, seconds and peak memory (MB) of every stage, from Snakemake's own measurements in `cost/`; of a resumed job, its last try."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted((run_dir / "cost").glob("*.tsv")):
+        stage = max((s for s in STEPS if path.stem.startswith(s)), key=len, default=path.stem)
+        with open(path, encoding="utf-8", newline="") as f:
+            for row in csv.DictReader(f, delimiter="\t"):
+                entry = found.setdefault(stage, {"stage": stage, "jobs": 0, "seconds": 0.0, "memory": 0.0})
+                entry["jobs"] += 1
+                entry["seconds"] += float(row["s"])
+                entry["memory"] = max(entry["memory"], _float(row["max_rss"]))
+    return sorted(found.values(), key=lambda e: -e["seconds"])
+
+
+def _float(text: str) -> float:
+    """A measurement; 0 where Snakemake had no time to make one."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _explorer(items: list[report_items.Item], max_inline: int) -> tuple[str, dict[str, str]]:
+    """The explorer's data inside the page, and the files beside it: either all items, or a list of them and a file for each."""
+    whole = report_items.to_json({"items": items})
+    if len(whole) <= max_inline:
+        return whole, {}
+    listed = [{"id": item["id"], "question": item["question"], "file": f"items/{i:05}.js"} for i, item in enumerate(items)]
+    parts = {entry["file"]: f"cardproofItem({report_items.to_json(item)});\n" for entry, item in zip(listed, items, strict=True)}
+    return report_items.to_json({"items": listed}), parts
+
+
+def _page(env: jinja2.Environment, name: str, context: Mapping[str, Any]) -> str:
+    try:
+        return env.get_template(name).render(context)
+    except jinja2.TemplateError as e:
+        raise CardproofError(
+            f"The page's template {name} cannot be filled: {e}.", "run the workflow again, or correct the template."
+        ) from None
+
+
+def _caption(templates: Path, run_dir: Path, results: Results, name: str) -> str:
+    """A figure's caption as the card has it, without its footnotes."""
+    names = {n: results[n] for n in ("axes", "stress", "mechanism", "compute", "format_lock")}
+    context = {**names, "run": results.config, "reference": configuration.REFERENCE, "source": lambda *_: ""}
+    return card.environment(templates).get_template(f"captions/{name}.md.j2").render(context)
+
+
+def _code_spans(text: str) -> Markup:
+    """Text with Markdown's code spans as elements, everything else escaped."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(Markup.escape(text))))
+
+
+def _with_inputs(run_dir: Path, row: dict[str, Any]) -> dict[str, Any]:
+    """A claim with what its result was made from, as the result's record says."""
+    file = row["chain"]["file"]
+    path = record_path(run_dir, file) if file else None
+    found = read_json(path) if path and path.is_file() else None
+    return {**row, "record": found}
+
+
+def _environment(run_dir: Path) -> list[tuple[str, str]]:
+    """Every package version that the records name; several where steps ran in different environments."""
+    found: dict[str, dict[str, None]] = {}
+    for path in sorted((run_dir / FOLDER).rglob("*.json")):
+        for name, version in read_json(path)["environment"].items():
+            found.setdefault(name, {})[version] = None
+    return [(name, ", ".join(versions)) for name, versions in sorted(found.items())]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{seconds:.1f} s"
+
+
+@lru_cache
+def _hash(script: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,0 +1,95 @@
+"""The report's figures: a run's SVG files made part of a page, light and dark, and the numbers under each as a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cardproof.errors import CardproofError
+from cardproof.figures import COLOURS, FIGURES, GRID, INK, MUTED
+from cardproof.files import read_json
+
+PAPER = "#ffffff"
+VARIABLES = {PAPER: "var(--paper)", INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", COLOURS[0].lower(): "var(--blue)"}
+"""What changes between light and dark; the other colours are seen on both."""
+
+
+class Table(NamedTuple):
+    """A figure's numbers."""
+
+    head: list[str]
+    rows: list[list[str]]
+
+
+def figures(run_dir: Path) -> list[dict[str, Any]]:
+    """Every figure of a run: name, title, SVG as part of a page, and its numbers."""
+    found = []
+    for name in FIGURES:
+        data = read_json(run_dir / "figures" / f"{name}.json")
+        svg = inline((run_dir / "figures" / f"{name}.svg").read_text(encoding="utf-8"), name)
+        found.append({"name": name, "title": data["title"], "source": data["source"], "svg": svg, "table": TABLES[name](data)})
+    return found
+
+
+def inline(svg: str, name: str) -> str:
+    """An SVG file as an element of a page: no prolog, no metadata, ids of its own, colours by the page's variables, its size the page's.
+
+    Raises CardproofError where it is none, or holds anything that runs.
+    """
+    start = svg.find("<svg")
+    if start < 0 or re.search(r"<script|<foreignObject|\son\w+=", svg, re.IGNORECASE):
+        raise CardproofError(f"figures/{name}.svg is no plain drawing.", "draw the figures again: `cardproof figures`.")
+    body = re.sub(r"<metadata>.*?</metadata>", "", svg[start:], flags=re.DOTALL)
+    body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
+    body = re.sub(r'(<svg\b[^>]*?) width="[^"]*" height="[^"]*"', r"\1", body, count=1)
+    for colour, variable in VARIABLES.items():
+        body = body.replace(colour, variable)
+    body = re.sub(r"\n\s*", "\n", body)
+    return re.sub(r"<svg\b", f'<svg role="img" aria-labelledby="figure-{name}"', body, count=1)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _estimate(e: Mapping[str, Any]) -> str:
+    span = "" if e["low"] is None or e["high"] is None else f" [{e['low']:.3f}, {e['high']:.3f}]"
+    return f"{_number(e['value'])}{span}"
+
+
+def _groups(data: Mapping[str, Any]) -> Table:
+    rows = [[group["name"], row["label"], _estimate(row), str(row["n"])] for group in data["groups"] for row in group["rows"]]
+    return Table(["", "arm or condition", "value [interval]", "n"], rows)
+
+
+def _losses(data: Mapping[str, Any]) -> Table:
+    variants = data["variants"]
+    steps = max(map(len, variants.values()), default=0)
+    rows = [[str(i + 1), *(_number(v[i]) if i < len(v) else "" for v in variants.values())] for i in range(steps)]
+    return Table(["step", *variants], rows)
+
+
+def _curves(data: Mapping[str, Any]) -> Table:
+    return Table(["N", *data["arms"]], [[str(n), *(_estimate(a[i]) for a in data["arms"].values())] for i, n in enumerate(data["n"])])
+
+
+def _quotes(data: Mapping[str, Any]) -> Table:
+    rows = []
+    for panel, bars in data["panels"].items():
+        for bar in bars:
+            kinds = [f"{kind['count']} ({kind['share']:.1%})" if bar["quotes"] else "0" for kind in bar["kinds"].values()]
+            repairs = ", ".join(f"{step} {count}" for step, count in bar["steps"].items() if count) or "–"
+            rows.append([panel, bar["condition"], bar["arm"], str(bar["quotes"]), *kinds, repairs])
+    kinds = next(iter(next(iter(data["panels"].values()))))["kinds"] if rows else {}
+    return Table(["candidates", "condition", "arm", "quotes", *(k.replace("_", " ") for k in kinds), "near misses repaired by"], rows)
+
+
+TABLES: dict[str, Callable[[Mapping[str, Any]], Table]] = {
+    "training_loss": _losses,
+    "axes": _groups,
+    "stress": _groups,
+    "near_miss": _quotes,
+    "compute_curve": _curves,
+}

@@ -1,0 +1,115 @@
+"""The item explorer's data: every question with its documents and every rollout, where each quote stands, and which candidate was picked.
+
+Offsets are in UTF-16 units, as browsers count; text is passed on as it is, and the page alone decides how to show it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cardproof import contract
+from cardproof.config import CONDITIONS, Config
+from cardproof.files import read_rows
+from cardproof.grounding import near_miss_diff
+from cardproof.records import Grounding, Prompt, Reply, Rollout
+from cardproof.rerank import ranked
+
+AXES = ("strict", "content", "attribution", "citation_validity", "rouge_l", "gold_rouge", "support", "composite")
+MAX_DIFF = 4_000
+"""Longest quote that is compared with its document letter by letter, in characters: the comparison is quadratic."""
+
+Item = dict[str, Any]
+
+
+def items(run_dir: Path, config: Config) -> list[Item]:
+    """Every item of the evaluation side, in the order of the clean prompts: question, documents and rollouts by condition and arm."""
+    found: dict[int, Item] = {}
+    for condition in CONDITIONS:
+        prompts = read_rows(run_dir / "prompts" / f"{condition}.jsonl", Prompt)
+        by_item = {p.item: p for p in prompts}
+        for p in prompts:
+            item = found.setdefault(p.item, {"id": p.item, "question": p.question, "reference": p.reference, "conditions": {}})
+            item["conditions"][condition] = {
+                "contract": p.contract,
+                "oracle": p.oracle_id,
+                "oracle_present": p.oracle_present,
+                "documents": [{"id": d.id, "role": d.role, "text": d.text} for d in p.documents],
+                "arms": {},
+            }
+        for arm in config.sampled_arms:
+            for row, rollout in _scored(run_dir, arm, condition):
+                shown = found[rollout.item]["conditions"][condition]["arms"].setdefault(arm, [])
+                shown.append(_rollout(rollout, row, by_item[rollout.item], config.contract.refusal_phrases))
+    return list(found.values())
+
+
+def spent(entries: Iterable[Item]) -> list[dict[str, Any]]:
+    """Rollouts and tokens generated, by arm and condition."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for item in entries:
+        for condition, shown in item["conditions"].items():
+            for arm, rollouts in shown["arms"].items():
+                row = found.setdefault((arm, condition), {"arm": arm, "condition": condition, "rollouts": 0, "tokens": 0, "cut": 0})
+                row["rollouts"] += len(rollouts)
+                row["tokens"] += sum(r["tokens"] for r in rollouts)
+                row["cut"] += sum(r["finish"] == "length" for r in rollouts)
+    return list(found.values())
+
+
+def to_json(value: Any) -> str:
+    """JSON that can stand inside a script element: ASCII alone, and no `<`, whatever a model wrote."""
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _scored(run_dir: Path, arm: str, condition: str) -> list[tuple[Mapping[str, Any], Rollout]]:
+    """Each rollout of an arm with its row of scores, in the order of items and k, and its `rank` by composite."""
+    scores = ranked(pl.read_parquet(run_dir / "scores" / arm / f"{condition}.parquet"))
+    rows = {(row["item"], row["k"]): row for row in scores.iter_rows(named=True)}
+    return [(rows[r.item, r.k], r) for r in read_rows(run_dir / "samples" / arm / f"{condition}.jsonl", Rollout) if (r.item, r.k) in rows]
+
+
+def _rollout(rollout: Rollout, row: Mapping[str, Any], prompt: Prompt, phrases: list[str]) -> dict[str, Any]:
+    reply = contract.parse(rollout.text, phrases)
+    documents = {d.id: d.text for d in prompt.documents}
+    return {
+        "k": rollout.k,
+        "rank": row["rank"],
+        "text": rollout.text,
+        "tokens": rollout.completion_tokens,
+        "finish": rollout.finish_reason,
+        "refusal": row["refusal"],
+        "answer": row["answer"],
+        "citations": row["citations"],
+        "defects": row["defects"],
+        "scores": {axis: row[axis] for axis in AXES},
+        "quotes": [_quote(Grounding.model_validate(q), i, reply, rollout.text, documents) for i, q in enumerate(row["quotes"])],
+    }
+
+
+def _quote(found: Grounding, index: int, reply: Reply, text: str, documents: Mapping[str, str]) -> dict[str, Any]:
+    quote: dict[str, Any] = {
+        "text": found.text,
+        "cited": found.cited_id,
+        "kind": found.kind,
+        "steps": list(found.steps),
+        "doc": found.doc_id,
+    }
+    if index < len(reply.quotes) and reply.quotes[index].text == found.text:
+        at = reply.quotes[index]
+        quote["at"] = [units(text, at.start), units(text, at.end)]
+    document = documents.get(found.doc_id or "")
+    if document is not None and found.start is not None and found.end is not None:
+        quote["span"] = [units(document, found.start), units(document, found.end)]
+        if found.kind == "near_miss" and len(found.text) <= MAX_DIFF:
+            quote["diff"] = [list(part) for part in near_miss_diff(found.text, document[found.start : found.end])]
+    return quote
+
+
+def units(text: str, at: int) -> int:
+    """A character offset in UTF-16 units."""
+    return at if text.isascii() else at + sum(ord(ch) > 0xFFFF for ch in text[:at])
