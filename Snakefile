@@ -5,6 +5,7 @@
 #
 # The configuration is checked here, before any job is planned; rules never read the raw `config`, but CONFIG (a typed object) and
 # the providers below. Every rule calls one verb of the `cardproof` command.
+import contextlib
 import os
 import re
 import sys
@@ -17,7 +18,7 @@ from cardproof import config as cardproof_config
 from cardproof import cluster, deployment
 from cardproof.archive import configuration as archived_configuration
 from cardproof.card_metadata import EVAL_RESULTS
-from cardproof.errors import CardproofError
+from cardproof.errors import CardproofError, of_system
 from cardproof.files import write_json, write_text
 from cardproof.provenance import code_fingerprint, settings_fingerprint
 from cardproof.verify import LOGS
@@ -77,8 +78,12 @@ onstart:
         except CardproofError as error:
             print(f"cardproof: error: {error}", file=sys.stderr)
             sys.exit(error.exit_code)
-    if not cardproof_config.same(Path(CONFIG_FILE), CONFIG):
-        write_text(Path(CONFIG_FILE), cardproof_config.to_yaml(CONFIG))
+    try:
+        if not cardproof_config.same(Path(CONFIG_FILE), CONFIG):
+            write_text(Path(CONFIG_FILE), cardproof_config.to_yaml(CONFIG))
+    except OSError as error:
+        print(f"cardproof: error: {of_system(error)}", file=sys.stderr)
+        sys.exit(CardproofError.exit_code)
 
 
 # Logs are written outside the steps, so their hashes are taken when all is done.
@@ -130,7 +135,8 @@ rule all:
 
 # What a machine lacks is said last, below Snakemake's own account of the failed job.
 onerror:
-    write_json(Path(RUN, LOGS), log_hashes(Path(RUN)))
+    with contextlib.suppress(OSError):  # on a full disk the reason was said already
+        write_json(Path(RUN, LOGS), log_hashes(Path(RUN)))
     said = Path(f"{RUN}/logs/preflight.log")
     if PREFLIGHT and said.is_file() and not Path(PREFLIGHT[0]).is_file():
         print("\n" + "".join(line for line in said.open() if not line.startswith("cardproof: warning")), file=sys.stderr)

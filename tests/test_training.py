@@ -36,7 +36,8 @@ EXAMPLES = [example(i) for i in range(7)]
 
 @pytest.fixture(scope="module")
 def qlora(tiny_lm: Path):
-    return load(tiny_lm, "nf4", SETTINGS)
+    # As it is used: out of training mode, CPUs with AVX512-BF16 take a kernel of coarser scales.
+    return load(tiny_lm, "nf4", SETTINGS).train()
 
 
 def test_the_base_is_nf4_and_frozen_and_only_lora_gets_gradients(qlora) -> None:
@@ -87,11 +88,11 @@ def test_hybrid_share_is_exact_and_seeded() -> None:
     assert len({tuple(h) for h in halves}) > 1
 
 
-def run(tiny_lm: Path, folder: Path, variant: Variant, examples: list[Example] = EXAMPLES) -> dict:
+def run(tiny_lm: Path, folder: Path, variant: Variant, examples: list[Example] = EXAMPLES, settings: Training = SETTINGS) -> dict:
     return train(
         "grounded",
         variant,
-        SETTINGS,
+        settings,
         examples,
         tiny_lm,
         "tiny",
@@ -110,7 +111,7 @@ def test_training_learns_and_records(tiny_lm: Path, tmp_path: Path) -> None:
     losses = metrics["loss_per_step"]
     assert metrics["steps"] == len(losses) == 6 * math.ceil(7 / 3)
     assert losses[-1] < 0.8 * losses[0]
-    assert metrics["train_loss"] == pytest.approx(sum(losses) / len(losses), rel=0.02), "the Trainer's mean over steps"
+    assert metrics["train_loss"] == sum(losses) / len(losses)
     assert metrics["last_loss"] == losses[-1]
     assert json.loads((tmp_path / "a" / "metrics.json").read_text()) == metrics
     assert not (tmp_path / "a" / "work").exists()
@@ -127,7 +128,7 @@ def test_first_loss_is_the_mean_over_reply_tokens(tiny_lm: Path, tmp_path: Path)
     from cardproof.lm import load_nf4, load_tokenizer
 
     metrics = run(tiny_lm, tmp_path, Variant(epochs=1, effective_batch=7))
-    model, tokenizer = load_nf4(tiny_lm).eval(), load_tokenizer(tiny_lm)
+    model, tokenizer = load_nf4(tiny_lm).train(), load_tokenizer(tiny_lm)
     total, count = 0.0, 0
     for e in EXAMPLES:
         row = tokenise(tokenizer, e.contract, False, 256, "x")
@@ -140,25 +141,33 @@ def test_first_loss_is_the_mean_over_reply_tokens(tiny_lm: Path, tmp_path: Path)
     assert metrics["loss_per_step"][0] == pytest.approx(total / count, rel=1e-3)
 
 
-def test_a_killed_training_resumes_with_the_same_losses(tiny_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("event", "step", "half_a_checkpoint"), [("on_substep_end", 2, False), ("on_step_end", 7, True)])
+def test_a_killed_training_resumes_with_the_same_losses(
+    event: str, step: int, half_a_checkpoint: bool, tiny_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mid-epoch (4 steps each, a checkpoint every 2), between steps and inside an effective batch; dropout shows the random state."""
     from transformers import TrainerCallback, trainer
 
-    variant = Variant(epochs=4, effective_batch=3)
-    whole = run(tiny_lm, tmp_path / "whole", variant)
+    variant, settings = Variant(epochs=2, effective_batch=2), SETTINGS.model_copy(update={"dropout": 0.1})
+    whole = run(tiny_lm, tmp_path / "whole", variant, settings=settings)
 
-    class Kill(TrainerCallback):
-        def on_save(self, args, state, control, **kwargs) -> None:
-            if state.global_step >= 6:
-                raise KeyboardInterrupt
+    def kill(self, args, state, control, **kwargs) -> None:
+        if state.global_step >= step:
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer, "DEFAULT_CALLBACKS", [*trainer.DEFAULT_CALLBACKS, Kill])
+    killer = type("Kill", (TrainerCallback,), {event: kill})
+    monkeypatch.setattr(trainer, "DEFAULT_CALLBACKS", [*trainer.DEFAULT_CALLBACKS, killer])
     with pytest.raises(KeyboardInterrupt):
-        run(tiny_lm, tmp_path / "killed", variant)
+        run(tiny_lm, tmp_path / "killed", variant, settings=settings)
     monkeypatch.undo()
-    resumed = run(tiny_lm, tmp_path / "killed", variant)
+    checkpoints = tmp_path / "killed" / "work" / "checkpoints"
+    assert max(p.name for p in checkpoints.iterdir()) == f"checkpoint-{step // 2 * 2}"
+    if half_a_checkpoint:
+        (checkpoints / "checkpoint-8").mkdir()
+        (checkpoints / "checkpoint-8" / "adapter_model.safetensors").write_bytes(b"half")
+    resumed = run(tiny_lm, tmp_path / "killed", variant, settings=settings)
     assert json.loads((tmp_path / "killed" / "cost.json").read_text())["resumed"]
-    assert resumed["loss_per_step"] == whole["loss_per_step"]
-    assert resumed["adapter_hash"] == whole["adapter_hash"]
+    assert resumed == whole, "every loss, their mean, and the adapter"
 
 
 def test_no_examples_is_said_in_a_sentence(tiny_lm: Path, tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ _ABBREVIATIONS = frozenset(
 )
 MIN_WORDS = 4
 """A semicolon ends a sentence only between stretches of at least this many words; shorter ones are lists inside one."""
+REACH = 500
+"""Characters looked at on either side of a possible end: whatever a model writes, reading stays linear."""
 
 
 def split_sentences(text: str) -> list[str]:
@@ -104,14 +106,14 @@ def split_sentences(text: str) -> list[str]:
 def _paragraph(text: str) -> list[str]:
     found, start = [], 0
     for m in _BREAK.finditer(text):
-        piece = text[start : m.end()].strip()
-        rest = text[m.end() :].lstrip()
+        piece = text[max(start, m.end() - REACH) : m.end()].strip()
+        rest = text[m.end() : m.end() + REACH].lstrip()
         if m[0][0] == ";":
             ends = min(len(piece.split()), len(rest.split(";", 1)[0].split())) >= MIN_WORDS
         else:
             ends = _OPENS.match(rest) is not None and not _abbreviated(piece, rest)
         if ends:
-            found.append(piece)
+            found.append(text[start : m.end()].strip())
             start = m.end()
     last = text[start:].strip()
     return [*found, last] if last else found

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from cardproof.errors import CardproofError, nearest
+from cardproof.errors import CardproofError, nearest, unwritable
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -44,10 +44,11 @@ def atomic(path: Path) -> Iterator[Path]:
         os.umask(umask)
         tmp.chmod(0o666 & ~umask)
         tmp.replace(path)
-    except OSError as e:
+    except Exception as e:
+        found = e if isinstance(e, OSError) and e.errno is not None else unwritable(e)
         # A full disk names no file, and the temporary one means nothing to a reader.
-        if e.errno is not None and (e.filename is None or str(e.filename) == str(tmp) or Path(str(e.filename)).name.startswith(".")):
-            raise OSError(e.errno, e.strerror, str(path)) from e
+        if found and (found.filename is None or str(found.filename) == str(tmp) or Path(str(found.filename)).name.startswith(".")):
+            raise OSError(found.errno, found.strerror, str(path)) from e
         raise
     finally:
         if tmp is not None:

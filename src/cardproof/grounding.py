@@ -144,7 +144,7 @@ def _document(text: str, steps: tuple[Step, ...]) -> Normalised:
 
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"  # soft hyphen, zero-width space and (non-)joiners, byte order mark
 _SPACE = re.compile(rf"[\s{_INVISIBLE}]{{2,}}|[^\S ]|[{_INVISIBLE}]")  # a single plain space needs no work
-_EDGES = re.compile(r"\A\s+|\s+\Z")
+_EDGES = re.compile(r"\A\s+|(?<!\s)\s+\Z")  # tried once in each run of spaces, so linear
 
 _SINGLE = "\u2018\u2019\u201a\u201b\u2032\u2035\u2039\u203a"
 _DOUBLE = "\u201c\u201d\u201e\u201f\u2033\u2036\u00ab\u00bb"

@@ -20,9 +20,12 @@ from cardproof.config import Training, Variant
 from cardproof.errors import CardproofError
 from cardproof.files import write_json
 from cardproof.models import fingerprint, model_hash
+from cardproof.provenance import code_fingerprint
 from cardproof.records import Example, Turn
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "numpy")
+WHOLE = "whole"
+"""Empty file in a checkpoint of which nothing is missing."""
 
 
 def turns(examples: Sequence[Example], contract_share: float, seed: int) -> list[tuple[Turn, bool]]:
@@ -123,9 +126,10 @@ def train(
     ]
     model = load(model_dir, quantization, settings)
     steps = math.ceil(len(rows) / variant.effective_batch) * variant.epochs
-    resume = _resume_point(
-        work, {"variant": variant.model_dump(), "settings": settings.model_dump(mode="json"), "rows": rows, "seed": seed}
-    )
+    depends_on = {"variant": variant.model_dump(), "settings": settings.model_dump(mode="json"), "rows": rows, "seed": seed}
+    base_hash = model_hash(model_dir)
+    code = code_fingerprint("train")
+    resume = _resume_point(work, {**depends_on, "model": base_hash, "quantization": quantization, "code": code})
     arguments = TrainingArguments(
         output_dir=str(work / "checkpoints"),
         num_train_epochs=variant.epochs,
@@ -142,7 +146,8 @@ def train(
         logging_nan_inf_filter=False,
         save_strategy="steps",
         save_steps=max(1, steps // 4),
-        save_total_limit=1,
+        # Two: the one before is whole while the next is written.
+        save_total_limit=2,
         report_to="none",
         seed=seed,
         data_seed=seed,
@@ -154,9 +159,11 @@ def train(
     )
     trainer = _trainer_class(Trainer)(model=model, args=arguments, train_dataset=rows, data_collator=_collate)
     started = time.monotonic()
-    result = trainer.train(resume_from_checkpoint=resume)
+    trainer.train(resume_from_checkpoint=resume)
     seconds = time.monotonic() - started
+    # Of every step, those before a resumption too; the mean that the trainer itself returns knows only the steps of this call.
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    mean = sum(losses) / len(losses)
     if not all(math.isfinite(x) for x in losses):
         raise CardproofError(f"training/{name}: the loss is not finite: {losses}.", "lower training.learning_rate.")
     tmp = out.with_name(f".{out.name}.partial")
@@ -173,7 +180,7 @@ def train(
     metrics = {
         "variant": name,
         "model": model_id,
-        "model_hash": model_hash(model_dir),
+        "model_hash": base_hash,
         "adapter_hash": fingerprint(out),
         "quantization": quantization,
         "examples": len(rows),
@@ -187,7 +194,7 @@ def train(
         "alpha": settings.alpha,
         "learning_rate": settings.learning_rate,
         "loss_per_step": losses,
-        "train_loss": result.training_loss,
+        "train_loss": mean,
         "last_loss": losses[-1],
         "tokens": variant.epochs * sum(len(r["input_ids"]) for r in rows),
         "reply_tokens": variant.epochs * sum(sum(label != -100 for label in r["labels"]) for r in rows),
@@ -205,7 +212,7 @@ def train(
     }
     write_json(metrics_path.with_name("cost.json"), cost)
     shutil.rmtree(work, ignore_errors=True)
-    print(f"training/{name}: {metrics['steps']} steps, mean loss {result.training_loss:.4f}, {cost['seconds']} s", file=sys.stderr)
+    print(f"training/{name}: {metrics['steps']} steps, mean loss {mean:.4f}, {cost['seconds']} s", file=sys.stderr)
     return metrics
 
 
@@ -217,7 +224,10 @@ def _collate(rows: list[dict[str, list[int]]]) -> dict[str, Any]:
 
 
 def _trainer_class(trainer: Any) -> Any:
-    """The Trainer, with logits computed for the reply's positions alone: most of a long prompt's cost at the output layer is saved."""
+    """The Trainer, with logits computed for the reply's positions alone: most of a long prompt's cost at the output layer is saved.
+
+    A checkpoint gets a mark when all of it is there, since a killed run may leave half of one.
+    """
     import torch
 
     class ReplyLossTrainer(trainer):
@@ -229,11 +239,15 @@ def _trainer_class(trainer: Any) -> Any:
             loss = total / (num_items_in_batch if num_items_in_batch is not None else len(positions))
             return (loss, outputs) if return_outputs else loss
 
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            super()._save_checkpoint(model, trial)
+            Path(self.args.output_dir, f"checkpoint-{self.state.global_step}", WHOLE).touch()
+
     return ReplyLossTrainer
 
 
 def _resume_point(work: Path, depends_on: dict[str, Any]) -> str | None:
-    """The last checkpoint in `work`, where it belongs to this very training; anything else there is removed."""
+    """The last whole checkpoint in `work`, where it belongs to this very training; anything else there is removed."""
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
     mark = work / "training.sha256"
     if not (mark.exists() and mark.read_text() == digest):
@@ -241,7 +255,8 @@ def _resume_point(work: Path, depends_on: dict[str, Any]) -> str | None:
         work.mkdir(parents=True)
         mark.write_text(digest)
         return None
-    from transformers.trainer_utils import get_last_checkpoint
-
-    folder = work / "checkpoints"
-    return get_last_checkpoint(str(folder)) if folder.exists() else None
+    checkpoints = sorted((work / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    last = next((p for p in reversed(checkpoints) if (p / WHOLE).is_file()), None)
+    for other in (p for p in checkpoints if p != last):
+        shutil.rmtree(other)
+    return str(last) if last else None

@@ -89,8 +89,8 @@ def clean_answer(answer: str) -> str:
         parts = [p.strip() for p in re.split(r"[,;]\s", m[1]) if p.strip()]
         return "" if parts and all(p in ids for p in parts) else m[0]
 
-    text = re.sub(r"\[([^\[\]\n]{1,80})\]", cut, answer)
-    return " ".join(re.sub(r"\s+(?=[.,;:!?](?:\s|$))", "", text).split())
+    text = " ".join(re.sub(r"\[([^\[\]\n]{1,80})\]", cut, answer).split())
+    return re.sub(r" (?=[.,;:!?](?: |$))", "", text)
 
 
 def answer_sentences(answer: str) -> list[str]:

@@ -5,7 +5,6 @@ Only `click` is imported up front; a verb imports its step when it runs. The ord
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 
@@ -16,7 +15,7 @@ from cardproof.cli.group import cli
 from cardproof.cli import planning, acquiring, data, models, results, reporting, evidence, publishing  # noqa: F401
 
 # isort: on
-from cardproof.errors import CardproofError
+from cardproof.errors import CardproofError, of_system
 
 __all__ = ["cli", "main"]
 
@@ -33,15 +32,9 @@ def main() -> None:
         sys.exit(e.exit_code)
     except click.Abort:
         sys.exit(130)
-    except CardproofError as e:
+    except (CardproofError, OSError) as e:
         if debug:
             raise
-        click.echo(f"cardproof: error: {e.sentence}\nHint: {e.hint}", err=True)
-        sys.exit(e.exit_code)
-    except OSError as e:
-        if debug:
-            raise
-        full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = "free space on that disk and run the same command again; finished work is kept." if full else "check the path."
-        click.echo(f"cardproof: error: {e.filename or 'a file'}: {e.strerror}.\nHint: {hint}", err=True)
-        sys.exit(2)
+        said = e if isinstance(e, CardproofError) else of_system(e)
+        click.echo(f"cardproof: error: {said.sentence}\nHint: {said.hint}", err=True)
+        sys.exit(said.exit_code)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from cardproof import __version__
-from cardproof.errors import CardproofError, nearest
+from cardproof.errors import CardproofError, nearest, unwritable
 
 FILE = click.Path(path_type=Path)
 # A checkout has its templates and claims beside the package's source; elsewhere the user names them.
@@ -30,8 +30,16 @@ class Recorded(click.Command):
         except SystemExit:
             self.record(ctx)
             raise
+        except Exception as e:
+            if (found := unwritable(e)) and found.filename is None:
+                raise OSError(found.errno, found.strerror, self.written(ctx)) from e
+            raise
         self.record(ctx)
         return result
+
+    def written(self, ctx: click.Context) -> str | None:
+        """The file or folder that a verb writes by the hands of a library, which does not name it."""
+        return next((str(ctx.params[name]) for name in ("store", "out") if ctx.params.get(name)), None)
 
     def record(self, ctx: click.Context) -> None:
         """Write the records; a verb without output files has none."""
