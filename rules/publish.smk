@@ -79,14 +79,7 @@ rule report:
         scores=[f"{RUN}/scores/{arm}/{condition}.parquet" for arm in ARMS for condition in CONDITIONS],
         templates=sorted(str(p) for p in Path(workflow.basedir, "report").rglob("*.*")),
     output:
-        # The page's drawings and rollouts, within Snakemake's own report.
-        report(
-            directory(f"{RUN}/report"),
-            caption="../report/captions/report.rst",
-            htmlindex="index.html",
-            category="Reviewer's page",
-            labels={"page": "verdicts, evidence, items"},
-        ),
+        directory(f"{RUN}/report"),
     log:
         f"{RUN}/logs/report.log",
     benchmark:

@@ -175,7 +175,7 @@ def test_no_numeral_stands_in_the_pages_templates() -> None:
 
 
 @pytest.mark.slow
-def test_snakemakes_own_report_has_the_figures_and_the_page(ci_run: Path, tmp_path: Path) -> None:
+def test_snakemakes_own_report_has_the_figures_with_captions(ci_run: Path, tmp_path: Path) -> None:
     """In a copy with its records of what was run, offline."""
     folder = tmp_path / "copy"
     shutil.copytree(ci_run, folder, ignore=shutil.ignore_patterns("store", "models"), symlinks=True)

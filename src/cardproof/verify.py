@@ -24,7 +24,7 @@ LOGS = "provenance/logs.json"
 LEFT_OUT_LIST = "provenance/left_out.json"
 """In an unpacked archive: the folders of weights that it does not hold."""
 NOT_RESULTS = ("logs", "cost", "store", "work", "shards", FOLDER.as_posix())
-"""Folders whose files have no record: logs have a list of their own, costs are Snakemake's, the store carries hashes in its lines, the
+"""Folders whose files have no record: logs and costs have a list of their own, the store carries hashes in its lines, the
 others are temporary."""
 PRODUCTS = ("claims.json", "card/", "evaluation/", "figures/", "report")
 """What a reader looks at. Results that none of these is made from may be left from an earlier configuration."""
@@ -224,8 +224,9 @@ def _logs(run: Path) -> Iterator[Problem]:
 
 
 def logs(run: Path) -> dict[str, str]:
-    """The content of `provenance/logs.json`: log -> sha256, and a seal over them."""
-    found = {p.relative_to(run).as_posix(): sha256_file(p) for p in sorted((run / "logs").rglob("*")) if p.is_file()}
+    """The content of `provenance/logs.json`: log or measured cost -> sha256, and a seal over them."""
+    paths = sorted(p for folder in ("logs", "cost") for p in (run / folder).rglob("*") if p.is_file())
+    found = {p.relative_to(run).as_posix(): sha256_file(p) for p in paths}
     return {**found, "seal": digest_of(found)}
 
 

