@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -53,6 +54,21 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         if tmp is not None:
             tmp.unlink(missing_ok=True)
+
+
+@contextmanager
+def nothing_partial(out: Path) -> Iterator[None]:
+    """Take away what a step that fails has put into `.NAME.partial` beside the folder `out`, and name the folder's files, not those."""
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        yield
+    except Exception as e:
+        shutil.rmtree(partial, ignore_errors=True)
+        found = unwritable(e)
+        name = str((found.filename2 or found.filename) if found else "")
+        if found and (not name or Path(name).is_relative_to(partial)):
+            raise OSError(found.errno, found.strerror, str(out / Path(name).relative_to(partial) if name else out)) from e
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

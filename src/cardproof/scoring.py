@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,9 @@ def write_scores(path: Path, scores: Iterator[Score]) -> int:
     import polars as pl
 
     frame = pl.DataFrame([s.model_dump() for s in scores], schema=parquet_schema(), orient="row")
+    content = BytesIO()  # written at once: of a full disk, the library would not say more than that something failed
+    frame.write_parquet(content, compression="zstd", statistics=False)
     with atomic(path) as tmp:
-        frame.write_parquet(tmp, compression="zstd", statistics=False)
+        tmp.write_bytes(content.getvalue())
     print(f"{path}: {frame.height} rollouts scored", file=sys.stderr)
     return frame.height

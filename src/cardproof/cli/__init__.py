@@ -36,5 +36,10 @@ def main() -> None:
         if debug:
             raise
         said = e if isinstance(e, CardproofError) else of_system(e)
+        if "tqdm" in sys.modules:
+            from tqdm import tqdm
+
+            for bar in list(getattr(tqdm, "_instances", ())):
+                bar.close()  # the sentence begins a line of its own
         click.echo(f"cardproof: error: {said.sentence}\nHint: {said.hint}", err=True)
         sys.exit(said.exit_code)

