@@ -40,7 +40,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "check_verifier": ("logs/check_verifier.log",),
     "evaluate": ("logs/evaluate.log",),
     "figures": ("logs/figures.log", "logs/provenance.log"),
-    "card": ("logs/claims.log", "logs/card.log"),
+    "card": ("logs/claims.log", "logs/card.log", "logs/report.log"),
 }
 """Stage -> files that show it is at work: each stage is killed once, the first time one of its files appears."""
 ALONE = "train_verifier"
