@@ -15,7 +15,7 @@ LOCKS := envs/lock-cpu.txt envs/lock-data.txt
 # Models and data of the demo and the tests come from installed wheels: nothing may reach for a network.
 OFFLINE := HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help setup setup-vllm demo test test-browser test-vllm container test-apptainer test-slurm lint lock generated clean distclean
+.PHONY: help setup setup-vllm demo test test-browser test-vllm bench container test-apptainer test-slurm lint lock generated clean distclean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ $(VLLM)/.ready: envs/lock-vllm.txt pyproject.toml
 
 test-vllm: setup setup-vllm ## Run the tests of the vLLM backend, and print how far it agrees with the other.
 	$(OFFLINE) $(BIN)/pytest -s -rs tests/test_vllm.py
+
+bench: setup ## Time the sampler beside its peers; those without an environment are named and left out (see docs/performance.md).
+	$(OFFLINE) $(BIN)/python benchmarks/sampler.py
 
 lint: setup ## Check style and types.
 	$(BIN)/ruff check .

@@ -230,12 +230,11 @@ def measure(names: list[str], models: dict[str, Path], prompts: list[list[int]],
     """Every peer's tokens/s, taken in turns, and whether greedy replies are those of HF's generate."""
     peers = {name: Peer(name, {"model": str(models[name]), "prompts": prompts}) for name in names}
     speeds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(repeats + 1):
+    for turn in range(repeats):
         for name, peer in peers.items():
             found = peer.ask("run")
-            if turn:  # the first turn warms up
-                speeds[name].append(found["tokens"] / found["seconds"])
-            print(f"{'warm-up' if not turn else f'turn {turn}'}  {name:<12} {found['tokens'] / found['seconds']:8.1f} tok/s", flush=True)
+            speeds[name].append(found["tokens"] / found["seconds"])
+            print(f"turn {turn + 1}  {name:<12} {speeds[name][-1]:8.1f} tok/s", flush=True)
     greedy = {name: peers[name].ask("greedy")["greedy"] for name in ("cardproof", "hf_generate") if name in peers}
     for peer in peers.values():
         peer.close()

@@ -49,7 +49,7 @@ while kill -0 "$driver" 2> /dev/null && [ $((SECONDS - started)) -lt 1200 ]; do
         for shard in 0 1 2 3; do
             store=$run/results/ci/store/base.$shard-of-$shards.jsonl
             [ -s "$store" ] && [ ! -e "$run/results/ci/samples/base/clean.jsonl" ] || continue
-            job=$(squeue -h -t RUNNING -o '%A %k' | awk -v rule="rule_sample_wildcards_base_$shard" '$2 == rule { print $1; exit }')
+            job=$(squeue -h -t RUNNING -o '%A %k' | awk -v rule="rule_sample_wildcards_${shard}_base" '$2 == rule { print $1; exit }')
             [ -n "$job" ] || continue
             scancel "$job"
             killed=$shard
@@ -66,12 +66,12 @@ echo "done in $((SECONDS - started)) s"
 
 say "Jobs"
 squeue -a -t all --sort=i -o '%.6A %.12T %.10M %.8P %.4C %.7m %k'
-jobs=$(squeue -h -a -t all -o '%k' | grep -c '^rule_sample_wildcards_base_') || true
+jobs=$(squeue -h -a -t all -o '%k' | grep -c '^rule_sample_wildcards_[0-9]*_base$') || true
 [ "$jobs" -ge $shards ] || failed "only $jobs jobs sampled the base arm."
 
 say "The killed job"
 [ -n "$killed" ] || failed "no sampling job could be caught while it ran."
-squeue -h -a -t CANCELLED -o '%k' | grep -q "^rule_sample_wildcards_base_$killed" || failed "no job was cancelled."
+squeue -h -a -t CANCELLED -o '%k' | grep -q "^rule_sample_wildcards_${killed}_base$" || failed "no job was cancelled."
 grep -h 'already sampled' "$run/results/ci/logs/sample_base_$killed.log" | tail -n 1
 grep -qE '[1-9][0-9]* already sampled' "$run/results/ci/logs/sample_base_$killed.log" || failed "the retry began anew."
 
