@@ -15,7 +15,13 @@ host
 say "SLURM"
 driver=
 stop() {
-    if [ -n "$driver" ]; then kill "$driver" 2> /dev/null || true; fi
+    # Asked to end, Snakemake waits for its jobs: they go first, and it is not asked twice.
+    scancel --quiet --user "$(id -un)" 2> /dev/null || true
+    if [ -n "$driver" ]; then
+        kill "$driver" 2> /dev/null || true
+        for _ in $(seq 40); do kill -0 "$driver" 2> /dev/null || break; sleep 0.25; done
+        kill -9 "$driver" 2> /dev/null || true
+    fi
     timeout 60 tools/slurm-one.sh down
 }
 trap stop EXIT
@@ -24,8 +30,9 @@ timeout 120 tools/slurm-one.sh up || failed "SLURM did not come up."
 run=$WORK/slurm-run
 rm -rf "$run"
 mkdir -p "$run"
+# In the background only: the process asked for is Snakemake's own, so that ending it ends the run.
 submit() {
-    snakemake "${CONFIG[@]}" --profile "$PROJECT/profiles/slurm-test" --directory "$run" --nolock "$@" < /dev/null
+    exec snakemake "${CONFIG[@]}" --profile "$PROJECT/profiles/slurm-test" --directory "$run" --nolock "$@" < /dev/null
 }
 
 say "Requests that no node can meet"
