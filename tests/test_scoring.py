@@ -6,12 +6,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 
 from cardproof.config import Scoring
 from cardproof.errors import CardproofError
 from cardproof.files import write_rows
 from cardproof.records import Document, Message, Prompt, Rollout, Support
 from cardproof.scoring import Rouge, citation_validity, composite, score, score_files, share, write_scores
+
+ROUGE, LIBRARY = Rouge(), RougeScorer(["rougeL"], use_stemmer=True)
 
 DOCUMENTS = [
     Document(id="A#1", text="A loan may be renewed *twice*, unless\nanother reader has reserved the book.", role="oracle"),
@@ -132,3 +137,21 @@ def test_parquet_is_the_same_for_the_same_rows_and_reads_back(tmp_path: Path) ->
     frame = pl.read_parquet(tmp_path / "a")
     assert frame["support"].to_list() == [0.25, None]
     assert frame["quotes"][0][0]["steps"] == ["markup"] or frame["quotes"][0][0]["steps"] == ["punctuation"]
+
+
+WORDS = st.sampled_from(
+    ["The", "licences", "licensed", "revoked", "revoking", "terms", "§", "30", "e.g.", "naïve", "ﬁne", "it", "nationally", "\n", ""]
+)
+
+
+@given(st.lists(WORDS, max_size=30).map(" ".join), st.lists(WORDS, max_size=30).map(" ".join))
+@settings(max_examples=300)
+def test_rouge_is_the_librarys_to_the_last_bit(answer: str, reference: str) -> None:
+    expected = LIBRARY.score(reference, answer)["rougeL"].fmeasure
+    assert ROUGE(answer, reference) == expected
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+@settings(max_examples=200)
+def test_rouge_of_any_text_is_the_librarys(answer: str, reference: str) -> None:
+    assert ROUGE(answer, reference) == LIBRARY.score(reference, answer)["rougeL"].fmeasure
