@@ -36,7 +36,6 @@ STAGES: dict[str, tuple[str, ...]] = {
     "distill": ("logs/distill.log",),
     "train": ("work/train_*/checkpoints/checkpoint-*/whole",),
     "sample": ("store/hybrid.*.jsonl", "store/grounded.*.jsonl"),
-    "gather": ("logs/gather_hybrid_*.log", "logs/gather_grounded_*.log"),
     "check_verifier": ("logs/check_verifier.log",),
     "evaluate": ("logs/evaluate.log",),
     "figures": ("logs/figures.log", "logs/provenance.log"),
