@@ -37,7 +37,8 @@ def trained(qwen3: Path) -> Any:
     from cardproof.training import load
 
     settings = Training(rank=RANK, dropout=0.0, gradient_checkpointing=False)
-    return load(qwen3, "nf4", settings)
+    # As it is trained: out of training mode, CPUs with AVX512-BF16 take a kernel that wants other widths.
+    return load(qwen3, "nf4", settings).train()
 
 
 def size(tensor: Any) -> int:

@@ -133,14 +133,16 @@ def test_nf4_lora_of_the_published_rank_is_trained_for_every_seed_and_reading(do
     run, _ = done
     # Two layers: q 128x256; k, v 128x128; o 256x128; gate, up 128x256; down 256x128; rank 32.
     per_layer = (128 + 256) + 2 * (128 + 128) + (256 + 128) + 2 * (128 + 256) + (256 + 128)
-    losses = {}
+    losses, recipes = {}, set()
     for name, seed, epochs in (("grounded", 0, 2), ("grounded.seed1", 1, 2), ("b7x1", 0, 1), ("b14x2", 0, 2)):
         metrics = result(run, f"training/{name}/metrics.json")
         assert (metrics["quantization"], metrics["rank"], metrics["seed"]) == ("nf4", 32, seed)
         assert metrics["trainable_parameters"] == 2 * 32 * per_layer
         assert metrics["steps"] == -(-metrics["examples"] // metrics["effective_batch"]) * epochs == len(metrics["loss_per_step"])
         losses[name] = metrics["train_loss"]
-    assert len(set(losses.values())) == len(losses)
+        recipes.add((seed, metrics["steps"]))
+    # Where all examples fit into one batch, a larger batch is the same recipe.
+    assert len(set(losses.values())) == len(recipes) >= 3
 
 
 def test_adapters_are_loaded_again_for_sampling(done: tuple[Path, set[str]]) -> None:

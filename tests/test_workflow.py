@@ -82,7 +82,7 @@ def test_another_seed_gives_other_samples(first: Path) -> None:
     assert (folder / target).read_bytes() != (first / target).read_bytes()
 
 
-AFTER_SCORES = {"evaluate", "figures", "provenance", "claims", "card", "all"}
+AFTER_SCORES = {"evaluate", "figures", "provenance", "claims", "card", "report", "all"}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,10 @@ AFTER_SCORES = {"evaluate", "figures", "provenance", "claims", "card", "all"}
     [
         ('evaluation={"resamples": 600}', AFTER_SCORES),
         ('scoring={"rouge_threshold": 0.4}', {"score", "distill", "train", "sample", "gather", "verify", "check_verifier"} | AFTER_SCORES),
-        ('training={"variants": {"hybrid": {"contract_share": 0.25}}}', {"train", "sample", "gather", "verify", "score"} | AFTER_SCORES),
+        (
+            'training={"variants": {"hybrid": {"contract_share": 0.25}}}',
+            {"train", "sample", "gather", "verify", "score", "check_verifier"} | AFTER_SCORES,
+        ),
         ('conditions={"stress": {"distractors": 3}}', {"prompts", "sample", "gather", "verify", "score", "check_verifier"} | AFTER_SCORES),
     ],
 )
