@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +19,8 @@ from pydantic import BaseModel, ValidationError
 from cardproof.errors import CardproofError, nearest, unwritable
 
 R = TypeVar("R", bound=BaseModel)
+
+TEMPORARY = ".tmp"
 
 
 def sha256_text(text: str) -> str:
@@ -32,14 +36,20 @@ def sha256_file(path: Path) -> str:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that replaces it only when the block ends well, so no reader ever sees half a file."""
+    """A temporary path beside `path` that replaces it only when the block ends well, so no reader ever sees half a file.
+
+    Temporary files that a killed writer of the same `path` left are taken away first: the lock on them ended with their writer.
+    """
     path = Path(path)
     tmp = None
+    held = -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(fd)
+        _take_away_orphans(path)
+        held, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
         tmp = Path(name)
+        with suppress(OSError):  # a file system without locks: the file is then nobody's orphan
+            fcntl.flock(held, fcntl.LOCK_EX)
         yield tmp
         umask = os.umask(0)
         os.umask(umask)
@@ -54,6 +64,15 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         if tmp is not None:
             tmp.unlink(missing_ok=True)
+            os.close(held)
+
+
+def _take_away_orphans(path: Path) -> None:
+    """Remove the temporary files of `path` whose writer no longer lives."""
+    for orphan in path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY}"):
+        with suppress(OSError), open(orphan, "rb") as f:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            orphan.unlink()
 
 
 @contextmanager
