@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +73,47 @@ def test_a_rollout_does_not_depend_on_its_neighbours(decoder_parts) -> None:
         assert decode(model, ids, seeds, rows=rows) == together
     for i in (3, 0):
         assert decode(model, [ids[i]], [seeds[i]], rows=4)[0] == together[i]
+
+
+PACKED = """
+import torch
+from cardproof.sampling.packed import PackedLinear
+from cardproof.sampling.shared_prefix import MIN_ROWS
+
+torch.set_num_threads({threads})
+torch.manual_seed(0)
+for outer, inner in ((576, 576), (960, 576), (576, 1536), (96, 64), (64, 128), (5000, 576)):
+    layer = PackedLinear(torch.randn(outer, inner), None)
+    x = torch.randn(64, inner)
+    whole = layer(x)
+    for rows in range(MIN_ROWS, 65):
+        assert torch.equal(layer(x[:rows]), whole[:rows]), (outer, inner, rows)
+        assert torch.equal(layer(x[-rows:]), whole[-rows:]), (outer, inner, rows)
+print("same bits")
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("instructions", ["ALL", "AVX2"])
+def test_a_row_of_a_packed_layer_does_not_depend_on_the_number_of_rows(instructions: str, threads: int) -> None:
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": instructions}
+    done = subprocess.run([sys.executable, "-c", PACKED.format(threads=threads)], capture_output=True, text=True, env=environment)
+    assert done.stdout == "same bits\n", done.stderr
+
+
+def test_packing_keeps_what_a_model_computes(tiny_lm: Path) -> None:
+    import torch
+
+    from cardproof.lm import load_plain
+    from cardproof.sampling.packed import pack
+
+    model, packed = load_plain(tiny_lm).eval(), load_plain(tiny_lm).eval()
+    pack(packed)
+    assert not any(isinstance(m, torch.nn.Linear) for m in packed.modules())
+    ids = torch.arange(3, 60)[None]
+    with torch.inference_mode():
+        expected, found = model(ids).logits, packed(ids).logits
+    assert torch.allclose(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_another_seed_gives_other_rollouts(decoder_parts) -> None:

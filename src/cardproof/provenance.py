@@ -17,7 +17,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "acquire_model": ("models", "hub"),
     "split": ("split",),
     "prompts": ("conditions",),
-    "sample": ("sampling/__init__", "sampling/shared_prefix", "sampling/transformers_backend", "lm"),
+    "sample": ("sampling/__init__", "sampling/packed", "sampling/shared_prefix", "sampling/transformers_backend", "lm"),
     "gather": ("sample",),
     "train_verifier": ("verifier_training", "entailment_pairs"),
     "verify": ("verifier",),

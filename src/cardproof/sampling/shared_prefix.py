@@ -1,7 +1,7 @@
 """Decoding of several items together, each item's N rollouts sharing one copy of the prompt's keys and values.
 
-A rollout's tokens must not depend on which other items happen to be decoded beside it. Three things see to that: every linear layer is
-given at least MIN_ROWS rows (from there on a row's result was measured to be the same to the last bit for any number of other rows);
+A rollout's tokens must not depend on which other items happen to be decoded beside it. Three things see to that: linear layers are packed
+(`cardproof.sampling.packed`), so that a row's result is the same to the last bit for any number of other rows, MIN_ROWS or more;
 attention is computed item by item over all N of its rows; and every rollout draws from its own counter-based random stream.
 """
 
@@ -16,9 +16,13 @@ import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from cardproof.sampling import Decoding
+from cardproof.sampling.packed import pack
 
-MIN_ROWS = 16
-"""Fewest rows a decoding step is run with; missing ones are filled with copies (below 12 rows, sgemm takes other kernels)."""
+MIN_ROWS = 4
+"""Fewest rows a decoding step is run with; missing ones are filled with copies (a single row takes another kernel)."""
+
+WINDOW = 256
+"""How many of the most probable tokens are looked at first; most nuclei fit."""
 
 ATTENTION = "cardproof_shared_prefix"
 
@@ -36,7 +40,7 @@ class Tokens:
 class _Item:
     index: int
     prefix: list[tuple[torch.Tensor, torch.Tensor]]
-    """Per layer: keys and values of the prompt, (kv heads, prompt tokens, head dim)."""
+    """Per layer: keys of the prompt, (kv heads, head dim, prompt tokens), and values, (kv heads, prompt tokens, head dim)."""
     length: int
     uniforms: np.ndarray
     """(N, max_new_tokens) random numbers in [0, 1)."""
@@ -63,8 +67,9 @@ class _StepCache:
         for item in self.items:
             rows = slice(row, row + len(item.alive))
             keys, values = item.suffix[layer]
-            keys[item.alive, :, item.step] = key[rows, :, 0]
-            values[item.alive, :, item.step] = value[rows, :, 0]
+            alive = item.alive if len(item.alive) < item.n else slice(None)
+            keys[alive, :, item.step] = key[rows, :, 0]
+            values[alive, :, item.step] = value[rows, :, 0]
             row = rows.stop
         return key, value
 
@@ -90,32 +95,30 @@ def _attention(
     assert step_items is not None
     layer: int = module.layer_idx  # type: ignore[assignment]
     heads, dim = query.shape[1], query.shape[3]
-    out = torch.zeros(query.shape[0], 1, heads, dim, dtype=query.dtype, device=query.device)
+    out = query.new_zeros(query.shape[0], heads, dim)
+    scaled = query[:, :, 0] * scaling
     row = 0
     for item in step_items:
         rows = slice(row, row + len(item.alive))
         row = rows.stop
         prefix_k, prefix_v = item.prefix[layer]
         suffix_k, suffix_v = item.suffix[layer]
-        kv_heads, length = prefix_k.shape[0], prefix_k.shape[1]
-        group, used = heads // kv_heads, item.step + 1
-        if len(item.alive) == item.n:
-            q = query[rows, :, 0]
-        else:
-            q = query.new_zeros(item.n, heads, dim)
-            q[item.alive] = query[rows, :, 0]
-        q = (q * scaling).view(item.n, kv_heads, group, dim)
-        by_head = q.transpose(0, 1).reshape(kv_heads, item.n * group, dim)
-        scores = torch.empty(kv_heads, item.n * group, length + used, dtype=query.dtype, device=query.device)
-        torch.matmul(by_head, prefix_k.transpose(1, 2), out=scores[:, :, :length])
+        kv_heads, length = prefix_v.shape[0], prefix_v.shape[1]
+        n, group, used = item.n, heads // kv_heads, item.step + 1
+        all_alive = len(item.alive) == n
+        q = scaled[rows] if all_alive else scaled.new_zeros(n, heads, dim).index_copy_(0, torch.tensor(item.alive), scaled[rows])
+        q = q.view(n, kv_heads, group, dim)
+        # One row of scores per head and rollout: first the shared prefix's, then the rollout's own.
+        scores = query.new_empty(kv_heads, n * group, length + used)
+        torch.bmm(q.transpose(0, 1).reshape(kv_heads, n * group, dim), prefix_k, out=scores[:, :, :length])
         own = torch.matmul(q, suffix_k[:, :, :used].transpose(2, 3))
-        scores[:, :, length:] = own.transpose(0, 1).reshape(kv_heads, item.n * group, used)
+        scores.view(kv_heads, n, group, length + used)[..., length:] = own.transpose(0, 1)
         weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-        result = torch.matmul(weights[:, :, :length], prefix_v).view(kv_heads, item.n, group, dim).transpose(0, 1)
-        tail = weights[:, :, length:].reshape(kv_heads, item.n, group, used).transpose(0, 1)
-        result = result + torch.matmul(tail, suffix_v[:, :, :used])
-        out[rows, 0] = result.reshape(item.n, heads, dim)[item.alive]
-    return out, None
+        shared = torch.bmm(weights[:, :, :length], prefix_v).view(kv_heads, n, group, dim).transpose(0, 1)
+        tail = weights.view(kv_heads, n, group, length + used)[..., length:].transpose(0, 1)
+        result = (torch.matmul(tail, suffix_v[:, :, :used]) + shared).view(n, heads, dim)
+        out[rows] = result if all_alive else result[item.alive]
+    return out[:, None], None
 
 
 ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attention)
@@ -124,33 +127,36 @@ ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attention)
 def choose(logits: torch.Tensor, uniforms: np.ndarray, temperature: float, top_p: float) -> list[int]:
     """Draw one token per row by inverse CDF over the nucleus: the fewest most probable tokens whose mass reaches top_p.
 
-    logits: (rows, vocabulary); uniforms: (rows,) in [0, 1). Temperature 0 is greedy. Exact: where the nucleus does not fit into the
-    largest `window` tokens, the row is sorted in full.
+    logits: (rows, vocabulary); uniforms: (rows,) in [0, 1). Temperature 0 is greedy. Exact, without sorting the vocabulary: only as many of
+    the most probable tokens are looked at as the nucleus needs.
     """
     if temperature == 0:
         return logits.argmax(dim=-1).tolist()
-    logits = logits.float() / temperature
-    total = torch.logsumexp(logits, dim=-1, keepdim=True)
-    window = min(256, logits.shape[-1])
-    top, ids = torch.topk(logits, window, dim=-1)
-    mass = torch.exp(top - total).double().cumsum(dim=-1)
-    chosen = []
-    for row in range(logits.shape[0]):
-        cumulative, candidates = mass[row], ids[row]
-        if window < logits.shape[-1] and cumulative[-1] < top_p:
-            ordered, candidates = torch.sort(logits[row], descending=True, stable=True)
-            cumulative = torch.exp(ordered - total[row]).double().cumsum(dim=-1)
-        last = min(int(torch.searchsorted(cumulative, top_p)), len(cumulative) - 1)
-        at = int(torch.searchsorted(cumulative[: last + 1], float(uniforms[row]) * float(cumulative[last]), right=True))
-        chosen.append(int(candidates[min(at, last)]))
-    return chosen
+    probabilities = torch.softmax(logits.float().div(temperature), dim=-1)
+    chosen = np.empty(len(uniforms), dtype=np.int64)
+    rows = np.arange(len(uniforms))
+    window = 0
+    while len(rows):
+        # Rows whose nucleus does not fit into the window are looked at again through one sixteen times as wide.
+        window = min(16 * window or WINDOW, logits.shape[-1])
+        some = probabilities if len(rows) == len(uniforms) else probabilities[torch.from_numpy(rows)]
+        top, ids = torch.topk(some, window, dim=-1)
+        mass = top.double().cumsum(dim=-1).cpu().numpy()
+        fits = (mass[:, -1] >= top_p) | (window == logits.shape[-1])
+        last = np.minimum((mass < top_p).sum(axis=1), window - 1)
+        aim = uniforms[rows] * np.take_along_axis(mass, last[:, None], axis=1)[:, 0]
+        at = np.minimum((mass <= aim[:, None]).sum(axis=1), last)
+        chosen[rows[fits]] = np.take_along_axis(ids.cpu().numpy(), at[:, None], axis=1)[fits, 0]
+        rows = rows[~fits]
+    return chosen.tolist()
 
 
 class SharedPrefixDecoder:
     """Decodes items of one causal language model; see the module's docstring."""
 
     def __init__(self, model: Any, stop_ids: Sequence[int], rows: int) -> None:
-        """`rows`: how many rollouts are decoded together at most (at least one item always is)."""
+        """`rows`: how many rollouts are decoded together at most (at least one item always is). The model's linear layers are packed."""
+        pack(model)
         self.model, self.stop_ids, self.rows = model, set(stop_ids), rows
         self.device = next(model.parameters()).device
         self._attention = ""
@@ -192,9 +198,9 @@ class SharedPrefixDecoder:
         uniforms = np.stack([np.random.Generator(np.random.Philox(key=s)).random(decoding.max_new_tokens) for s in tokens.seeds])
         item = _Item(index, prefix, len(tokens.ids), uniforms, n, decoding.max_new_tokens)
         item.generated, item.alive = [[] for _ in range(n)], list(range(n))
-        for keys, values in prefix:
-            shape = (n, keys.shape[0], decoding.max_new_tokens, keys.shape[2])
-            item.suffix.append((keys.new_zeros(shape), values.new_zeros(shape)))
+        for _, values in prefix:
+            shape = (n, values.shape[0], decoding.max_new_tokens, values.shape[2])
+            item.suffix.append((values.new_zeros(shape), values.new_zeros(shape)))
         self._accept(item, choose(logits.expand(n, -1), uniforms[:, 0], decoding.temperature, decoding.top_p))
         return item
 
@@ -213,7 +219,8 @@ class SharedPrefixDecoder:
                 cache.update(keys, values, number)
         rest = torch.tensor([tokens.ids[tokens.common :]], device=self.device)
         logits = self.model(input_ids=rest, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
-        return logits, [(layer.keys[0].contiguous(), layer.values[0].contiguous()) for layer in cache.layers]
+        # Keys are kept transposed: scores are then a plain product.
+        return logits, [(layer.keys[0].transpose(1, 2).contiguous(), layer.values[0].contiguous()) for layer in cache.layers]
 
     def _step(self, active: list[_Item], decoding: Decoding) -> None:
         ids = [item.last[r] for item in active for r in item.alive]
@@ -228,8 +235,7 @@ class SharedPrefixDecoder:
             use_cache=True,
             step_items=active,
         ).last_hidden_state[:, 0]
-        # (W h^T)^T: two to three times faster than h W^T for a few rows of a large vocabulary.
-        logits = (self.model.lm_head.weight @ hidden.T).T[:real]
+        logits = self.model.lm_head(hidden)[:real]
         uniforms = np.concatenate([item.uniforms[item.alive, item.step + 1] for item in active])
         chosen = choose(logits, uniforms, decoding.temperature, decoding.top_p)
         row = 0
