@@ -260,8 +260,9 @@
 
   function reply(rollout, rollouts, shown) {
     const spans = rollout.quotes.filter((q) => q.at).map((q) => [...q.at, q.kind]);
-    const product = shown.factors.map((name) => `${axis(name)} ${value(rollout.scores[name])}`).join(" × ");
-    const made = rollout.refusal ? "A refusal gets no composite." : `Its composite: ${product} = ${value(rollout.scores.composite)}.`;
+    const factors = shown.factors.map((name) => `${axis(name)} ${value(rollout.scores[name])}`);
+    const product = factors.length > 1 ? `Its composite: ${factors.join(" × ")} = ${value(rollout.scores.composite)}.` : `Its composite is ${factors[0]}.`;
+    const made = rollout.refusal ? "A refusal gets no composite." : product;
     const picked = rollout.rank === 1
       ? `Picked: the highest composite of ${rollouts.length}${rollouts.some((r) => r !== rollout && r.scores.composite === rollout.scores.composite) ? ", the first of equals" : ""}.`
       : `Not picked: rank ${rollout.rank} of ${rollouts.length} by composite.`;
