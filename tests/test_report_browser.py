@@ -187,6 +187,8 @@ def test_a_deep_link_opens_its_rollout_and_the_address_follows(chromium: Any, pa
         it.page.locator("#item .tabs button", has_text="grounded").click()
         assert "arm=grounded" in it.page.evaluate("location.hash")
         it.quiet()
+    with Opened(chromium, pages / "whole/index.html", link, width=390) as it:
+        it.until("Math.abs(document.querySelector('#item').getBoundingClientRect().top) < 100")
 
 
 def test_the_keyboard_goes_everywhere(chromium: Any, pages: Path) -> None:

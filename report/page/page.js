@@ -323,7 +323,7 @@
     const k = given.get("k");
     at.item = id;
     list();
-    go({ arm: given.get("arm"), condition: given.get("condition"), k: k === null ? null : Number(k) }, false).then(() => $("items").scrollIntoView());
+    go({ arm: given.get("arm"), condition: given.get("condition"), k: k === null ? null : Number(k) }, false).then(() => $(matchMedia("(max-width: 48rem)").matches ? "item" : "items").scrollIntoView());
     return true;
   }
   const step = (names, current, by = 1) => names[(names.indexOf(current) + by + names.length) % names.length];
