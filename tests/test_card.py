@@ -349,6 +349,8 @@ def test_format_lock(run, equivalent, improves, said, locked):
     section = rendered(run).split("## Format lock")[1].split("## Verifier")[0]
     assert said in section
     assert ("**Format-locked**" in section) is locked
+    limitations = rendered(run).split("## Intended use and limitations")[1].split("## Published")[0]
+    assert ("- Format-locked: the improvement is shown under the contract alone" in limitations) is locked
 
 
 def test_stress_slips(run):

@@ -129,6 +129,36 @@ def test_arms_look_the_same_whatever_else_is_shown():
     assert figures.palette(["base", "hybrid", "grounded"])["grounded"] == figures.palette(["grounded"])["grounded"]
     looks = figures.palette(["base", "a", "b", "c", "d", "e", "f"])
     assert len(set(looks.values())) == 7
+    arms = ["base", "hybrid", "grounded"]
+    with_readings = figures.palette(["b14x2", "b7x1", "grounded", "hybrid"], arms)
+    assert {name: with_readings[name] for name in arms[1:]} == {name: figures.palette(arms)[name] for name in arms[1:]}
+    assert len(set(with_readings.values())) == 4
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_words_can_be_read():
+    """WCAG's ratio for small print, against paper and against the bars they stand on."""
+    for colour in (*figures.LETTERS.values(), figures.INK, figures.MUTED):
+        assert contrast(colour, "#ffffff") >= 4.5, colour
+    for kind, colour in figures.KINDS.items():
+        assert contrast("#ffffff" if kind == "fabricated" else figures.ON_BAR, colour) >= 4.5, kind
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"), [(1.5, 4.0, " [1.50, 4.00]"), (None, 4.0, " [< 1, 4.00]"), (1.5, None, " [1.50, > 8]"), (None, None, "")]
+)
+def test_the_equivalent_n_has_its_interval(low, high, said):
+    assert figures._open_interval({"low": low, "high": high}, 8) == said
 
 
 @given(st.lists(st.floats(0, 10), max_size=8), st.floats(0.01, 1))

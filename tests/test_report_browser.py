@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,17 @@ class Opened:
         assert not self.dialogs
         assert all(url.startswith("file://") for url in self.requests)
 
+    def until(self, expression: str, seconds: float = 30) -> None:
+        """Wait until a JavaScript expression holds; polled from outside, as the page's policy allows no script but its own."""
+        end = time.monotonic() + seconds
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < end, expression
+            self.page.wait_for_timeout(20)
+
+    def address(self) -> dict[str, str]:
+        """What the address says is open."""
+        return self.page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
+
     def shoot(self, name: str) -> None:
         if SHOTS:
             self.page.screenshot(path=f"{SHOTS}/{name}.png")
@@ -133,6 +145,7 @@ def test_it_opens_from_a_folder_without_a_network(chromium: Any, pages: Path, wi
         assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
         ink = it.page.evaluate("getComputedStyle(document.querySelector('.drawing svg')).fill")
         assert ink != paper
+        assert it.page.evaluate("scrollY") == 0, "a reader begins at the top"
         it.shoot(f"top-{width}-{scheme}")
         for section in ("figures", "items"):
             it.page.evaluate(f"document.getElementById('{section}').scrollIntoView()")
@@ -174,15 +187,14 @@ def test_a_deep_link_opens_its_rollout_and_the_address_follows(chromium: Any, pa
         it.page.locator("#item .tabs button", has_text="grounded").click()
         assert "arm=grounded" in it.page.evaluate("location.hash")
         it.quiet()
+    with Opened(chromium, pages / "whole/index.html", link, width=390) as it:
+        it.until("Math.abs(document.querySelector('#item').getBoundingClientRect().top) < 100")
 
 
 def test_the_keyboard_goes_everywhere(chromium: Any, pages: Path) -> None:
     items = first_items(pages)
     with Opened(chromium, pages / "whole/index.html", f"#item={items[0]['id']}&arm=base&condition=clean&k=0") as it:
-
-        def state() -> dict[str, str]:
-            return it.page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
-
+        state = it.address
         it.page.keyboard.press("j")
         assert state()["item"] == str(items[1]["id"])
         it.page.keyboard.press("k")
@@ -228,7 +240,87 @@ def test_split_items_are_loaded_when_opened(chromium: Any, pages: Path) -> None:
         assert it.page.locator("#item .question").inner_text() == items[2]["question"]
         assert [url.rpartition("/")[2] for url in it.requests[1:]] == ["00002.js"]
         it.page.keyboard.press("k")
-        it.page.wait_for_function(f"document.querySelector('#item .question')?.textContent === {json.dumps(items[1]['question'])}")
+        it.until(f"document.querySelector('#item .question')?.textContent === {json.dumps(items[1]['question'])}")
+        reply = items[0]["conditions"]["stress"]["arms"]["base"][0]["text"]
+        it.page.fill("#item-search", " ".join(reply.split("\n")[-1].split()[:6]))
+        assert not it.page.locator("#item-list button", has_text=items[0]["question"][:40]).count(), "it is in no question"
+        it.page.check("#search-all")
+        it.until("!document.getElementById('item-count').textContent.startsWith('loading')")
+        assert it.page.locator("#item-list button", has_text=items[0]["question"][:40]).count()
+        assert len(it.requests) == 1 + len(items), "each item is loaded once"
+        it.quiet()
+
+
+def test_a_missing_file_of_an_item_is_named(chromium: Any, pages: Path, tmp_path: Path) -> None:
+    shutil.copytree(pages / "split", tmp_path / "split")
+    (tmp_path / "split/items/00001.js").unlink()
+    items = first_items(pages)
+    with Opened(chromium, tmp_path / "split/index.html") as it:
+        it.page.evaluate(f"location.hash = '#item={items[1]['id']}'")
+        it.page.wait_for_selector("#item .broken")
+        assert it.page.inner_text("#item .broken") == "items/00001.js is missing beside this page."
+
+
+MARKED = {
+    "near_miss": lambda rollout: any(q["kind"] == "near_miss" for q in rollout["quotes"]),
+    "misattributed": lambda rollout: any(q["kind"] == "misattributed" for q in rollout["quotes"]),
+    "fabricated": lambda rollout: any(q["kind"] == "fabricated" for q in rollout["quotes"]),
+    "refusal": lambda rollout: rollout["refusal"],
+    "defect": lambda rollout: bool(rollout["defects"]),
+    "cut": lambda rollout: rollout["finish"] == "length",
+}
+
+
+@pytest.mark.parametrize("kind", ["whole", "split"])
+def test_replies_of_a_kind_are_found_one_after_another(chromium: Any, pages: Path, kind: str) -> None:
+    items = first_items(pages)
+    seen = 0
+    with Opened(chromium, pages / kind / "index.html") as it:
+        for mark, bears in MARKED.items():
+            wanted = [
+                {"item": str(item["id"]), "arm": arm, "condition": condition, "k": str(rollout["k"])}
+                for item in items
+                for condition, shown in item["conditions"].items()
+                for arm, rollouts in shown["arms"].items()
+                for rollout in rollouts
+                if bears(rollout)
+            ]
+            it.page.select_option("#item-mark", "")
+            it.page.select_option("#item-mark", mark)
+            count = len({place["item"] for place in wanted})
+            assert it.page.inner_text("#item-count") == f"{count} of {len(items)} items, {len(wanted)} replies"
+            assert it.page.locator("#item-next").is_visible() == bool(wanted)
+            found = []
+            for _ in wanted[:12]:
+                it.until("document.querySelector('#item .panes') !== null")
+                found.append(it.address())
+                before = it.page.evaluate("location.hash")
+                it.page.click("#item-next")
+                if len(wanted) > 1:
+                    it.until(f"location.hash !== {json.dumps(before)}")
+            assert all(place in wanted for place in found)
+            assert len({json.dumps(place, sort_keys=True) for place in found}) == len(found)
+            seen += len(found)
+        assert seen
+        it.quiet()
+
+
+def test_links_lead_from_findings_to_claims_and_from_claims_to_replies(chromium: Any, pages: Path) -> None:
+    with Opened(chromium, pages / "whole/index.html", "#claim=strict.base") as it:
+        why = it.page.locator(".why:visible")
+        assert why.count() == 1
+        assert "strict.base" in why.inner_text()
+        why.locator("a", has_text="the replies").click()
+        it.until("location.hash.includes('arm=base')")
+        assert it.page.locator("#item .tabs button[aria-pressed=true]").all_inner_texts()[:2] == ["clean", "base"]
+        it.page.fill("#filter-text", "no claim says this")
+        it.page.locator(".finding.error .ids a").first.click()
+        it.until("document.querySelectorAll('.why:not([hidden])').length === 2")
+        assert it.page.input_value("#filter-text") == "", "a link leads to a row that a filter hides"
+        it.page.click(".counts .inconsistent_as_published")
+        assert it.page.input_value("#filter-verdict") == "inconsistent_as_published"
+        it.page.click(".counts .inconsistent_as_published")
+        assert it.page.input_value("#filter-verdict") == ""
         it.quiet()
 
 
@@ -238,9 +330,7 @@ def test_what_a_model_wrote_is_shown_and_does_nothing(chromium: Any, pages: Path
             item = it.page.evaluate("JSON.parse(document.getElementById('data').textContent).items[0].id")
             for k, text in enumerate(HOSTILE):
                 it.page.evaluate(f"location.hash = '#item={item}&arm=grounded&condition=clean&k={k}'")
-                it.page.wait_for_function(
-                    f"new RegExp('^(★ )?{k} ·').test(document.querySelectorAll('#item [aria-pressed=true]')[2].textContent)"
-                )
+                it.until(f"/^(★ )?{k} ·/.test(document.querySelectorAll('#item [aria-pressed=true]')[2].textContent)")
                 shown = it.page.locator("#item .panes > div:nth-child(2) .text")
                 if k == 0:
                     assert shown.inner_text() == text
@@ -255,15 +345,19 @@ def test_what_a_model_wrote_is_shown_and_does_nothing(chromium: Any, pages: Path
             it.quiet()
 
 
+@pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["index.html", "diff.html"])
-def test_axe_finds_no_serious_violation(chromium: Any, pages: Path, name: str, scheme: str) -> None:
+def test_axe_finds_no_serious_violation(chromium: Any, pages: Path, name: str, scheme: str, width: int) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    with Opened(chromium, pages / "whole" / name, scheme=scheme) as it:
+    with Opened(chromium, pages / "whole" / name, scheme=scheme, width=width) as it:
         if name == "index.html":
             it.page.locator("#verdict-table button").first.click()
         it.page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
-        found = Axe().run(it.page).response["violations"]
+        response = Axe().run(it.page).response
+        found = response["violations"]
+        by_impact = {impact: sum(v["impact"] == impact for v in found) for impact in ("critical", "serious", "moderate", "minor")}
+        print(f"{name}, {scheme}, {width} px: {len(response['passes'])} rules hold; violations: {by_impact} {[v['id'] for v in found]}")
         serious = [f"{v['id']}: {v['nodes'][0]['html'][:160]}" for v in found if v["impact"] in ("serious", "critical")]
         assert not serious

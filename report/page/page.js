@@ -52,16 +52,41 @@
       shown += fits;
     }
     $("filter-count").textContent = `${shown} of ${bodies.length} claims`;
+    for (const button of counts) button.setAttribute("aria-pressed", String(button.dataset.verdict === verdict));
+  }
+  const counts = [...document.querySelectorAll(".counts button")];
+  for (const button of counts) {
+    button.addEventListener("click", () => {
+      const chosen = $("filter-verdict");
+      chosen.value = chosen.value === button.dataset.verdict ? "" : button.dataset.verdict;
+      filter();
+    });
   }
   for (const name of ["section", "verdict", "text"]) $(`filter-${name}`).addEventListener("input", filter);
   document.querySelector(".filters").addEventListener("submit", (event) => event.preventDefault());
   $("verdict-table").addEventListener("click", (event) => {
     const button = event.target.closest("button[aria-controls]");
     if (!button) return;
-    const open = button.getAttribute("aria-expanded") !== "true";
+    unfold(button, button.getAttribute("aria-expanded") !== "true");
+  });
+  function unfold(button, open) {
     button.setAttribute("aria-expanded", open);
     $(button.getAttribute("aria-controls")).hidden = !open;
-  });
+  }
+  // A link to a claim opens its row, whatever the filters hide.
+  function toClaim(id) {
+    const body = $(`claim-${id}`);
+    if (!body) return false;
+    if (body.hidden) {
+      for (const name of ["section", "verdict", "text"]) $(`filter-${name}`).value = "";
+      filter();
+    }
+    const button = body.querySelector("button");
+    unfold(button, true);
+    button.focus({ preventScroll: true });
+    body.scrollIntoView({ block: "center" });
+    return true;
+  }
   filter();
 
   // --- items
@@ -82,10 +107,29 @@
     }
     return item.searched;
   }
+  // --- looking for near misses, refusals and the like: `places` are the replies of an item that bear the mark, in the order of the tabs.
+  function places(id) {
+    const found = [];
+    for (const [condition, arms] of Object.entries(items.get(id).marks[$("item-mark").value] ?? {}))
+      for (const [arm, ks] of Object.entries(arms)) for (const k of ks) found.push({ item: id, condition, arm, k });
+    return found;
+  }
+  const open = (id) => go(places(id)[0] ?? { item: id, k: null });
+  function next() {
+    if (!$("item-mark").value) return;
+    const here = places(at.item);
+    const now = here.findIndex((p) => p.condition === at.condition && p.arm === at.arm && p.k === at.k);
+    if (visible.includes(at.item) && now + 1 < here.length) return go(here[now + 1]);
+    const after = visible[visible.indexOf(at.item) + 1] ?? visible[0];
+    if (after !== undefined) return open(after);
+  }
+
   const ROWS = 300;
   function list() {
     const wanted = $("item-search").value.trim().toLowerCase();
-    visible = wanted ? order.filter((id) => searchable(items.get(id)).includes(wanted)) : order;
+    const mark = $("item-mark").value;
+    visible = order.filter((id) => (!wanted || searchable(items.get(id)).includes(wanted)) && (!mark || items.get(id).marks[mark]));
+    $("item-next").hidden = !mark || !visible.length;
     // A long list is shown around the open item: thousands of buttons help nobody.
     const from = Math.max(0, Math.min(visible.indexOf(at.item) - ROWS / 2, visible.length - ROWS));
     const rows = visible.slice(from, from + ROWS).map((id) => {
@@ -93,14 +137,27 @@
       const text = question.length > 110 ? `${question.slice(0, 110)}…` : question;
       const button = make("button", { type: "button", "data-id": id, "aria-current": id === at.item ? "true" : null });
       button.append(`${id} · `, plain(text));
+      if (mark) button.append(make("span", { class: "quiet" }, ` ${places(id).length}`));
       return make("li", {}, button);
     });
     $("item-list").replaceChildren(...rows);
     const around = visible.length > ROWS ? `, ${from + 1} to ${from + rows.length} listed` : "";
-    $("item-count").textContent = `${visible.length} of ${order.length} items${around}`;
+    const replies = mark ? `, ${visible.reduce((sum, id) => sum + places(id).length, 0)} replies` : "";
+    $("item-count").textContent = `${visible.length} of ${order.length} items${replies}${around}`;
+    reveal();
+  }
+  // Brings the open item into the list's view without moving the page.
+  function reveal() {
+    const box = $("item-list");
+    const button = box.querySelector("[aria-current]");
+    if (!button) return;
+    if (button.offsetTop < box.scrollTop) box.scrollTop = button.offsetTop;
+    else if (button.offsetTop + button.offsetHeight > box.scrollTop + box.clientHeight)
+      box.scrollTop = button.offsetTop + button.offsetHeight - box.clientHeight;
   }
 
   const waiting = new Map();
+  const loading = new Map();
   globalThis.cardproofItem = (item) => {
     const id = String(item.id);
     items.set(id, { ...items.get(id), ...item });
@@ -110,15 +167,36 @@
   function load(id) {
     const item = items.get(id);
     if (full(item)) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      waiting.set(id, resolve);
-      const script = make("script", { src: item.file });
-      script.onerror = () => reject(new Error(`${item.file} is missing beside this page`));
-      document.head.append(script);
-    });
+    if (!loading.has(id)) {
+      const loaded = new Promise((resolve, reject) => {
+        waiting.set(id, resolve);
+        const script = make("script", { src: item.file });
+        script.onerror = () => reject(new Error(`${item.file} is missing beside this page`));
+        document.head.append(script);
+      });
+      loading.set(id, loaded.finally(() => loading.delete(id)));
+    }
+    return loading.get(id);
   }
 
+  // A few at a time: each is a file, and all of them are many megabytes.
+  async function loadAll() {
+    const missing = order.filter((id) => !full(items.get(id)));
+    for (let i = 0; i < missing.length; i += 8) {
+      $("item-count").textContent = `loading … ${i} of ${missing.length}`;
+      await Promise.all(missing.slice(i, i + 8).map(load));
+    }
+    for (const item of items.values()) delete item.searched;
+    list();
+  }
+  $("search-all")?.addEventListener("change", (event) => {
+    event.target.disabled = true;
+    loadAll().catch((error) => ($("item-count").textContent = `${error.message}.`));
+  });
+
   const value = (x) => (x === null || x === undefined ? "–" : typeof x === "number" ? x.toFixed(3) : String(x));
+  const NAMES = { rouge_l: "ROUGE-L", gold_rouge: "gold ROUGE-L", support: "verifier support" };
+  const axis = (name) => NAMES[name] ?? words(name);
   function tabs(label, names, current, choose, draw = (button, name) => button.append(words(String(name)))) {
     const row = make("div", { class: "tabs", role: "group", "aria-label": label }, make("span", {}, label));
     for (const name of names) {
@@ -153,7 +231,12 @@
         const r = rollouts.find((x) => x.k === k);
         if (r.rank === 1) button.classList.add("picked");
         button.append(`${r.rank === 1 ? "★ " : ""}${k} · ${value(r.scores.composite)}`);
+        const kinds = make("span", { class: "kinds", "aria-hidden": "true" });
+        for (const quote of r.quotes) kinds.append(make("span", { class: quote.kind }));
+        if (r.quotes.length) button.append(kinds);
+        if (r.refusal) button.append(" refusal");
       }),
+      make("p", { class: "quiet" }, "★ picked. The number after the dot is the composite; a square stands for a quote, in the colour of its kind."),
     ];
     const left = make("div", {}, make("h3", {}, "Documents, as shown"));
     if (!shown.oracle_present) left.append(make("p", { class: "quiet" }, `The oracle passage ${shown.oracle} was left out: a refusal is right here.`));
@@ -166,26 +249,30 @@
     }
     const right = make("div", {}, make("h3", {}, "Reply"));
     if (!rollout) right.append(make("p", {}, "No rollouts."));
-    else right.append(...reply(rollout, rollouts, shown));
+    else right.append(...reply(rollout, rollouts, { ...shown, factors: data.factors[at.condition] }));
     article.replaceChildren(...parts, make("div", { class: "panes" }, left, right));
     document.querySelectorAll("#item-list [aria-current]").forEach((b) => b.removeAttribute("aria-current"));
     const button = document.querySelector(`#item-list [data-id="${CSS.escape(at.item)}"]`);
+    if (!button && visible.includes(at.item)) return list();
     button?.setAttribute("aria-current", "true");
-    button?.scrollIntoView({ block: "nearest" });
+    reveal();
   }
 
   function reply(rollout, rollouts, shown) {
     const spans = rollout.quotes.filter((q) => q.at).map((q) => [...q.at, q.kind]);
+    const factors = shown.factors.map((name) => `${axis(name)} ${value(rollout.scores[name])}`);
+    const product = factors.length > 1 ? `Its composite: ${factors.join(" × ")} = ${value(rollout.scores.composite)}.` : `Its composite is ${factors[0]}.`;
+    const made = rollout.refusal ? "A refusal gets no composite." : product;
     const picked = rollout.rank === 1
       ? `Picked: the highest composite of ${rollouts.length}${rollouts.some((r) => r !== rollout && r.scores.composite === rollout.scores.composite) ? ", the first of equals" : ""}.`
       : `Not picked: rank ${rollout.rank} of ${rollouts.length} by composite.`;
-    const notes = [picked, `${rollout.tokens} tokens${rollout.finish === "length" ? ", cut at the limit" : ""}.`];
+    const notes = [picked, made, `${rollout.tokens} tokens${rollout.finish === "length" ? ", cut at the limit" : ""}.`];
     if (rollout.refusal) notes.push(shown.oracle_present ? "A refusal, though the oracle passage was shown." : "A refusal, with no oracle passage shown.");
     if (rollout.defects.length) notes.push(`Departs from the contract: ${rollout.defects.map(words).join(", ")}.`);
     const out = [make("p", { class: "text", dir: "auto", tabindex: "0" }, marked(rollout.text, spans)), make("p", { class: "quiet" }, notes.join(" "))];
     const table = make("table", { class: "scores" });
     const body = make("tbody");
-    for (const [name, score] of Object.entries(rollout.scores)) body.append(make("tr", {}, make("th", { scope: "row" }, words(name)), make("td", { class: "num" }, value(score))));
+    for (const [name, score] of Object.entries(rollout.scores)) body.append(make("tr", {}, make("th", { scope: "row" }, axis(name)), make("td", { class: "num" }, value(score))));
     table.append(body);
     out.push(make("h3", {}, "Quotes"));
     const entries = rollout.quotes.map((quote) => {
@@ -194,6 +281,7 @@
       if (quote.kind === "misattributed" || (quote.kind === "near_miss" && quote.doc !== quote.cited)) entry.append(", stands in ", make("code", {}, quote.doc));
       if (quote.kind === "near_miss") entry.append(`; repaired by ${quote.steps.length ? quote.steps.join(", ") : "Unicode normalisation alone"}`);
       if (quote.diff) {
+        entry.append(make("p", { class: "quiet" }, "Letter by letter: ", make("del", {}, "in the quote"), " ", make("ins", {}, "in the document")));
         const change = make("p", { class: "change", dir: "auto" });
         for (const [operation, ours, theirs] of quote.diff) {
           if (operation === "equal") change.append(plain(ours));
@@ -229,20 +317,26 @@
   }
   function fromHash() {
     const given = new URLSearchParams(location.hash.slice(1));
-    const id = given.get("item");
+    if (given.has("claim")) return toClaim(given.get("claim"));
+    const id = given.get("item") ?? (given.has("arm") || given.has("condition") ? at.item ?? order[0] : null);
     if (id === null || !items.has(id)) return false;
     const k = given.get("k");
     at.item = id;
     list();
-    go({ arm: given.get("arm"), condition: given.get("condition"), k: k === null ? null : Number(k) }, false).then(() => $("items").scrollIntoView());
+    go({ arm: given.get("arm"), condition: given.get("condition"), k: k === null ? null : Number(k) }, false).then(() => $(matchMedia("(max-width: 48rem)").matches ? "item" : "items").scrollIntoView());
     return true;
   }
   const step = (names, current, by = 1) => names[(names.indexOf(current) + by + names.length) % names.length];
 
   $("item-list").addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (button) go({ item: button.dataset.id, k: null });
+    if (button) open(button.dataset.id);
   });
+  $("item-mark").addEventListener("input", () => {
+    list();
+    if ($("item-mark").value && visible.length) open(visible.includes(at.item) ? at.item : visible[0]);
+  });
+  $("item-next").addEventListener("click", next);
   $("item-search").addEventListener("input", list);
   addEventListener("hashchange", fromHash);
   addEventListener("keydown", (event) => {
@@ -256,10 +350,11 @@
     const ks = shown?.arms[at.arm]?.map((r) => r.k) ?? [];
     const within = (by) => visible[Math.min(visible.length - 1, Math.max(0, visible.indexOf(at.item) + by))];
     const keys = {
-      j: () => go({ item: within(1) ?? at.item, k: null }),
-      k: () => go({ item: within(-1) ?? at.item, k: null }),
+      j: () => open(within(1) ?? at.item),
+      k: () => open(within(-1) ?? at.item),
       n: () => ks.length && go({ k: step(ks, at.k) }),
       p: () => ks.length && go({ k: step(ks, at.k, -1) }),
+      m: next,
       a: () => shown && go({ arm: step(Object.keys(shown.arms), at.arm), k: null }),
       c: () => item && full(item) && go({ condition: step(Object.keys(item.conditions), at.condition), k: null }),
       "/": () => $("item-search").focus(),
@@ -271,9 +366,9 @@
     }
   });
 
+  at.item = order[0] ?? null;
   list();
-  if (!fromHash() && order.length) {
-    at.item = order[0];
-    go({}, false);
-  }
+  // A link to a claim leaves the first item open; the address may also come to name another later.
+  const claim = new URLSearchParams(location.hash.slice(1)).has("claim");
+  if ((!fromHash() || claim) && order.length) go({}, false);
 })();

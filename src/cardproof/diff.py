@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import groupby
+from collections.abc import Mapping
 from typing import Any
 
 from cardproof.card import DASH, cell, published, regenerated, remark, words
-from cardproof.claims import COMPARABLE_SCALE
+from cardproof.claims import COMPARABLE_SCALE, SCALAR
 
 
 def rows(claims: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -20,14 +19,20 @@ def rows(claims: Mapping[str, Any]) -> list[dict[str, Any]]:
             "arm": row["arm"],
             "printed": published(row),
             "run": regenerated(row),
-            "n": row["regenerated"]["n"] if row["regenerated"] else None,
+            "n": count(row),
             "difference": row["difference"] if claims["comparable"] else None,
             "verdict": row["verdict"],
             "tier": row["tier"],
-            "why": remark(row),
+            "why": remark(row) if claims["comparable"] or row["verdict"] != "not_comparable" or row["kind"] == "predicate" else "",
         }
         for row in claims["claims"]
     ]
+
+
+def count(row: Mapping[str, Any]) -> int | None:
+    """How many items or quotes a claim's result is over; None where it is a single number, or there is none."""
+    found = row["regenerated"]
+    return None if found is None or found["method"] == SCALAR else int(found["n"])
 
 
 def section(row: Mapping[str, Any]) -> str:
@@ -59,17 +64,19 @@ def markdown(claims: Mapping[str, Any]) -> str:
         lines += [f"**{warning(claims)}**", ""]
     counted = [f"{count} {words(verdict)}" for verdict, count in claims["counts"].items() if count]
     lines += [f"{len(claims['claims'])} claims of {claims['card']}: {', '.join(counted)}.", ""]
-    for name, group in _by_section(rows(claims)):
+    for name, group in by_section(rows(claims)):
         lines += [f"## {name.capitalize()}", "", "| claim | printed | this run | n | verdict | why |", "|---|---|---|---|---|---|"]
         for row in group:
-            text = f"{row['text']} ({row['arm']})" if row["arm"] else row["text"]
             n = DASH if row["n"] is None else str(row["n"])
-            cells = (text, row["printed"], row["run"], n, words(row["verdict"]), row["why"])
+            cells = (row["text"], row["printed"], row["run"], n, words(row["verdict"]), row["why"])
             lines.append(f"| {' | '.join(cell(c) for c in cells)} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def _by_section(found: list[dict[str, Any]]) -> Iterable[tuple[str, Iterable[dict[str, Any]]]]:
-    order = list(dict.fromkeys(row["section"] for row in found))
-    return groupby(sorted(found, key=lambda row: order.index(row["section"])), key=lambda row: str(row["section"]))
+def by_section(found: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The rows of each section, in the card's order."""
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for row in found:
+        sections.setdefault(row["section"], []).append(row)
+    return list(sections.items())

@@ -24,6 +24,10 @@ DPI = 300
 SMALL, NORMAL, LARGE = 8.0, 9.0, 11.0
 INK, MUTED, GRID = "#000000", "#595959", "#d9d9d9"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LETTERS = dict(zip(COLOURS, ("#0072B2", "#B04E00", "#007A59", "#A0467A", "#8A5F00", "#1A6E9C"), strict=True))
+"""Colour of a mark -> the same hue for words beside it, at least 4.5 to 1 against white."""
+ON_BAR = "#111111"
+"""Words on the bars, which are light on a dark page as well."""
 MARKERS = ("s", "^", "D", "v", "P", "X")
 KINDS = {"strict": "#56B4E9", "near_miss": "#E69F00", "misattributed": "#CC79A7", "fabricated": "#595959"}
 STYLE: Any = {
@@ -126,11 +130,18 @@ class Results:
         return {name: read_json(path) for name, path in paths.items() if name in used or path.is_file()}
 
 
-def palette(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Name -> (colour, marker): the reference arm black and round, the others by the alphabet, so that an arm always looks the same."""
-    others = sorted(set(names) - {configuration.REFERENCE})
+def palette(names: Sequence[str], arms: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
+    """Name -> (colour, marker): the reference arm black and round, the others by the alphabet, so that an arm always looks the same.
+
+    Where `arms` is given, names that are none of them come after all that are.
+    """
+    others = sorted({*names, *arms} - {configuration.REFERENCE}, key=lambda name: (bool(arms) and name not in arms, name))
     looks = {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(others)}
     return {name: looks.get(name, (INK, "o")) for name in names}
+
+
+def _letters(colour: str) -> str:
+    return LETTERS.get(colour, colour)
 
 
 def _interval(estimate: Mapping[str, Any]) -> Data:
@@ -152,7 +163,7 @@ def training_loss(results: Results) -> Data:
 
 def _draw_training_loss(fig: Any, data: Data) -> None:
     ax = fig.add_axes((0.09, 0.17, 0.74, 0.70))
-    looks = palette(sorted({*data["variants"], *data["arms"]}))
+    looks = palette(list(data["variants"]), data["arms"])
     ends = {name: losses[-1] for name, losses in data["variants"].items() if losses}
     for name, losses in data["variants"].items():
         colour, marker = looks[name]
@@ -167,8 +178,14 @@ def _draw_training_loss(fig: Any, data: Data) -> None:
         return
     low, high = ax.get_ylim()
     ax.set_ylim(min(low, 0.0), high)
+    longest = max(map(len, data["variants"].values()))
     labels = {name: f"{name} {value:.3f}" for name, value in ends.items()}
-    _label_ends(ax, max(map(len, data["variants"].values())), ends, labels, {name: looks[name][0] for name in ends})
+    placed = _label_ends(ax, longest, ends, labels, {name: looks[name][0] for name in ends})
+    for name, y in placed.items():
+        last = len(data["variants"][name])
+        if last < longest:
+            # A line that ends early is led to its label.
+            ax.plot([last, longest], [ends[name], y], color=looks[name][0], linestyle=(0, (1, 3)), linewidth=1.1)
 
 
 # --- axes and stress: dots with intervals -----------------------------------------------------------------------------
@@ -237,7 +254,7 @@ def _draw_forest(fig: Any, data: Data) -> None:
                 )
             value = "–" if row["value"] is None else f"{row['value']:.3f}"
             for x, text, align in ((1.04, row["label"], "left"), (1.57, f"{value}   n {row['n']}", "right")):
-                ax.text(x, y, text, transform=ax.get_yaxis_transform(), ha=align, va="center", fontsize=SMALL, color=colour)
+                ax.text(x, y, text, transform=ax.get_yaxis_transform(), ha=align, va="center", fontsize=SMALL, color=_letters(colour))
             y += 1
         if i + 1 < len(groups):
             ax.axhline(y - 0.5 + gap / 2, color=GRID, linewidth=0.7)
@@ -323,7 +340,7 @@ def _draw_kinds(ax: Any, parts: Sequence[Data], title: str, named: bool) -> None
             share = part["kinds"][kind]["share"] or 0.0
             ax.barh(y, share, left=left, height=0.78, color=colour, edgecolor="white", linewidth=0.6)
             if share >= 0.13:
-                ink = "white" if kind == "fabricated" else INK
+                ink = "white" if kind == "fabricated" else ON_BAR
                 ax.text(left + share / 2, y, f"{share:.2f}", ha="center", va="center", fontsize=SMALL, color=ink)
             left += share
         if not part["quotes"]:
@@ -351,7 +368,8 @@ def _draw_ladder(ax: Any, parts: Sequence[Data], condition: str, named: bool) ->
             count = part["steps"][step]
             y = i * pitch + j
             ax.barh(y, count, height=0.8, color=looks[part["arm"]][0])
-            ax.text(count + 0.015 * max(most, 1), y, f"{count} {part['arm']}", va="center", fontsize=SMALL - 1, color=looks[part["arm"]][0])
+            colour, x = _letters(looks[part["arm"]][0]), count + 0.015 * max(most, 1)
+            ax.text(x, y, f"{count} {part['arm']}", va="center", fontsize=SMALL, color=colour)
     ax.set_ylim(len(steps) * pitch - 0.6, -0.9)
     ax.set_xlim(0, max(most, 1) * 1.32)
     ax.set_yticks([i * pitch + (len(parts) - 1) / 2 for i in range(len(steps))], steps if named else [""] * len(steps))
@@ -418,24 +436,35 @@ def _mark_equivalence(ax: Any, data: Data, looks: Mapping[str, tuple[str, str]])
         ax.plot([1, n], [found["target"]] * 2, color=colour, linestyle=(0, (4, 2)), linewidth=1.1)
         ax.plot([n, n], [found["target"], foot], color=colour, linestyle=(0, (1, 2)), linewidth=1.1)
         ax.plot(n, found["target"], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.5, zorder=4)
-        text = f"{arm} at N = 1 equals {data['reference']} at N = {n:.2f}"
+        text = f"{arm} at N = 1 equals {data['reference']} at N = {n:.2f}{_open_interval(found, data['n'][-1])}"
         # Written towards the wider side, so that the words stay inside the axes.
         right = n > math.sqrt(data["n"][-1])
-        ax.text(n / 1.02 if right else n * 1.02, foot, text, ha="right" if right else "left", va="center", fontsize=SMALL, color=colour)
+        x, align = (n / 1.02, "right") if right else (n * 1.02, "left")
+        ax.text(x, foot, text, ha=align, va="center", fontsize=SMALL, color=_letters(colour))
+
+
+def _open_interval(found: Data, most: int) -> str:
+    """An interval of N, with a bound beyond the curve left open; nothing where there is none."""
+    if found["low"] is None and found["high"] is None:
+        return ""
+    low = "< 1" if found["low"] is None else f"{found['low']:.2f}"
+    high = f"> {most}" if found["high"] is None else f"{found['high']:.2f}"
+    return f" [{low}, {high}]"
 
 
 # --- common -----------------------------------------------------------------------------------------------------------
 
 
-def _label_ends(ax: Any, x: float, ends: Mapping[str, float], labels: Mapping[str, str], colours: Mapping[str, str]) -> None:
-    """Labels right of the ends of lines, pushed apart where they would overlap."""
+def _label_ends(ax: Any, x: float, ends: Mapping[str, float], labels: Mapping[str, str], colours: Mapping[str, str]) -> dict[str, float]:
+    """Labels right of the ends of lines, pushed apart where they would overlap; returns where each stands."""
     low, high = ax.get_ylim()
     inches = ax.figure.get_size_inches()[1] * ax.get_position().height
     pitch = (high - low) * (NORMAL + 3) / 72 / inches
-    for name, y in zip(ends, spread(list(ends.values()), pitch), strict=True):
-        ax.annotate(
-            labels[name], (x, y), xytext=(9, 0), textcoords="offset points", va="center", color=colours[name], annotation_clip=False
-        )
+    placed = dict(zip(ends, spread(list(ends.values()), pitch), strict=True))
+    for name, y in placed.items():
+        colour = _letters(colours[name])
+        ax.annotate(labels[name], (x, y), xytext=(9, 0), textcoords="offset points", va="center", color=colour, annotation_clip=False)
+    return placed
 
 
 def spread(values: Sequence[float], pitch: float) -> list[float]:

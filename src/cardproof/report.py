@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
@@ -32,6 +33,8 @@ from cardproof.verify import check
 MAX_INLINE = 2_000_000
 """Characters of rollouts in the page itself; more are split into a file for each item."""
 SELF = ("report",)
+CONDITION_OF = {"axes": "clean", "stress": "stress", "compute": "clean", "format_lock": "freeform"}
+"""File of `evaluation/` -> the condition its numbers are of."""
 
 
 def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLINE) -> list[Path]:
@@ -43,15 +46,17 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
     results = Results(run_dir)
     claims = read_json(run_dir / "claims.json")
     items = report_items.items(run_dir, results.config)
-    explorer, parts = _explorer(items, max_inline)
+    explorer, parts = _explorer(items, report_items.factors(results.config), max_inline)
     common = {"run": results.config, "claims": claims, "heading": diff.heading(claims), "warning": diff.warning(claims)}
     page = {
         **common,
         "chain": check(run_dir, skip=SELF),
         "verdicts": [_with_inputs(run_dir, row) for row in claims["claims"]],
+        "rollouts_of": rollouts_of,
         "sections": list(dict.fromkeys(map(diff.section, claims["claims"]))),
         "verdict_names": VERDICTS,
         "audit": read_json(run_dir / "audit.json"),
+        "marks": report_items.MARKS,
         "figures": [{**figure, "caption": _caption(templates, run_dir, results, figure["name"])} for figure in figures(run_dir)],
         "assumptions": configuration.assumptions(results.config),
         "environment": _environment(run_dir),
@@ -64,7 +69,7 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
     env = environment(templates / "page")
     files = {
         "index.html": _page(env, "index.html.j2", page),
-        "diff.html": _page(env, "diff.html.j2", {**common, "rows": diff.rows(claims)}),
+        "diff.html": _page(env, "diff.html.j2", {**common, "groups": diff.by_section(diff.rows(claims))}),
         "diff.md": diff.markdown(claims),
         **parts,
     }
@@ -79,7 +84,7 @@ def environment(folder: Path) -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(folder), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True
     )
     env.filters |= {f.__name__: f for f in (card.published, card.regenerated, card.remark, card.words, card.number, card.setting)}
-    env.filters |= {"section": diff.section, "code_spans": _code_spans, "duration": _duration}
+    env.filters |= {"section": diff.section, "over": diff.count, "code_spans": _code_spans, "duration": _duration, "counted": _counted}
     env.globals["part"] = lambda name: Markup((folder / name).read_text(encoding="utf-8"))
     env.globals["script_hash"] = lambda name: _hash((folder / name).read_text(encoding="utf-8"))
     return env
@@ -107,14 +112,26 @@ def _float(text: str) -> float:
         return 0.0
 
 
-def _explorer(items: list[report_items.Item], max_inline: int) -> tuple[str, dict[str, str]]:
+def _explorer(items: list[report_items.Item], factors: dict[str, list[str]], max_inline: int) -> tuple[str, dict[str, str]]:
     """The explorer's data inside the page, and the files beside it: either all items, or a list of them and a file for each."""
-    whole = report_items.to_json({"items": items})
+    marked = [{**item, "marks": report_items.marks(item)} for item in items]
+    whole = report_items.to_json({"factors": factors, "items": marked})
     if len(whole) <= max_inline:
         return whole, {}
-    listed = [{"id": item["id"], "question": item["question"], "file": f"items/{i:05}.js"} for i, item in enumerate(items)]
+    listed = [
+        {"id": item["id"], "question": item["question"], "marks": item["marks"], "file": f"items/{i:05}.js"}
+        for i, item in enumerate(marked)
+    ]
     parts = {entry["file"]: f"cardproofItem({report_items.to_json(item)});\n" for entry, item in zip(listed, items, strict=True)}
-    return report_items.to_json({"items": listed}), parts
+    return report_items.to_json({"factors": factors, "items": listed}), parts
+
+
+def rollouts_of(row: Mapping[str, Any]) -> str | None:
+    """The link to the rollouts a claim's result is about: its arm and condition; None where it is about no single arm."""
+    file, arm = row["chain"]["file"] or "", row["arm"]
+    named = re.match(r"/conditions/(\w+)/", row["chain"]["pointer"] or "")
+    condition = named[1] if named else CONDITION_OF.get(Path(file).stem)
+    return f"#arm={quote(arm)}&condition={quote(condition)}" if arm and condition else None
 
 
 def _page(env: jinja2.Environment, name: str, context: Mapping[str, Any]) -> str:
@@ -153,6 +170,12 @@ def _environment(run_dir: Path) -> list[tuple[str, str]]:
         for name, version in read_json(path)["environment"].items():
             found.setdefault(name, {})[version] = None
     return [(name, ", ".join(versions)) for name, versions in sorted(found.items())]
+
+
+def _counted(count: int, severity: str) -> str:
+    """Findings of one severity in words, e.g. `2 warnings`."""
+    name = "check that holds" if severity == "ok" and count == 1 else "checks that hold" if severity == "ok" else severity
+    return f"{count} {name}{'s' if severity != 'ok' and count != 1 else ''}"
 
 
 def _duration(seconds: float) -> str:

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cardproof.errors import CardproofError
-from cardproof.figures import COLOURS, FIGURES, GRID, INK, MUTED
+from cardproof.figures import COLOURS, FIGURES, GRID, INK, LETTERS, MUTED
 from cardproof.files import read_json
 
 PAPER = "#ffffff"
-VARIABLES = {PAPER: "var(--paper)", INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", COLOURS[0].lower(): "var(--blue)"}
-"""What changes between light and dark; the other colours are seen on both."""
+VARIABLES = {
+    **{PAPER: "var(--paper)", INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)"},
+    **{colour.lower(): f"var(--mark-{i})" for i, colour in enumerate(COLOURS[:3])},
+    **{LETTERS[colour].lower(): f"var(--letters-{i})" for i, colour in enumerate(COLOURS) if LETTERS[colour] != colour},
+}
+"""What changes between light and dark; the other colours are seen on both. Blue is the same for marks and words."""
 
 
 class Table(NamedTuple):

@@ -24,6 +24,8 @@ MAX_DIFF = 4_000
 """Longest quote that is compared with its document letter by letter, in characters: the comparison is quadratic."""
 
 Item = dict[str, Any]
+MARKS = ("near_miss", "misattributed", "fabricated", "refusal", "defect", "cut")
+"""What items can be looked through for: kinds of quotes but the strict ones, refusals, departures from the contract, replies cut off."""
 
 
 def items(run_dir: Path, config: Config) -> list[Item]:
@@ -46,6 +48,29 @@ def items(run_dir: Path, config: Config) -> list[Item]:
                 shown = found[rollout.item]["conditions"][condition]["arms"].setdefault(arm, [])
                 shown.append(_rollout(rollout, row, by_item[rollout.item], config.contract.refusal_phrases))
     return list(found.values())
+
+
+def marks(item: Item) -> dict[str, dict[str, dict[str, list[int]]]]:
+    """Mark -> condition -> arm -> the k of the rollouts that bear it; marks that none bears are left out."""
+    found: dict[str, dict[str, dict[str, list[int]]]] = {}
+    for condition, shown in item["conditions"].items():
+        for arm, rollouts in shown["arms"].items():
+            for rollout in rollouts:
+                borne = {q["kind"] for q in rollout["quotes"]}
+                borne |= {"refusal"} if rollout["refusal"] else set()
+                borne |= {"defect"} if rollout["defects"] else set()
+                borne |= {"cut"} if rollout["finish"] == "length" else set()
+                for mark in MARKS:
+                    if mark in borne:
+                        found.setdefault(mark, {}).setdefault(condition, {}).setdefault(arm, []).append(rollout["k"])
+    return found
+
+
+def factors(config: Config) -> dict[str, list[str]]:
+    """Condition -> the axes whose product is the composite there."""
+    scoring = config.scoring
+    contract = {condition: getattr(config.conditions, condition).contract for condition in CONDITIONS}
+    return {condition: list(scoring.composite if asked else scoring.composite_freeform) for condition, asked in contract.items()}
 
 
 def spent(entries: Iterable[Item]) -> list[dict[str, Any]]:

@@ -1,0 +1,185 @@
+"""The reviewer's page at 10,000 rollouts: how large it is, how long it takes to write, to open, to go to another item and to search.
+
+    python benchmarks/report.py                   140 items, three arms, three conditions, eight rollouts each
+    python benchmarks/report.py --items 50        the published run's 50 items
+    python benchmarks/report.py --keep FOLDER     leave the page there, to be looked at
+
+The rollouts are made up: prompts are the embedded benchmark's, with the stress condition's distractors; replies quote their passages, some
+altered, misattributed or invented, and are scored as any run's. The page is opened from its folder in Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+ITEMS, N, MOVES = 140, 8, 20
+"""Items, rollouts of each item, arm and condition, and items gone to one after another."""
+STRICT = {"base": 0.6, "hybrid": 0.65, "grounded": 0.93}
+"""Share of an arm's quotes that stay as they are."""
+
+
+def reply(draw: random.Random, prompt: Any, others: list[str], strict: float) -> str:
+    """A reply to a prompt: one to three quotes and an answer; free-form prompts get the answer alone."""
+    document = draw.choice(prompt.documents)
+    sentences = [s.strip() for s in document.text.split(". ") if len(s.split()) > 6] or [document.text]
+    answer = f"{draw.choice(sentences)[:400]} [{document.id}]"
+    if not prompt.contract:
+        return answer
+    lines = []
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        text, cited = draw.choice(sentences), document.id
+        if draw.random() > strict:
+            change = draw.choice(("case", "dash", "other", "invented"))
+            if change == "case":
+                text = text.capitalize().replace(",", "")
+            elif change == "dash":
+                text = text.replace(" ", "  ", 1).replace("the", "The", 1)
+            elif change == "other" and len(prompt.documents) > 1:
+                cited = draw.choice([d.id for d in prompt.documents if d.id != document.id])
+            else:
+                text = " ".join(draw.sample(draw.choice(others).split(), 8))
+        text = " ".join(text.split()).replace('"', "'")
+        lines.append(f'[{cited}] "{text}"')
+    return "EVIDENCE:\n" + "\n".join(lines) + f"\nANSWER: {answer}"
+
+
+def make_run(folder: Path, items: int) -> int:
+    """Write a run of made-up rollouts into `folder`; returns how many."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from cardproof import audit, claims, config, figures
+    from cardproof.benchmark import load_embedded
+    from cardproof.conditions import prompts_of
+    from cardproof.files import write_json, write_rows
+    from cardproof.records import Rollout, Support
+    from cardproof.scoring import score_files, write_scores
+    from fixtures_run import write_run
+
+    write_run(folder)
+    settings = config.load(folder / "config.yaml")
+    passages, questions = load_embedded()
+    texts = [p.text for p in passages if len(p.text.split()) > 20]
+    asked = [questions[i % len(questions)].model_copy(update={"id": i}) for i in range(items)]
+    made = 0
+    for condition in config.CONDITIONS:
+        prompts, _ = prompts_of(settings, condition, passages, asked, ROOT / "prompts")
+        write_rows(folder / "prompts" / f"{condition}.jsonl", prompts)
+        for arm in settings.sampled_arms:
+            draw = random.Random(f"{arm}/{condition}")
+            rows = []
+            for prompt in prompts:
+                for k in range(N):
+                    text = reply(draw, prompt, texts, STRICT[arm])
+                    values: dict[str, Any] = {"item": prompt.item, "k": k, "arm": arm, "condition": condition, "seed": 0, "text": text}
+                    values |= {"prompt_tokens": 1000, "completion_tokens": len(text) // 4, "finish_reason": "stop", "model": "made-up"}
+                    rows.append(Rollout(**values, model_hash="", adapter_hash=None, prompt_hash=prompt.prompt_hash))
+            judged = [Support(item=r.item, k=r.k, support=round(draw.random(), 3), premises=[], pairs=1, truncated=0) for r in rows]
+            samples, support = (folder / kind / arm / f"{condition}.jsonl" for kind in ("samples", "support"))
+            write_rows(samples, rows)
+            write_rows(support, judged)
+            scores = score_files(
+                folder / "prompts" / f"{condition}.jsonl",
+                samples,
+                support,
+                settings.scoring,
+                settings.contract.refusal_phrases,
+                settings.sampled_arms,
+                dict.fromkeys(config.CONDITIONS, N),
+            )
+            write_scores(folder / "scores" / arm / f"{condition}.parquet", scores)
+            made += len(rows)
+    write_json(folder / "audit.json", audit.to_json(audit.run_audit(claims.CLAIMS_PATH, count_parameters=False)))
+    write_json(folder / "claims.json", claims.judge(folder))
+    figures.draw(folder, folder / "figures")
+    return made
+
+
+def opened(page_folder: Path) -> dict[str, Any]:
+    """Seconds until the page is there, an item is shown, the next one is, and words are found, in a fresh browser; and its heap (MB)."""
+    from playwright.sync_api import sync_playwright
+
+    # The page's policy allows no script but its own, so nothing here waits inside the page.
+    browser_path = next(p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name)))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--enable-precise-memory-info"])
+        page = browser.new_page()
+        start = time.perf_counter()
+        page.goto(f"file://{page_folder}/index.html")
+        there = time.perf_counter() - start
+        page.wait_for_selector("#item .panes")
+        first = time.perf_counter() - start
+        moves = list(_moves(page))
+        start = time.perf_counter()
+        page.fill("#item-search", "copyright")
+        page.inner_text("#item-count")
+        search = time.perf_counter() - start
+        everything = None
+        if page.locator("#search-all").count() and page.locator("#search-all").is_visible():
+            start = time.perf_counter()
+            page.check("#search-all")
+            while page.inner_text("#item-count").startswith("loading"):
+                page.wait_for_timeout(10)
+            everything = time.perf_counter() - start
+        heap = page.evaluate("performance.memory.usedJSHeapSize")
+        browser.close()
+    return {
+        "load_seconds": there,
+        "first_item_seconds": first,
+        "next_item_seconds": {"median": statistics.median(moves), "most": max(moves), "of": len(moves)},
+        "search_questions_seconds": search,
+        "search_everything_seconds": everything,
+        "heap_mb": heap / 1e6,
+    }
+
+
+def _moves(page: Any) -> Iterator[float]:
+    for id in page.evaluate("JSON.parse(document.getElementById('data').textContent).items.map((item) => item.id)")[1 : MOVES + 1]:
+        start = time.perf_counter()
+        page.keyboard.press("j")
+        page.wait_for_selector(f'#item-list [data-id="{id}"][aria-current]')
+        yield time.perf_counter() - start
+
+
+def main() -> None:
+    """Run the benchmark and print what it found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", type=int, default=ITEMS, help=f"questions (default {ITEMS})")
+    parser.add_argument("--keep", type=Path, help="folder to leave the page in")
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    from benchmarks.common import machine, write
+    from cardproof import report
+
+    with tempfile.TemporaryDirectory() as scratch:
+        run, out = Path(scratch, "run"), (arguments.keep or Path(scratch, "report")).resolve()
+        rollouts = make_run(run, arguments.items)
+        start = time.perf_counter()
+        pages = report.write(run, out, ROOT / "report")
+        seconds = time.perf_counter() - start
+        sizes = {p: p.stat().st_size for p in pages}
+        parts = [size for p, size in sizes.items() if p.parent.name == "items"]
+        found = {
+            "rollouts": rollouts,
+            "write_seconds": seconds,
+            "index_mb": sizes[out / "index.html"] / 1e6,
+            "item_files": len(parts),
+            "item_files_mb": sum(parts) / 1e6,
+            "largest_item_kb": max(parts, default=0) / 1e3,
+            **opened(out),
+        }
+    write("report", {"machine": machine(), **found})
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
