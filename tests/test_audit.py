@@ -174,6 +174,13 @@ def test_a_broken_identity_is_found(tmp_path: Path, identity: str, change: dict[
     assert after.computation and after.readings
 
 
+@pytest.mark.parametrize("value", ["0", "-2", "1.5", "100000000000000000000"])
+@pytest.mark.parametrize("claim", ["training.examples", "training.batch", "training.epochs", "training.rank", "eval.items"])
+def test_what_cannot_be_counted_with_is_refused(tmp_path: Path, claim: str, value: str) -> None:
+    with pytest.raises(CardproofError, match=f"is the claim '{claim}', whose value '{value}' is no count"):
+        audit_with(tmp_path, {claim: value})
+
+
 @pytest.mark.parametrize(
     ("claim", "change"),
     [
