@@ -87,6 +87,8 @@ def test_the_audit_runs_by_itself() -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert "28" in result.stdout
     assert max(len(line) for line in result.stdout.splitlines()) <= 100
+    shown = next(block for block in (ROOT / "README.md").read_text().split("```") if block.lstrip().startswith("Audit of"))
+    assert shown.split("        ...")[0].strip() in result.stdout, "the README shows what the audit prints"
 
 
 def test_the_audit_without_counting_imports_no_model_library() -> None:
