@@ -14,7 +14,7 @@ import yaml
 
 from cardproof import grim, parameters
 from cardproof.audit import Audit, main_text, render_text, run_audit, to_json
-from cardproof.claims_file import references
+from cardproof.claims_file import read_claims, references
 from cardproof.errors import CardproofError
 from cardproof.recipe_checks import step_readings
 
@@ -152,10 +152,7 @@ CASES = [(name, change) for name, changes in BREAKS.items() for change in change
 
 
 def test_every_identity_is_broken_once_by_each_of_its_claims() -> None:
-    ids = {i["id"]: i for i in RAW["identities"]}
-    assert set(BREAKS) | OBSERVATIONS == set(ids)
-    from cardproof.claims_file import read_claims
-
+    assert set(BREAKS) | OBSERVATIONS == {i["id"] for i in RAW["identities"]}
     for identity in read_claims(CLAIMS).identities:
         if identity.id in BREAKS and identity.rule != "answered":
             broken = {name.partition("/")[0] for change in BREAKS[identity.id] for name in change}
@@ -172,6 +169,25 @@ def test_a_broken_identity_is_found(tmp_path: Path, identity: str, change: dict[
     assert after.severity == "error" or identity.startswith("stress_is_harder") or change == {"composite.base_n2": "0.569"}
     assert {c.partition("/")[0] for c in change} <= set(after.claims)
     assert after.computation and after.readings
+
+
+def observed() -> list[tuple[str, str]]:
+    return [(i.id, claim) for i in read_claims(CLAIMS).identities if i.id in OBSERVATIONS for claim in references(i)]
+
+
+@pytest.mark.parametrize(("identity", "claim"), observed(), ids=lambda name: name)
+def test_what_only_derives_numbers_derives_others_from_others(tmp_path: Path, audit: Audit, identity: str, claim: str) -> None:
+    value = next(c["value"] for c in RAW["claims"] if c["id"] == claim)
+    other = "40" if claim == "eval.items" else f"{float(value) + (0.04 if float(value) < 0.5 else -0.04):.{len(value) - 2}f}"
+    before, after = audit.by_id(identity), audit_with(tmp_path, {claim: other}).by_id(identity)
+    assert after.computation != before.computation
+
+
+@pytest.mark.parametrize("value", ["0", "-2", "1.5", "100000000000000000000"])
+@pytest.mark.parametrize("claim", ["training.examples", "training.batch", "training.epochs", "training.rank", "eval.items"])
+def test_what_cannot_be_counted_with_is_refused(tmp_path: Path, claim: str, value: str) -> None:
+    with pytest.raises(CardproofError, match=f"is the claim '{claim}', whose value '{value}' is no count"):
+        audit_with(tmp_path, {claim: value})
 
 
 @pytest.mark.parametrize(

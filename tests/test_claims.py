@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import re
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -315,6 +317,30 @@ def test_an_audit_of_other_claims_is_not_believed(tmp_path: Path) -> None:
     assert Audit.model_validate_json((run / "audit.json").read_text()).findings == []
 
 
+def cardproof(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "cardproof", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_exit_codes_of_the_command(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", results={"evaluation/axes.json#/arms/base/strict": estimate(0.1)})
+    other_scale = make_run(tmp_path / "demo", "embedded", {"evaluation/axes.json#/arms/base/strict": estimate(0.1)})
+    same = make_run(tmp_path / "same")
+    found = cardproof("claims", "--run", str(run), "--fail-on", "differs", "--out", str(tmp_path / "claims.json"))
+    assert found.returncode == 3
+    assert "DIFFERS (1)" in found.stdout and "strict.base" in found.stdout
+    assert rows(json.loads((tmp_path / "claims.json").read_text()))["strict.base"]["verdict"] == "differs"
+    assert cardproof("claims", "--run", str(run)).returncode == 0, "nothing was said about failing"
+    for unharmed in (other_scale, same):
+        assert cardproof("claims", "--run", str(unharmed), "--fail-on", "differs").returncode == 0
+    bad = write_claims(tmp_path / "bad.yaml", {"strict.base": "high"})
+    for verb in (["claims", "--run", str(run)], ["audit", "--no-count"]):
+        found = cardproof(*verb, "--claims", str(bad))
+        assert (found.returncode, found.stdout) == (2, "")
+        error, hint = found.stderr.splitlines()
+        assert error == f"cardproof: error: {bad}, claim 'strict.base': the value 'high' is no number."
+        assert hint.startswith("Hint: ")
+
+
 # --- evidence ---------------------------------------------------------------------------------------------------------
 
 
@@ -434,7 +460,15 @@ def with_claim(claim: Any, **more: Any) -> dict[str, Any]:
             "identity 'twice': names the claim 'strict.bse'",
             "'strict.base'",
         ),
+        (with_claim(STRICT | {"rollouts": "1.5"}), "claim 'strict.base': the rollouts '1.5' are no count", "from 1 on"),
+        (with_claim(STRICT | {"words": {"all": "1.0", "most": "many"}}), "the word 'most' stands for 'many', which is no number", "'4'"),
+        (
+            with_claim(STRICT, identities=[{"rule": "whole_items", "id": "part", "percent": "support.base", "items": "strict.base"}]),
+            "identity 'part': items is the claim 'strict.base', whose value '0.824' is no count",
+            "from 1 to 999999",
+        ),
         (with_claim(STRICT, identities=[{"rule": "sum", "id": "x"}]), "identity 'x': the rule 'sum' is unknown", "same"),
+        (with_claim(STRICT, identities=[{"rule": ["sum"], "id": "x"}]), "identity 'x': the rule ['sum'] is unknown", "same"),
         (with_claim(STRICT, claimz=[]), "unknown key 'claimz'", "'claims'"),
         ([], "is no mapping", "claims"),
         ({"card": "x", "arms": [], "claims": {}}, "claims is no list", "- id"),

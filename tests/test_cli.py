@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -14,7 +20,8 @@ EXE = str(Path(sys.executable).parent / "cardproof")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([EXE, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}  # it would be taken for the terminal's width
+    return subprocess.run([EXE, *arguments], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120)
 
 
 def test_help_names_every_step_in_the_order_of_the_data() -> None:
@@ -78,6 +85,37 @@ def test_starting_imports_nothing_heavy() -> None:
 
 def test_the_audit_runs_by_itself() -> None:
     result = run("audit", "--no-count")
-    assert result.returncode == 0
+    assert (result.returncode, result.stderr) == (0, "")
     assert "28" in result.stdout
     assert max(len(line) for line in result.stdout.splitlines()) <= 100
+    shown = next(block for block in (ROOT / "README.md").read_text().split("```") if block.lstrip().startswith("Audit of"))
+    assert shown.split("        ...")[0].strip() in result.stdout, "the README shows what the audit prints"
+
+
+def test_the_audit_without_counting_imports_no_model_library() -> None:
+    code = """
+import sys
+from cardproof.cli import cli
+cli(["audit", "--no-count"], standalone_mode=False)
+print(sorted({"torch", "transformers", "peft", "bitsandbytes"} & set(sys.modules)))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(("columns", "widest"), [(100, 100), (72, 72), (200, 100)])
+def test_the_audit_fits_the_terminal_it_is_in(columns: int, widest: int) -> None:
+    """In a real terminal (a pty of that size): no line is longer than it, and the longest use it."""
+    outer, inner = pty.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    process = subprocess.Popen([EXE, "audit", "--no-count"], stdout=inner, cwd=ROOT, env=environment)
+    os.close(inner)
+    text = b""
+    with contextlib.suppress(OSError):  # reading fails once the other end is closed
+        while part := os.read(outer, 65536):
+            text += part
+    os.close(outer)
+    assert process.wait(timeout=60) == 0
+    longest = max(map(len, text.decode().splitlines()))
+    assert widest - 10 < longest <= widest

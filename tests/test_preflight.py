@@ -99,9 +99,9 @@ def test_no_network_allowed_is_a_failure_while_something_is_missing(tmp_path: Pa
 def test_a_missing_folder_is_named_with_its_setting(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     arms = {"hybrid": {"adapter": "folder", "id": "nowhere"}, "other": {"adapter": "folder", "id": "here"}}
-    result = verb(tmp_path, {**WITHOUT_GPU, "arms": arms})
+    result = verb(tmp_path, {**WITHOUT_GPU, "arms": arms, "verifier": {"ragtruth": "no/ragtruth"}})
     assert result.returncode == 2
-    assert "no such folder: arms.hybrid.id nowhere." in result.stderr
+    assert "no such folder: arms.hybrid.id nowhere, verifier.ragtruth no/ragtruth." in result.stderr
 
 
 def test_vllm_must_be_there_for_the_interpreter_named(tmp_path: Path) -> None:

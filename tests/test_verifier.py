@@ -385,9 +385,42 @@ def test_planted_errors_need_enough_couples(trained):
 # --- RAGTruth ---------------------------------------------------------------------------------------------------------
 
 
-def test_ragtruth_is_optional(trained, tmp_path):
-    assert ragtruth_auc(tmp_path / "absent", reopen(trained)) is None
-    with pytest.raises(CardproofError, match="does not exist"):
+PASSAGES = "passage 1:You may copy the Work freely. You may not sell copies.\n\npassage 2:The licence ends on breach."
+RAGTRUTH_ROWS = {
+    "response": [
+        {"source_id": "1", "split": "test", "labels": [], "response": "You may copy the Work freely."},
+        {"source_id": "1", "split": "test", "labels": [{"start": 0}], "response": "You may sell copies of the Work."},
+        {"source_id": "1", "split": "train", "labels": [], "response": "The licence ends on breach."},
+        {"source_id": "2", "split": "test", "labels": [], "response": "A summary of something else entirely."},
+    ],
+    "source_info": [
+        {"source_id": "1", "task_type": "QA", "source_info": {"question": "?", "passages": PASSAGES}},
+        {"source_id": "2", "task_type": "Summary", "source_info": "Some text to be summarised."},
+    ],
+}
+
+
+def write_ragtruth(folder, name):
+    for part, rows in RAGTRUTH_ROWS.items():
+        (folder / name.format(part)).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["{}.jsonl", "ragtruth_qa_{}_subset.jsonl"])
+def test_ragtruths_answers_to_test_questions_are_taken(trained, tmp_path, name):
+    write_ragtruth(tmp_path, name)
+    found = ragtruth_auc(tmp_path, reopen(trained), limit=None)
+    assert (found["clean"], found["hallucinated"], found["sources"]) == (1, 1, 1)
+    assert found["files"].keys() == {name.format(part) for part in RAGTRUTH_ROWS}
+
+
+def test_ragtruth_that_is_not_there_is_named(trained, tmp_path):
+    with pytest.raises(CardproofError, match=r"verifier\.ragtruth: there is no folder .*absent"):
+        ragtruth_auc(tmp_path / "absent", reopen(trained))
+    with pytest.raises(CardproofError, match=r"\*response\*.jsonl, .* holds none"):
+        ragtruth_auc(tmp_path, reopen(trained))
+    for name in ("a_{}.jsonl", "b_{}.jsonl"):
+        write_ragtruth(tmp_path, name)
+    with pytest.raises(CardproofError, match=r"holds several: a_response\.jsonl, b_response\.jsonl"):
         ragtruth_auc(tmp_path, reopen(trained))
 
 

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_va
 from cardproof.errors import CardproofError, nearest
 from cardproof.files import write_json
 from cardproof.grim import NUMBER, Interval, decimals, rounding_interval, truncation_interval
-from cardproof.identities import Id, Identity, Text, references
+from cardproof.identities import COUNTED, Id, Identity, Text, references
 from cardproof.records import Row
 from cardproof.result_pointers import arm_of, checked
 
@@ -32,6 +32,8 @@ Unit = Literal["share", "percent", "count", "million", "nats", "score"]
 FACTOR: dict[Unit, Fraction] = {"percent": Fraction(100), "million": Fraction(1, 10**6)}
 """What a result is multiplied by to be in the card's unit (1 where not listed): results hold shares and plain counts."""
 SUFFIX: dict[Unit, str] = {"percent": "%", "million": "M"}
+COUNT = re.compile(r"[1-9][0-9]{0,5}")
+"""What arithmetic that divides by a claim, or tries all numbers up to it, can work with: a whole number from 1 to 999,999."""
 Pointer = Annotated[str, AfterValidator(checked), Field(description="A result file of a run, #, and a JSON pointer into it.")]
 
 
@@ -91,6 +93,21 @@ class ValueClaim(Row):
         if value is not None and not NUMBER.fullmatch(value):
             raise ValueError(f"the value {value!r} is no number|write the number as printed, without its unit, in quotes, e.g. '0.860'.")
         return value
+
+    @field_validator("rollouts")
+    @classmethod
+    def _whole(cls, value: str | None) -> str | None:
+        if value is not None and not COUNT.fullmatch(value):
+            raise ValueError(f"the rollouts {value!r} are no count|write a whole number from 1 on, in quotes, e.g. '8'.")
+        return value
+
+    @field_validator("words")
+    @classmethod
+    def _numbers(cls, words: dict[str, str]) -> dict[str, str]:
+        for word, number in words.items():
+            if not NUMBER.fullmatch(number):
+                raise ValueError(f"the word {word!r} stands for {number!r}, which is no number|write the number in quotes, e.g. '4'.")
+        return words
 
     @property
     def exact(self) -> Fraction:
@@ -299,15 +316,15 @@ def _claim_model(row: dict[str, Any], where: str) -> type[Row]:
     if kind == "predicate":
         return PredicateClaim
     if kind not in VALUE_KINDS:
-        raise CardproofError(f"{where}: the kind {kind!r} is unknown.", _one_of(kind, [*VALUE_KINDS, "predicate"]))
+        raise CardproofError(f"{where}: the kind {kind!r:.60} is unknown.", _one_of(kind, [*VALUE_KINDS, "predicate"]))
     return ValueClaim
 
 
 def _identity_model(row: dict[str, Any], where: str) -> type[Row]:
     models = {m.model_fields["rule"].annotation.__args__[0]: m for m in get_args(get_args(Identity)[0])}
     rule = row.get("rule")
-    if rule not in models:
-        raise CardproofError(f"{where}: the rule {rule!r} is unknown.", _one_of(rule, models))
+    if not isinstance(rule, str) or rule not in models:
+        raise CardproofError(f"{where}: the rule {rule!r:.60} is unknown.", _one_of(rule, models))
     found: type[Row] = models[rule]
     return found
 
@@ -391,6 +408,13 @@ def _check_ids(row: Row, values: dict[str, ValueClaim], where: str) -> None:
             raise CardproofError(f"{where}: names the claim {name!r}, which is no value claim of this file.", _one_of(name, values))
         if values[name].value is None:
             raise CardproofError(f"{where}: names the claim {name!r}, for which the card prints no number.", "leave it out of this test.")
+    for key in COUNTED & set(type(row).model_fields):
+        claim = values[getattr(row, key)]
+        if not COUNT.fullmatch(claim.value or ""):
+            raise CardproofError(
+                f"{where}: {key} is the claim {claim.id!r}, whose value {claim.value!r} is no count.",
+                "this arithmetic needs a whole number from 1 to 999999; correct the claim, or leave the identity out.",
+            )
     for key in ("bound", "margin", "low", "high", "printed"):
         number = getattr(row, key, "0")
         if not NUMBER.fullmatch(number):

@@ -173,7 +173,8 @@ class Verifier(Section):
     max_tokens: int = Field(default=512, ge=16, le=8192)
     """Longest (premise, hypothesis) pair; the premise is cut. Assumed, because it is DeBERTa's usual length."""
     ragtruth: str | None = None
-    """Folder of RAGTruth rows, on which the verifier's AUC is reported, too. Assumed, because the data are the user's to provide."""
+    """Folder of RAGTruth's response.jsonl and source_info.jsonl (or subsets, *response*.jsonl and *source_info*.jsonl), on whose answers to
+    questions the verifier's AUC is reported, too. Assumed, because the data are the user's to provide."""
     embedded: Embedded = Embedded()
 
 

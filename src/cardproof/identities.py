@@ -15,6 +15,10 @@ Text = Annotated[str, Field(min_length=1)]
 Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$")]
 
 
+COUNTED = frozenset({"examples", "batch", "epochs", "steps", "keep", "items", "rank"})
+"""Keys of identities whose claims are counted with: whole numbers, at least 1."""
+
+
 class Difference(Row):
     """`difference` must be `minuend` - `subtrahend`."""
 

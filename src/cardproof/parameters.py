@@ -5,6 +5,7 @@ The two ways are independent: one multiplies published layer sizes, the other bu
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -106,6 +107,8 @@ def counted(name: str, rank: int) -> Parameters:
         ) from None
 
     sizes = architecture(name)
+    # It recommends a faster kernel on some processors; here nothing is ever multiplied.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     with torch.device("meta"):
         model = Qwen3ForCausalLM(Qwen3Config(**vars(sizes)))
         base = sum(p.numel() for p in model.parameters())

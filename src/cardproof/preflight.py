@@ -138,6 +138,7 @@ def _folders(config: Config) -> list[Check]:
         "model.id": (config.model.source, config.model.id),
         "verifier.id": (config.verifier.source, config.verifier.id),
         **{f"arms.{name}.id": (arm.adapter, arm.id) for name, arm in config.arms.items()},
+        "verifier.ragtruth": ("folder" if config.verifier.ragtruth else "none", config.verifier.ragtruth),
     }
     local = {setting: Path(str(place)) for setting, (source, place) in named.items() if source == "folder"}
     missing = [f"{setting} {place}" for setting, place in local.items() if not place.is_dir()]

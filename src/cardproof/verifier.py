@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from cardproof import contract
 from cardproof.entailment_pairs import ERRORS, plant, split_sentences, without_marker
 from cardproof.errors import CardproofError, nearest
+from cardproof.files import sha256_file
 from cardproof.records import Estimate, Prompt, Rollout, Support
 
 MULTIPLE = 8
@@ -401,23 +402,24 @@ def _planted(
     }
 
 
-RAGTRUTH_RESPONSES = "ragtruth_qa_test_response_subset.jsonl"
-RAGTRUTH_SOURCES = "ragtruth_qa_test_source_info_subset.jsonl"
+RAGTRUTH_FILES = ("response", "source_info")
+"""What the names of RAGTruth's two files hold; a subset may be named otherwise around it."""
 
 
-def ragtruth_auc(folder: Path, verifier: Verifier, limit: int | None = 60) -> dict[str, Any] | None:
+def ragtruth_auc(folder: Path, verifier: Verifier, limit: int | None = 60) -> dict[str, Any]:
     """AUC of support for responses without against those with annotated hallucinations (RAGTruth, Niu et al. 2024).
 
-    Of each sort, `limit` / 2 responses evenly spaced in file order, with their passages as premises (None: all); an AUC does not depend on
-    the sorts' shares. `sources` says how many questions they answer. None without the folder; CardproofError where a file or field is
-    missing.
+    `folder` holds RAGTruth's `response.jsonl` and `source_info.jsonl`, or subsets of them with more to their names. Taken are the answers
+    to questions (task `QA`) of its test part: the published verifier was trained on RAGTruth. Of each sort, `limit` / 2 responses evenly
+    spaced in file order, with their passages as premises (None: all); an AUC does not depend on the sorts' shares. `sources` says how many
+    questions they answer, `files` the files' sha256. CardproofError where the folder, a file or a field is missing.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        return None
-    sources = {row["source_id"]: row["source_info"] for row in _rows(folder / RAGTRUTH_SOURCES, ("source_id", "source_info"))}
-    rows = _rows(folder / RAGTRUTH_RESPONSES, ("source_id", "labels", "response"))
-    rows = [r for r in rows if r["source_id"] in sources]
+    responses, infos = (_ragtruth_file(Path(folder), part) for part in RAGTRUTH_FILES)
+    sources = {
+        row["source_id"]: row["source_info"] for row in _rows(infos, ("source_id", "source_info")) if row.get("task_type", "QA") == "QA"
+    }
+    rows = _rows(responses, ("source_id", "labels", "response"))
+    rows = [r for r in rows if r["source_id"] in sources and r.get("split", "test") == "test"]
     sorts = ([r for r in rows if not r["labels"]], [r for r in rows if r["labels"]])
     each = len(rows) if limit is None else limit // 2
     rows = [sort[i * len(sort) // min(each, len(sort))] for sort in sorts for i in range(min(each, len(sort)))]
@@ -434,7 +436,22 @@ def ragtruth_auc(folder: Path, verifier: Verifier, limit: int | None = 60) -> di
         "sources": len({r["source_id"] for r in rows}),
         "pairs": sum(s.pairs for s in scored),
         "truncated": sum(s.truncated for s in scored),
+        "files": {path.name: sha256_file(path) for path in (responses, infos)},
     }
+
+
+def _ragtruth_file(folder: Path, part: str) -> Path:
+    """The file of one part: the one named so, else the only one whose name holds it."""
+    if not folder.is_dir():
+        raise CardproofError(
+            f"verifier.ragtruth: there is no folder {folder}.",
+            "give the folder of RAGTruth's response.jsonl and source_info.jsonl, or null to leave RAGTruth out.",
+        )
+    found = [folder / f"{part}.jsonl"] if (folder / f"{part}.jsonl").is_file() else sorted(folder.glob(f"*{part}*.jsonl"))
+    if len(found) != 1:
+        listed = f"several: {', '.join(p.name for p in found)}" if found else "none"
+        raise CardproofError(f"verifier.ragtruth: of files named *{part}*.jsonl, {folder} holds {listed}.", f"keep one, {part}.jsonl.")
+    return found[0]
 
 
 def _ragtruth_passages(info: Mapping[str, Any] | str) -> list[str]:
@@ -446,9 +463,7 @@ def _rows(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
     import json
 
     try:
-        rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except FileNotFoundError:
-        raise CardproofError(f"{path} does not exist.", "give the folder that holds RAGTruth's responses and sources.") from None
+        rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except ValueError as e:
         raise CardproofError(f"{path} is no valid JSON Lines: {e}.", "fetch it again.") from None
     for number, row in enumerate(rows, 1):

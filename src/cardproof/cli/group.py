@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,14 @@ def with_config(verb: Callable[..., None]) -> Callable[..., None]:
     run.__name__, run.__doc__ = verb.__name__, verb.__doc__
     run.__click_params__ = getattr(verb, "__click_params__", [])  # type: ignore[attr-defined]
     return option(run)
+
+
+def show(form: str, data: Any, text: Callable[[int], str]) -> None:
+    """Print a report as JSON, or as text for so many columns: the terminal's (or COLUMNS), from 40 to 100, which a pipe gets, too."""
+    if form == "json":
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        click.echo(text(max(40, min(100, shutil.get_terminal_size((100, 24)).columns))), nl=False)
 
 
 def given(name: str, text: str, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from cardproof.cli.group import CLAIMS, FILE, ROOT, cli, given, with_config
+from cardproof.cli.group import CLAIMS, FILE, ROOT, cli, given, show, with_config
 
 if TYPE_CHECKING:
     from cardproof.config import Config
@@ -72,15 +73,13 @@ def provenance(config: Config, out: Path) -> None:
 @click.option("--out", type=FILE, default=None, help="Write JSON there as well.")
 def audit(claims: Path, form: str, count: bool, out: Path | None) -> None:
     """Check the published card against itself: identities, counts, possible proportions. No GPU, no network, seconds."""
-    import json
-
     from cardproof import audit as auditor
     from cardproof.files import write_json
 
     result = auditor.run_audit(claims, count)
     if out:
         write_json(out, auditor.to_json(result))
-    click.echo(json.dumps(auditor.to_json(result), indent=2, ensure_ascii=False) if form == "json" else auditor.render_text(result))
+    show(form, auditor.to_json(result), partial(auditor.render_text, result))
 
 
 @cli.command()
@@ -91,15 +90,13 @@ def audit(claims: Path, form: str, count: bool, out: Path | None) -> None:
 @click.option("--fail-on", type=click.Choice(["differs"]), default=None, help="Exit with 3 when a comparable claim differs.")
 def claims(run: Path, claims: Path, out: Path | None, form: str, fail_on: str | None) -> None:
     """Judge every number on the published card by a run's results."""
-    import json
-
     from cardproof import claims as judge
     from cardproof.files import write_json
 
     report = judge.judge(run, claims)
     if out:
         write_json(out, report)
-    click.echo(json.dumps(report, indent=2, ensure_ascii=False) if form == "json" else judge.render_text(report))
+    show(form, report, partial(judge.render_text, report))
     sys.exit(judge.exit_code(report, fail_on))
 
 

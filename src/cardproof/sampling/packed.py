@@ -39,7 +39,8 @@ class _Joined:
 
     def __init__(self, layers: list[torch.nn.Linear]) -> None:
         biases = [layer.bias for layer in layers]
-        self.linear = PackedLinear(torch.cat([x.weight.detach() for x in layers]), None if biases[0] is None else torch.cat(biases))
+        weight = torch.cat([layer.weight.detach() for layer in layers])
+        self.linear = PackedLinear(weight, None if None in biases else torch.cat([b.detach() for b in biases if b is not None]))
         self.sizes = [layer.out_features for layer in layers]
         self.input: torch.Tensor | None = None
         self.parts: dict[int, torch.Tensor] = {}
