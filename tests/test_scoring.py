@@ -27,7 +27,6 @@ from cardproof.scoring import (
     score,
     score_files,
     scored,
-    share,
     write_scores,
 )
 
@@ -105,7 +104,6 @@ def test_refusals_score_nothing() -> None:
 def test_no_quotes_is_no_grounding() -> None:
     s = axes("EVIDENCE:\nANSWER: Twice [A#1].")
     assert (s.strict, s.content, s.composite) == (0, 0, 0)
-    assert share([]) == 0
 
 
 def test_a_free_form_reply_is_its_own_answer_and_ranked_by_support() -> None:

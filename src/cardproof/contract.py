@@ -121,6 +121,36 @@ def parse(text: str, refusal_phrases: Sequence[str] = REFUSAL_PHRASES) -> Reply:
 
 def read(text: str, refusal_phrases: tuple[str, ...]) -> Parsed:
     """What `parse` finds."""
+    return _read_plain(text, refusal_phrases) or _read_any(text, refusal_phrases)
+
+
+_PLAIN = re.compile(r'EVIDENCE:((?:\n\[[^\[\]\n]{1,80}\] "[^"\[\]]+")+)\nANSWER: ([^\n]+)')
+_PLAIN_ITEM = re.compile(r'\n\[([^\[\]\n]{1,80})\] "([^"\[\]]+)"')
+
+
+def _read_plain(text: str, refusal_phrases: tuple[str, ...]) -> Parsed | None:
+    """A reply that keeps to the contract to the letter, as most do: what `_read_any` finds in it, in a third of the time.
+
+    None for every other: where anything but the two headings could be one, a mark inside a quote could end it, or the answer refuses.
+    """
+    whole = _PLAIN.fullmatch(text) if text.isascii() else None
+    if whole is None:
+        return None
+    lower = text.lower()
+    answer = whole[2].strip()
+    if lower.count("evidence") > 1 or lower.count("answer") > 1 or "</think>" in text or not answer or _refuses(answer, refusal_phrases):
+        return None
+    quotes: list[tuple[str, str | None, int, int]] = []
+    cited: list[str] = []
+    for item in _PLAIN_ITEM.finditer(text, whole.start(1), whole.end(1)):
+        doc_id = item[1].strip()
+        cited.append(doc_id)
+        quotes.append((item[2], doc_id, item.start(2), item.end(2)))
+    cited += [doc_id for _, doc_id in _citations(text[whole.start(2) - 1 :])]
+    return Parsed(quotes, answer, list(dict.fromkeys(cited)), False, [])
+
+
+def _read_any(text: str, refusal_phrases: tuple[str, ...]) -> Parsed:
     shift = _after_thinking(text)
     body = text[shift:]
     sections = _sections(body)

@@ -110,11 +110,6 @@ def citation_validity(citations: Sequence[str], provided: Sequence[str]) -> floa
     return float(bool(citations) and set(citations) <= set(provided))
 
 
-def share(flags: Sequence[bool]) -> float:
-    """Share of true flags; 0.0 where there is none (a reply without quotes shows no grounding)."""
-    return sum(flags) / len(flags) if flags else 0.0
-
-
 def composite(axes: dict[str, float | None], factors: Sequence[str], refusal: bool) -> float:
     """Product of the named axes; 0.0 for a refusal or where an axis is undefined."""
     product = 0.0 if refusal else 1.0
@@ -179,9 +174,10 @@ def scored(
     answer = reply.answer if prompt.contract or reply.answer else rollout.text.strip()
     quotes = [verdict(text, doc_id, shown.documents) for text, doc_id, _, _ in reply.quotes]
     rouge_l = 0.0 if reply.refusal else rouge(answer, prompt.reference)
-    strict = share([q.strict for q in quotes])
-    content = share([q.content for q in quotes])
-    attribution = share([q.attributed for q in quotes])
+    n = len(quotes) or 1  # without quotes every share is 0
+    strict = sum([q.strict for q in quotes]) / n
+    content = sum([q.content for q in quotes]) / n
+    attribution = sum([q.attributed for q in quotes]) / n
     validity = citation_validity(reply.citations, shown.ids)
     axes = {"strict": strict, "content": content, "attribution": attribution, "citation_validity": validity, "support": support}
     factors = settings.composite if prompt.contract else settings.composite_freeform
