@@ -53,7 +53,7 @@ def normalised(text: str, steps: Collection[Step] = LADDER) -> Normalised:
     The steps always run in one order, whatever order they are named in: markup before whitespace, because headings and list marks can only
     be told by their line; NFKC again at the end, because a deletion or a case fold may bring a letter and its accent together.
     """
-    out = Normalised(text, array("l", range(len(text))), array("l", range(1, len(text) + 1)))
+    out = Normalised(text, array("i", range(len(text))), array("i", range(1, len(text) + 1)))
     out = _nfkc(out)
     for step, apply in _STEPS:
         if step in steps:
@@ -149,9 +149,9 @@ def _document(text: str, steps: tuple[Step, ...]) -> str:
     return normalise(text, steps)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _placed(text: str, steps: tuple[Step, ...]) -> Normalised:
-    """The same with its offsets, which take sixteen times the memory."""
+    """The same with its offsets, which take eight times the memory."""
     return normalised(text, steps)
 
 
@@ -198,7 +198,7 @@ def _nfkc(n: Normalised) -> Normalised:
         return n
     cuts = [i for i, ch in enumerate(text) if i == 0 or ch.isascii() or not _joins(ch)] + [len(text)]
     pieces: list[str] = []
-    starts, ends = array("l"), array("l")
+    starts, ends = array("i"), array("i")
     for a, b in itertools.pairwise(cuts):
         piece = unicodedata.normalize("NFKC", text[a:b])
         pieces.append(piece)
@@ -210,7 +210,7 @@ def _nfkc(n: Normalised) -> Normalised:
 def _replace(n: Normalised, pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str]) -> Normalised:
     """`pattern.sub`, with every replacement standing for the whole match it replaces."""
     pieces: list[str] = []
-    starts, ends = array("l"), array("l")
+    starts, ends = array("i"), array("i")
     last = 0
     for m in pattern.finditer(n.text):
         a, b = m.span()
@@ -280,7 +280,7 @@ def _punctuation(n: Normalised) -> Normalised:
             kept.append(i)
     while dropped and kept and n.text[kept[-1]].isspace():
         kept.pop()
-    return Normalised("".join([n.text[i] for i in kept]), array("l", [n.starts[i] for i in kept]), array("l", [n.ends[i] for i in kept]))
+    return Normalised("".join([n.text[i] for i in kept]), array("i", [n.starts[i] for i in kept]), array("i", [n.ends[i] for i in kept]))
 
 
 class _Marks(dict[int, int]):
@@ -297,7 +297,7 @@ _MARKED = re.compile(r"(?:(?<!\s)\s+)?\0[\s\0]*")  # marks with the spaces aroun
 
 def _punctuation_text(text: str) -> str:
     if "\0" in text:
-        return _punctuation(Normalised(text, array("l", range(len(text))), array("l", range(len(text))))).text
+        return _punctuation(Normalised(text, array("i", range(len(text))), array("i", range(len(text))))).text
     return _MARKED.sub(_spaces_kept, text.translate(_MARKS))
 
 
@@ -317,8 +317,8 @@ def _case(n: Normalised) -> Normalised:
     if len(folded) == len(n.text):  # folding never shortens, so equal length means one to one
         return Normalised(folded, n.starts, n.ends)
     counts = [len(ch.casefold()) for ch in n.text]
-    starts = array("l", itertools.chain.from_iterable(itertools.repeat(s, c) for s, c in zip(n.starts, counts, strict=True)))
-    ends = array("l", itertools.chain.from_iterable(itertools.repeat(e, c) for e, c in zip(n.ends, counts, strict=True)))
+    starts = array("i", itertools.chain.from_iterable(itertools.repeat(s, c) for s, c in zip(n.starts, counts, strict=True)))
+    ends = array("i", itertools.chain.from_iterable(itertools.repeat(e, c) for e, c in zip(n.ends, counts, strict=True)))
     return Normalised(folded, starts, ends)
 
 
