@@ -70,8 +70,8 @@ $(VLLM)/.ready: envs/lock-vllm.txt pyproject.toml
 test-vllm: setup setup-vllm ## Run the tests of the vLLM backend, and print how far it agrees with the other.
 	$(OFFLINE) $(BIN)/pytest -s -rs tests/test_vllm.py
 
-bench: setup ## Time the sampler beside its peers; those without an environment are named and left out (see docs/performance.md).
-	$(OFFLINE) $(BIN)/python benchmarks/sampler.py
+bench: setup ## Time everything beside its peers, one table of ratios at the end; peers without an environment are named and left out.
+	$(OFFLINE) $(BIN)/python -m benchmarks
 
 lint: setup ## Check style and types.
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Shared by the benchmarks: facts of the machine, and where results go."""
+"""Shared by the benchmarks: facts of the machine, what a command cost, tables of ratios, and where results go."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import json
 import os
 import platform
 import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "transformers", "numpy", "polars", "rapidfuzz", "snakemake")
 
@@ -29,9 +34,80 @@ def machine() -> dict[str, Any]:
     }
 
 
+class Cost(NamedTuple):
+    """What a command took."""
+
+    seconds: float
+    cpu_seconds: float
+    """Of all its processes; less disturbed than `seconds` by what else the machine does."""
+    peak_mb: float
+    """Resident memory of its largest process."""
+
+
+def cost(command: Sequence[str], cwd: Path = ROOT) -> Cost:
+    """Run a command to its end; RuntimeError with what it said where it fails."""
+    started = time.perf_counter()
+    # The output goes nowhere a pipe could fill; `wait4` tells what this one process and its children took.
+    with open(os.devnull, "wb") as nowhere, subprocess.Popen(command, stdout=nowhere, stderr=subprocess.PIPE, cwd=cwd) as process:
+        said = process.stderr.read().decode(errors="replace") if process.stderr else ""
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command[:3])} ended with {process.returncode}: {said[-1000:]}")
+    return Cost(time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000)
+
+
+def best(command: Sequence[str], repeats: int, cwd: Path = ROOT) -> Cost:
+    """The least of each figure over some runs: what else the machine does only adds."""
+    return Cost(*map(min, zip(*(cost(command, cwd) for _ in range(repeats)), strict=True)))
+
+
+def table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Rows of one set of columns as aligned text; numbers with four significant figures."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    cells = [[title, *columns], *([name, *(_cell(row.get(column)) for column in columns)] for name, row in rows.items())]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in cells
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    return str(value)
+
+
 def write(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
     """Write `NAME.json`."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return path
+
+
+def draw(name: str, panels: Sequence[tuple[str, str, str, Mapping[str, Sequence[tuple[float, float]]]]], folder: Path = RESULTS) -> None:
+    """Write `NAME.svg`: panels of (title, x label, y label, curve name -> points), both axes logarithmic."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams["svg.hashsalt"] = name
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 3.6), layout="constrained", squeeze=False)
+    for axis, (title, x, y, curves) in zip(axes[0], panels, strict=True):
+        for label, points in curves.items():
+            axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label)
+        axis.set(title=title, xlabel=x, ylabel=y, xscale="log", yscale="log")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize="small")
+    folder.mkdir(exist_ok=True)
+    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def program(name: str) -> str:
+    """An installed command beside this Python."""
+    return str(Path(sys.executable).with_name(name))

@@ -17,7 +17,7 @@ from cardproof.statistics import How
 
 ITEMS, CANDIDATES = 24, 8
 QUICK = {"resamples": 200, "seed": 0}
-QUOTE = parquet_schema()["quotes"].inner
+QUOTE = pl.DataFrame(parquet_schema().empty_table()).schema["quotes"].inner
 SCHEMA = {"quotes": pl.List(QUOTE), "support": pl.Float64, "citations": pl.List(pl.String), "defects": pl.List(pl.String)}
 REPAIRS = (("markup",), ("markup",), ("whitespace",), ("typography", "markup"), ("case",), ("punctuation",))
 

@@ -83,6 +83,34 @@ def test_starting_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
+def test_the_audit_needs_no_torch_unless_it_counts() -> None:
+    code = """
+import sys
+from cardproof.cli import main
+sys.argv = ["cardproof", "audit", "--no-count"]
+try:
+    main()
+finally:
+    print(sorted({"torch", "transformers", "polars"} & set(sys.modules)), file=sys.stderr)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert ran.stderr.strip() == "[]"
+    assert "inconsistent" in ran.stdout
+
+
+def test_scoring_starts_without_what_it_does_not_use() -> None:
+    code = """
+import sys
+from cardproof.scoring import Rouge
+print(Rouge()("it was revoked", "a revoking"), sorted({"torch", "nltk", "scipy", "polars"} & set(sys.modules)))
+from nltk.stem.porter import PorterStemmer
+import nltk
+print(PorterStemmer().stem("revoking"), nltk.__version__ > "3")
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["0.4 []", "revok True"]
+
+
 def test_the_audit_runs_by_itself() -> None:
     result = run("audit", "--no-count")
     assert (result.returncode, result.stderr) == (0, "")

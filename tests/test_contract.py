@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cardproof import contract
 from cardproof.contract import format_reply, parse, render, well_formed
 from cardproof.errors import CardproofError
 from cardproof.records import Document, Reply
@@ -243,3 +244,51 @@ def test_render_names_what_is_wrong_with_a_template(tmp_path: Path) -> None:
         render("q", [], True, tmp_path)
     with pytest.raises(CardproofError, match=r"demonstrations\.yaml does not exist"):
         render("q", [], True, tmp_path, demonstration=True)
+
+
+PIECE = st.sampled_from(
+    [
+        "word",
+        " ",
+        "\n",
+        ".",
+        "'",
+        "-",
+        "*",
+        "(",
+        "_",
+        "answer",
+        "Evidence:",
+        "<think>",
+        "</think>",
+        "\t",
+        "\r",
+        ":",
+        ">",
+        "1.",
+        "é",
+        "”",
+        '"',
+    ]
+)
+PLAIN_TEXT = st.lists(PIECE, max_size=8).map("".join)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["A#1", "B 2", " C", "  "]), PLAIN_TEXT), max_size=3),
+    PLAIN_TEXT,
+    st.sampled_from(["", " [A#1].", "[b, c]"]),
+)
+@settings(max_examples=3000, deadline=None)
+def test_a_reply_to_the_letter_is_read_the_same_by_the_short_way(quotes: list[tuple[str, str]], answer: str, cites: str) -> None:
+    text = "\n".join(["EVIDENCE:", *(f'[{i}] "{quote}"' for i, quote in quotes), f"ANSWER: {answer}{cites}"])
+    short = contract._read_plain(text, contract.REFUSAL_PHRASES)
+    assert short is None or short == contract._read_any(text, contract.REFUSAL_PHRASES)
+
+
+def test_most_replies_to_the_letter_go_the_short_way() -> None:
+    text = 'EVIDENCE:\n[A#1] "some words\nof a passage"\n[B#2] "more"\nANSWER: Some words [A#1], and more [C#3].'
+    short = contract._read_plain(text, contract.REFUSAL_PHRASES)
+    assert short is not None
+    assert (short.citations, [q[0] for q in short.quotes]) == (["A#1", "B#2", "C#3"], ["some words\nof a passage", "more"])
+    assert contract._read_plain('EVIDENCE:\n[A#1] "x"\nANSWER: INSUFFICIENT EVIDENCE', contract.REFUSAL_PHRASES) is None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cardproof.grounding import LADDER, SUBSETS, ground, near_miss_diff, normalise, normalised
+from cardproof.grounding import LADDER, SUBSETS, Verdict, ground, near_miss_diff, normalise, normalised
 from cardproof.records import Document, Grounding, Quote, Step
 
 SHARED = Path(os.environ.get("CARDPROOF_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -224,3 +224,18 @@ def test_quotes_in_real_reference_answers() -> None:
     # As printed, the answer's own full stop or comma stands inside the marks and spoils 16 quotes that are otherwise exact.
     assert kinds("") == {"strict": 6, "near_miss": 35, "fabricated": 7}
     assert kinds(".,") == {"strict": 22, "near_miss": 19, "fabricated": 7}
+
+
+AWKWARD = st.text(
+    st.sampled_from(list("aB1 .-*_`[]()\\\n\t\"'#>~!\0") + list("\u00ad\u200b’“–éﬁİß\u00a0…\u3000\u0345\u0301［］Ⅳ")), max_size=40
+)
+
+
+@given(st.one_of(AWKWARD, st.text(max_size=40)), st.sampled_from(SUBSETS))
+@settings(max_examples=1500)
+def test_a_text_without_its_offsets_is_normalised_to_the_same(text: str, steps: tuple[Step, ...]) -> None:
+    assert normalise(text, steps) == normalised(text, steps).text
+
+
+def test_a_verdict_has_the_fields_of_a_grounding() -> None:
+    assert Verdict._fields == tuple(Grounding.model_fields)

@@ -8,13 +8,27 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+from pyarrow.parquet import ParquetFile
 from rouge_score.rouge_scorer import RougeScorer
 
 from cardproof.config import Scoring
 from cardproof.errors import CardproofError
 from cardproof.files import write_rows
-from cardproof.records import Document, Message, Prompt, Rollout, Support
-from cardproof.scoring import Rouge, citation_validity, composite, score, score_files, share, write_scores
+from cardproof.records import Document, Message, Prompt, Rollout, Score, Support
+from cardproof.scoring import (
+    InStep,
+    Rouge,
+    Scored,
+    Shown,
+    _columns,
+    citation_validity,
+    composite,
+    score,
+    score_files,
+    scored,
+    write_scores,
+)
 
 ROUGE, LIBRARY = Rouge(), RougeScorer(["rougeL"], use_stemmer=True)
 
@@ -90,7 +104,6 @@ def test_refusals_score_nothing() -> None:
 def test_no_quotes_is_no_grounding() -> None:
     s = axes("EVIDENCE:\nANSWER: Twice [A#1].")
     assert (s.strict, s.content, s.composite) == (0, 0, 0)
-    assert share([]) == 0
 
 
 def test_a_free_form_reply_is_its_own_answer_and_ranked_by_support() -> None:
@@ -155,3 +168,80 @@ def test_rouge_is_the_librarys_to_the_last_bit(answer: str, reference: str) -> N
 @settings(max_examples=200)
 def test_rouge_of_any_text_is_the_librarys(answer: str, reference: str) -> None:
     assert ROUGE(answer, reference) == LIBRARY.score(reference, answer)["rougeL"].fmeasure
+
+
+def many(folder: Path, items: int, n: int) -> tuple[list[Prompt], list[Rollout], list[Support]]:
+    """Prompts of `items` items, `n` rollouts of each, and their support, in the order the steps write."""
+    texts = ['EVIDENCE:\n[A#1] "A loan may be renewed twice"\nANSWER: Twice [A#1].', "ANSWER: INSUFFICIENT EVIDENCE", "Twice."]
+    prompts = [prompt().model_copy(update={"item": i, "prompt_hash": f"h{i}"}) for i in range(items)]
+    rollouts = [rollout(f"{texts[(i + k) % 3]}{i}", k, f"h{i}", i) for i in range(items) for k in range(n)]
+    supports = [support(k / n, k).model_copy(update={"item": i}) for i in range(items) for k in range(n)]
+    return prompts, rollouts, supports
+
+
+def test_prompts_and_support_are_found_in_any_order(tmp_path: Path) -> None:
+    rows = many(tmp_path, 7, 3)
+    orders = [rows, (rows[0][::-1], rows[1], rows[2][::-1]), (rows[0], sorted(rows[1], key=lambda r: r.k), rows[2])]
+    found = []
+    for number, parts in enumerate(orders):
+        paths = [tmp_path / f"{name}{number}.jsonl" for name in ("prompts", "samples", "support")]
+        for path, part in zip(paths, parts, strict=True):
+            write_rows(path, part)
+        scores = score_files(paths[0], paths[1], paths[2], Scoring(), ["INSUFFICIENT EVIDENCE"], ARMS, {"clean": 3})
+        found.append(sorted(scores, key=lambda s: (s.item, s.k)))
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 21
+
+
+def test_files_in_one_order_are_held_a_row_at_a_time() -> None:
+    rows = InStep(iter(range(1000)), lambda x: x)
+    read = [(rows.take(x), len(rows._passed)) for x in range(0, 1000)]
+    assert read == [(x, 0) for x in range(1000)]
+    assert rows.take(0) is None
+    back = InStep(iter(range(3)), lambda x: x)
+    assert [back.take(x) for x in (2, 0, 7, 1)] == [2, 0, None, 1]
+
+
+def test_scores_are_written_group_by_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts, rollouts, supports = many(tmp_path, 50, 2)
+    by_item = {p.item: Shown.of(p) for p in prompts}
+    rows = [
+        scored(by_item[r.item], r, s.support, Scoring(), ("INSUFFICIENT EVIDENCE",), Rouge())
+        for r, s in zip(rollouts, supports, strict=True)
+    ]
+    taken = 0
+
+    def counted():
+        nonlocal taken
+        for row in rows:
+            taken += 1
+            yield row
+
+    monkeypatch.setattr("cardproof.scoring.ROWS", 30)
+    held: list[int] = []
+    monkeypatch.setattr("cardproof.scoring._columns", lambda group, schema: held.append(taken) or _columns(group, schema))
+    assert write_scores(tmp_path / "grouped.parquet", counted()) == 100
+    assert held == [30, 60, 90, 100], "a group is written before the next one is scored"
+    assert ParquetFile(tmp_path / "grouped.parquet").num_row_groups == 4
+    monkeypatch.setattr("cardproof.scoring.ROWS", 1000)
+    write_scores(tmp_path / "whole.parquet", iter(rows))
+    assert_frame_equal(pl.read_parquet(tmp_path / "grouped.parquet"), pl.read_parquet(tmp_path / "whole.parquet"), check_exact=True)
+
+
+def test_rows_have_the_fields_of_a_score_and_read_back_as_scores(tmp_path: Path) -> None:
+    assert Scored._fields == tuple(Score.model_fields)
+    paths = files(tmp_path, [rollout('EVIDENCE:\n[A#1] "A loan may be renewed twice"\nANSWER: Twice [A#1].')], [support(None)])
+    write_scores(tmp_path / "s.parquet", score_files(*paths, Scoring(), ["INSUFFICIENT EVIDENCE"], ARMS, {"clean": 1}))
+    (row,) = pl.read_parquet(tmp_path / "s.parquet").to_dicts()
+    assert Score.model_validate(row) == axes('EVIDENCE:\n[A#1] "A loan may be renewed twice"\nANSWER: Twice [A#1].', None)
+
+
+def test_rouge_forgets_its_words_without_changing_its_value() -> None:
+    small = Rouge()
+    small.WORDS = 3
+    for answer, reference in [
+        ("licences are revoked", "a licence is revoked"),
+        ("other words altogether", "no word shared"),
+        ("a b c", "a c"),
+    ] * 2:
+        assert small(answer, reference) == LIBRARY.score(reference, answer)["rougeL"].fmeasure

@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate, islice
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import jinja2
 import yaml
@@ -54,13 +55,14 @@ _LEAD_REACH = 44
 _AFTER_WORD = r"(?<![^\W_])(?<![.,;:!?)\]}\u2026%])"
 _BEFORE_WORD = r"(?=[^\s.,;:!?)\]}\u2026%])"
 _NO_APOSTROPHE = r"(?!(?<=[^\W\d_].)[^\W\d_])"
+# The first pattern finds where a mark may stand, which is quick; the second tells what it is.
 _FAMILIES = {
-    '"': re.compile(rf'({_AFTER_WORD}"{_BEFORE_WORD})|(")'),
-    "'": re.compile(rf"({_AFTER_WORD}'{_BEFORE_WORD})|(['\u2019]{_NO_APOSTROPHE})"),
-    "\u2018": re.compile(rf"(\u2018)|(\u2019{_NO_APOSTROPHE})"),
-    "\u201c": re.compile("(\u201c)|(\u201d)"),
-    "\u201e": re.compile("(\u201e)|([\u201c\u201d])"),
-    "\u00ab": re.compile("(\u00ab)|(\u00bb)"),
+    '"': (re.compile('"'), re.compile(rf'({_AFTER_WORD}"{_BEFORE_WORD})|(")')),
+    "'": (re.compile("['\u2019]"), re.compile(rf"({_AFTER_WORD}'{_BEFORE_WORD})|(['\u2019]{_NO_APOSTROPHE})")),
+    "\u2018": (re.compile("[\u2018\u2019]"), re.compile(rf"(\u2018)|(\u2019{_NO_APOSTROPHE})")),
+    "\u201c": (re.compile("[\u201c\u201d]"), re.compile("(\u201c)|(\u201d)")),
+    "\u201e": (re.compile("[\u201c-\u201e]"), re.compile("(\u201e)|([\u201c\u201d])")),
+    "\u00ab": (re.compile("[\u00ab\u00bb]"), re.compile("(\u00ab)|(\u00bb)")),
 }
 _CLOSING_MARKS = ('"', "\u201d", "\u00bb")
 _LOOSE = " \t,;.*_"
@@ -94,6 +96,17 @@ class _Found(NamedTuple):
     unterminated: bool
 
 
+class Parsed(NamedTuple):
+    """The fields of a `Reply`, unchecked: scoring a million rollouts makes millions of them."""
+
+    quotes: list[tuple[str, str | None, int, int]]
+    """(text, doc_id, start, end) of each quote."""
+    answer: str
+    citations: list[str]
+    refusal: bool
+    defects: list[Defect]
+
+
 def parse(text: str, refusal_phrases: Sequence[str] = REFUSAL_PHRASES) -> Reply:
     """A reply as quotes, answer, citations, refusal flag and named defects; never raises, linear in the length of `text`.
 
@@ -101,6 +114,43 @@ def parse(text: str, refusal_phrases: Sequence[str] = REFUSAL_PHRASES) -> Reply:
     repeated, all evidence counts, and the first answer that is not blank. Without any section the whole text is the answer, less the quotes
     it opens with. A refusal is an answer that equals or begins with one of `refusal_phrases`, letter case and punctuation aside.
     """
+    found = read(text, tuple(refusal_phrases))
+    quotes = [Quote(text=quote, doc_id=doc_id, start=start, end=end) for quote, doc_id, start, end in found.quotes]
+    return Reply(quotes=quotes, answer=found.answer, citations=found.citations, refusal=found.refusal, defects=found.defects)
+
+
+def read(text: str, refusal_phrases: tuple[str, ...]) -> Parsed:
+    """What `parse` finds."""
+    return _read_plain(text, refusal_phrases) or _read_any(text, refusal_phrases)
+
+
+_PLAIN = re.compile(r'EVIDENCE:((?:\n\[[^\[\]\n]{1,80}\] "[^"\[\]]+")+)\nANSWER: ([^\n]+)')
+_PLAIN_ITEM = re.compile(r'\n\[([^\[\]\n]{1,80})\] "([^"\[\]]+)"')
+
+
+def _read_plain(text: str, refusal_phrases: tuple[str, ...]) -> Parsed | None:
+    """A reply that keeps to the contract to the letter, as most do: what `_read_any` finds in it, in a third of the time.
+
+    None for every other: where anything but the two headings could be one, a mark inside a quote could end it, or the answer refuses.
+    """
+    whole = _PLAIN.fullmatch(text) if text.isascii() else None
+    if whole is None:
+        return None
+    lower = text.lower()
+    answer = whole[2].strip()
+    if lower.count("evidence") > 1 or lower.count("answer") > 1 or "</think>" in text or not answer or _refuses(answer, refusal_phrases):
+        return None
+    quotes: list[tuple[str, str | None, int, int]] = []
+    cited: list[str] = []
+    for item in _PLAIN_ITEM.finditer(text, whole.start(1), whole.end(1)):
+        doc_id = item[1].strip()
+        cited.append(doc_id)
+        quotes.append((item[2], doc_id, item.start(2), item.end(2)))
+    cited += [doc_id for _, doc_id in _citations(text[whole.start(2) - 1 :])]
+    return Parsed(quotes, answer, list(dict.fromkeys(cited)), False, [])
+
+
+def _read_any(text: str, refusal_phrases: tuple[str, ...]) -> Parsed:
     shift = _after_thinking(text)
     body = text[shift:]
     sections = _sections(body)
@@ -110,47 +160,45 @@ def parse(text: str, refusal_phrases: Sequence[str] = REFUSAL_PHRASES) -> Reply:
     lead_is_evidence = not evidence and _opens_with_item(body[:lead_end])
 
     stretches = [(0, lead_end)] if lead_is_evidence else [(s.start, s.end) for s in evidence]
-    found = [(a, _evidence(body[a:b])) for a, b in stretches]
-    quotes = [
-        Quote(text=body[a + start : a + end], doc_id=doc_id, start=shift + a + start, end=shift + a + end)
-        for a, f in found
-        for doc_id, start, end in f.quotes
-    ]
+    quotes: list[tuple[str, str | None, int, int]] = []
+    tail, loose, unterminated = 0, False, False
+    for a, b in stretches:
+        segment = body[a:b]
+        found = _evidence(segment)
+        quotes += [(segment[start:end], doc_id, shift + a + start, shift + a + end) for doc_id, start, end in found.quotes]
+        tail = max(tail, found.end)
+        loose = loose or (found.unquoted and not _says_nothing(segment, refusal_phrases))
+        unterminated = unterminated or found.unterminated
 
     if answers:
         chosen = next((s for s in answers if body[s.start : s.end].strip()), answers[0])
         answer_start, answer_end = chosen.start, chosen.end
     else:
-        answer_start = len(body) if sections else max((f.end for _, f in found), default=0)
+        answer_start = len(body) if sections else tail
         answer_end = len(body)
     answer = body[answer_start:answer_end].strip()
     refusal = _refuses(answer, refusal_phrases)
     if not answer:
         refusal = any(_refuses(body[a:b], refusal_phrases) for a, b in stretches)
-    loose = any(f.unquoted and not _says_nothing(body[a:b], refusal_phrases) for (a, b), (_, f) in zip(stretches, found, strict=True))
+    cited = [(start, doc_id) for _, doc_id, start, _ in quotes if doc_id is not None]
 
-    present: dict[Defect, bool] = {
+    present: dict[Defect, bool] = {  # in the order of Defect
         "no_evidence_section": not evidence and not refusal,
         "no_answer_section": not answers,
         "empty_evidence": bool(evidence) and not quotes and not loose and not refusal,
         "empty_answer": bool(answers) and not answer,
         "unquoted_evidence": loose,
-        "uncited_quote": any(q.doc_id is None for q in quotes),
-        "unterminated_quote": any(f.unterminated for _, f in found),
+        "uncited_quote": len(cited) < len(quotes),
+        "unterminated_quote": unterminated,
         "answer_before_evidence": bool(evidence and answers) and answers[0].start < evidence[0].start,
         "repeated_section": len(evidence) > 1 or len(answers) > 1,
         "text_outside_sections": bool(sections) and not lead_is_evidence and bool(body[:lead_end].strip(_DECORATION)),
         "refusal_with_evidence": refusal and bool(quotes),
     }
-    cited = [(q.start, q.doc_id) for q in quotes if q.doc_id is not None]
     cited += [(shift + answer_start + at, doc_id) for at, doc_id in _citations(body[answer_start:answer_end])]
-    return Reply(
-        quotes=quotes,
-        answer=answer,
-        citations=list(dict.fromkeys(doc_id for _, doc_id in sorted(cited, key=lambda c: c[0]))),
-        refusal=refusal,
-        defects=[d for d in get_args(Defect) if present[d]],
-    )
+    cited.sort(key=itemgetter(0))
+    citations = list(dict.fromkeys([doc_id for _, doc_id in cited]))
+    return Parsed(quotes, answer, citations, refusal, [defect for defect, there in present.items() if there])
 
 
 def well_formed(reply: Reply) -> bool:
@@ -173,7 +221,13 @@ def _after_thinking(text: str) -> int:
 
 
 def _sections(body: str) -> list[_Section]:
-    headings = list(_HEADING.finditer(body))
+    headings = []
+    line = 0
+    while line >= 0:  # only the beginnings of lines are tried, which is several times as fast as a search
+        heading = _HEADING.match(body, line)
+        if heading:
+            headings.append(heading)
+        line = body.find("\n", line) + 1 or -1
     if all(m["name"].lower() != "answer" for m in headings):
         inline = _INLINE_ANSWER.search(body)  # `ANSWER:` on the line of the last quote
         if inline:
@@ -191,8 +245,7 @@ def _opens_with_item(lead: str) -> bool:
 def _evidence(segment: str) -> _Found:
     """The quotes of one stretch of evidence, whose items are `[id] "quote"` or, where it begins so, `"quote" [id]`."""
     anchors = list(_ANCHOR.finditer(segment))
-    line_quote = _LINE_QUOTE.search(segment)
-    quote_first = line_quote is not None and (not anchors or line_quote.start(1) < anchors[0].start())
+    quote_first = _LINE_QUOTE.search(segment, 0, anchors[0].start() if anchors else len(segment)) is not None
     items: list[tuple[str | None, int, int]]  # (id, where the item starts, where its opening mark stands)
     if quote_first:
         items = [(None, m.start(), m.start(1)) for m in _LINE_QUOTE.finditer(segment)]
@@ -248,7 +301,11 @@ def _spans(segment: str, opening: int, end: int) -> tuple[list[tuple[int, int]],
     Quotation marks inside a quote are balanced against each other. A closing mark too many shows that an earlier one was inside, so the
     quote runs on to it: the longest span that leaves nothing unbalanced, without swallowing a later, balanced remark.
     """
-    marks = [(m.start(), 1 if m.lastindex == 1 else -1) for m in _FAMILIES[segment[opening]].finditer(segment, opening + 1, end)]
+    sign, family = _FAMILIES[segment[opening]]
+    found = (family.match(segment, m.start(), end) for m in sign.finditer(segment, opening + 1, end))
+    marks = [(m.start(), 1 if m.lastindex == 1 else -1) for m in found if m]
+    if len(marks) == 1 and marks[0][1] < 0:  # nearly every quote
+        return [(opening + 1, marks[0][0])], True
     depths = list(accumulate((direction for _, direction in marks), initial=1))[1:]
     base = min(depths, default=1)
     if base > 0:
@@ -278,19 +335,29 @@ def _ends_item(segment: str, at: int, end: int) -> bool:
     return not segment[at:end].strip(_DECORATION + ".,;") or _TRAILING_ID.match(segment, at, end) is not None
 
 
+_WORD = re.compile(r"[^\W_]+")
+
+
 def _words(text: str) -> Iterator[str]:
-    return (m[0] for m in re.finditer(r"[^\W_]+", text.casefold()))
+    return (m[0] for m in _WORD.finditer(text.casefold()))
 
 
-def _refuses(text: str, phrases: Sequence[str]) -> bool:
-    for phrase in phrases:
-        wanted = list(_words(phrase))
-        if wanted and list(islice(_words(text), len(wanted))) == wanted:
-            return True
-    return False
+@lru_cache(maxsize=64)
+def _wanted(phrases: tuple[str, ...]) -> tuple[list[list[str]], frozenset[str], int]:
+    """The words of each refusal phrase that has any, the first words among them, and how many words the longest has."""
+    wanted = [words for phrase in phrases if (words := list(_words(phrase)))]
+    return wanted, frozenset(words[0] for words in wanted), max(map(len, wanted), default=0)
 
 
-def _says_nothing(evidence: str, phrases: Sequence[str]) -> bool:
+def _refuses(text: str, phrases: tuple[str, ...]) -> bool:
+    wanted, first_words, longest = _wanted(phrases)
+    if text.isascii() and ((word := _WORD.search(text)) is None or word[0].lower() not in first_words):
+        return False  # nearly every reply; elsewhere a case fold may join or part words
+    first = list(islice(_words(text), longest))
+    return any(first[: len(words)] == words for words in wanted)
+
+
+def _says_nothing(evidence: str, phrases: tuple[str, ...]) -> bool:
     """Whether an evidence section only says that there is none."""
     return " ".join(islice(_words(evidence), 4)) in _SAYS_NOTHING or _refuses(evidence, phrases)
 

@@ -33,7 +33,7 @@ def select(
     """
     texts = {(r.item, r.k): r for r in rollouts}
     table: dict[int, list[dict[str, Any]]] = {}
-    for row in scores.iter_rows(named=True):
+    for row in scores.select(list(dict.fromkeys(["item", "k", "refusal", "composite", *factors]))).iter_rows(named=True):
         table.setdefault(row["item"], []).append(row)
     examples: list[Example] = []
     fallen: Counter[str] = Counter()

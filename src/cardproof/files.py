@@ -145,8 +145,13 @@ def iter_rows(path: Path, kind: type[R]) -> Iterator[R]:
         raise CardproofError(f"{path} does not exist.", "run the step that makes it, or check the path.") from None
     with f:
         for number, raw in enumerate(f, 1):
-            if raw.strip():
-                yield parse_row(raw, kind, f"{path}, line {number}")
+            if raw.isspace():
+                continue
+            try:
+                row = kind.model_validate_json(raw)
+            except ValidationError:
+                row = parse_row(raw, kind, f"{path}, line {number}")  # says what is wrong
+            yield row
 
 
 def parse_row(raw: bytes, kind: type[R], where: str) -> R:

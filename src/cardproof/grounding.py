@@ -11,10 +11,10 @@ import itertools
 import re
 import unicodedata
 from array import array
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from cardproof.records import Document, Grounding, Quote, QuoteKind, Step
 
@@ -40,7 +40,11 @@ class Normalised:
 
 def normalise(text: str, steps: Collection[Step] = LADDER) -> str:
     """`text` after NFKC and the given steps; the whole ladder is idempotent."""
-    return normalised(text, steps).text
+    out = _nfkc_text(text)
+    for step, apply in _TEXT_STEPS:
+        if step in steps:
+            out = apply(out)
+    return _nfkc_text(out) if steps else out
 
 
 def normalised(text: str, steps: Collection[Step] = LADDER) -> Normalised:
@@ -49,12 +53,27 @@ def normalised(text: str, steps: Collection[Step] = LADDER) -> Normalised:
     The steps always run in one order, whatever order they are named in: markup before whitespace, because headings and list marks can only
     be told by their line; NFKC again at the end, because a deletion or a case fold may bring a letter and its accent together.
     """
-    out = Normalised(text, array("l", range(len(text))), array("l", range(1, len(text) + 1)))
+    out = Normalised(text, array("i", range(len(text))), array("i", range(1, len(text) + 1)))
     out = _nfkc(out)
     for step, apply in _STEPS:
         if step in steps:
             out = apply(out)
     return _nfkc(out) if steps else out
+
+
+class Verdict(NamedTuple):
+    """The fields of a `Grounding`, unchecked: scoring a million rollouts makes millions of them."""
+
+    text: str
+    cited_id: str | None
+    kind: QuoteKind
+    strict: bool
+    content: bool
+    attributed: bool
+    steps: tuple[Step, ...]
+    doc_id: str | None
+    start: int | None
+    end: int | None
 
 
 def ground(quotes: Sequence[Quote], documents: Sequence[Document]) -> list[Grounding]:
@@ -64,61 +83,51 @@ def ground(quotes: Sequence[Quote], documents: Sequence[Document]) -> list[Groun
     proves nothing and counts as fabricated. A near miss is looked for in the cited document first, then in the others; its `steps` are the
     fewest that repair it, ties broken by ladder order, and are empty where NFKC alone does (a ligature, a no-break space, an ellipsis).
     """
-    return [_ground(q, documents) for q in quotes]
+    shown = [(d.id, d.text) for d in documents]
+    found = [verdict(q.text, q.doc_id, shown) for q in quotes]
+    return [Grounding.model_validate({**v._asdict(), "steps": list(v.steps)}) for v in found]
 
 
-def _ground(quote: Quote, documents: Sequence[Document]) -> Grounding:
-    needle = normalise(quote.text)
-    if not any(ch.isalnum() for ch in needle):
-        return _verdict(quote, "fabricated")
-    cited = [d for d in documents if d.id == quote.doc_id]
-    others = [d for d in documents if d.id != quote.doc_id]
-    for document in cited + others:
-        start = document.text.find(quote.text)
-        if start >= 0:
-            attributed = document.id == quote.doc_id
-            kind: QuoteKind = "strict" if attributed or quote.doc_id is None else "misattributed"
-            return _verdict(quote, kind, document, (start, start + len(quote.text)))
+def verdict(text: str, cited_id: str | None, documents: Sequence[tuple[str, str]]) -> Verdict:
+    """What became of one quote; `documents` are (id, text). See `ground`."""
+    if not _says_something(text):
+        return Verdict(text, cited_id, "fabricated", False, False, False, (), None, None, None)
+    cited = [d for d in documents if d[0] == cited_id]
+    others = [d for d in documents if d[0] != cited_id] if cited else documents
     for group in (cited, others):
-        near = [d for d in group if needle in _document(d.text, LADDER).text]
+        for doc_id, document in group:
+            start = document.find(text)
+            if start >= 0:
+                attributed = doc_id == cited_id
+                kind: QuoteKind = "strict" if attributed or cited_id is None else "misattributed"
+                return Verdict(text, cited_id, kind, True, True, attributed, (), doc_id, start, start + len(text))
+    needle = normalise(text)
+    for group in (cited, others):
+        near = [d for d in group if needle in _document(d[1], LADDER)]
         if near:
-            steps, document, span = _least_repair(quote.text, near)
-            return _verdict(quote, "near_miss", document, span, steps)
-    return _verdict(quote, "fabricated")
+            steps, doc_id, (start, end) = _least_repair(text, near)
+            return Verdict(text, cited_id, "near_miss", False, True, False, steps, doc_id, start, end)
+    return Verdict(text, cited_id, "fabricated", False, False, False, (), None, None, None)
 
 
-def _least_repair(text: str, documents: Sequence[Document]) -> tuple[tuple[Step, ...], Document, tuple[int, int]]:
-    """The first subset of steps, fewest first, that makes `text` a substring of one of `documents`, and where."""
+def _says_something(text: str) -> bool:
+    """Whether a letter or digit is left of a text after the whole ladder."""
+    plain = _nfkc_text(text)
+    # Steps take letters and digits away in square brackets (footnote marks) and after them (a link's target) only.
+    if "[" not in plain and "]" not in plain and _LETTER.search(plain):
+        return True
+    return any(ch.isalnum() for ch in normalise(text))
+
+
+def _least_repair(text: str, documents: Sequence[tuple[str, str]]) -> tuple[tuple[Step, ...], str, tuple[int, int]]:
+    """The first subset of steps, fewest first, that makes `text` a substring of one of `documents`, which one, and where in it."""
     for steps in SUBSETS:
         needle = normalise(text, steps)
-        for document in documents:
-            haystack = _document(document.text, steps)
-            at = haystack.text.find(needle)
+        for doc_id, document in documents:
+            at = _document(document, steps).find(needle)
             if at >= 0:
-                return steps, document, haystack.span(at, at + len(needle))
+                return steps, doc_id, _placed(document, steps).span(at, at + len(needle))
     raise AssertionError("unreachable: the caller found the quote with the full ladder, which is the last subset")
-
-
-def _verdict(
-    quote: Quote,
-    kind: QuoteKind,
-    document: Document | None = None,
-    span: tuple[int, int] | None = None,
-    steps: Iterable[Step] = (),
-) -> Grounding:
-    strict = kind in ("strict", "misattributed")
-    return Grounding(
-        text=quote.text,
-        cited_id=quote.doc_id,
-        kind=kind,
-        strict=strict,
-        content=kind != "fabricated",
-        attributed=kind == "strict" and quote.doc_id is not None,
-        steps=list(steps),
-        doc_id=document.id if document else None,
-        start=span[0] if span else None,
-        end=span[1] if span else None,
-    )
 
 
 def near_miss_diff(quote: str, document_span: str) -> list[tuple[str, str, str]]:
@@ -134,9 +143,15 @@ def near_miss_diff(quote: str, document_span: str) -> list[tuple[str, str, str]]
     ]
 
 
-@lru_cache(maxsize=1024)
-def _document(text: str, steps: tuple[Step, ...]) -> Normalised:
+@lru_cache(maxsize=8192)
+def _document(text: str, steps: tuple[Step, ...]) -> str:
     """A document's normalised text, kept: all quotes of all rollouts of an item meet the same few documents."""
+    return normalise(text, steps)
+
+
+@lru_cache(maxsize=4096)
+def _placed(text: str, steps: tuple[Step, ...]) -> Normalised:
+    """The same with its offsets, which take eight times the memory."""
     return normalised(text, steps)
 
 
@@ -165,6 +180,10 @@ _MARKUP = re.compile(
 )
 
 
+_MARKUP_SIGN = re.compile(r"[-+*\u2022>\#\[\]\\`~_]")  # every alternative of _MARKUP needs one of these
+_LETTER = re.compile(r"[0-9A-Za-z]")
+
+
 @lru_cache(maxsize=8192)
 def _joins(ch: str) -> bool:
     """True where NFKC may merge this character into the one before it."""
@@ -179,7 +198,7 @@ def _nfkc(n: Normalised) -> Normalised:
         return n
     cuts = [i for i, ch in enumerate(text) if i == 0 or ch.isascii() or not _joins(ch)] + [len(text)]
     pieces: list[str] = []
-    starts, ends = array("l"), array("l")
+    starts, ends = array("i"), array("i")
     for a, b in itertools.pairwise(cuts):
         piece = unicodedata.normalize("NFKC", text[a:b])
         pieces.append(piece)
@@ -191,7 +210,7 @@ def _nfkc(n: Normalised) -> Normalised:
 def _replace(n: Normalised, pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str]) -> Normalised:
     """`pattern.sub`, with every replacement standing for the whole match it replaces."""
     pieces: list[str] = []
-    starts, ends = array("l"), array("l")
+    starts, ends = array("i"), array("i")
     last = 0
     for m in pattern.finditer(n.text):
         a, b = m.span()
@@ -213,6 +232,22 @@ def _delete(m: re.Match[str]) -> str:
 
 def _fold(m: re.Match[str]) -> str:
     return " " if any(ch.isspace() for ch in m[0]) else ""
+
+
+def _nfkc_text(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
+def _typography_text(text: str) -> str:
+    return text if text.isascii() else text.translate(_TYPOGRAPHY)
+
+
+def _markup_text(text: str) -> str:
+    return _MARKUP.sub("", text) if _MARKUP_SIGN.search(text) else text
+
+
+def _whitespace_text(text: str) -> str:
+    return " ".join(text.split()) if text.isascii() else _SPACE.sub(_fold, text).strip()
 
 
 def _typography(n: Normalised) -> Normalised:
@@ -245,7 +280,36 @@ def _punctuation(n: Normalised) -> Normalised:
             kept.append(i)
     while dropped and kept and n.text[kept[-1]].isspace():
         kept.pop()
-    return Normalised("".join([n.text[i] for i in kept]), array("l", [n.starts[i] for i in kept]), array("l", [n.ends[i] for i in kept]))
+    return Normalised("".join([n.text[i] for i in kept]), array("i", [n.starts[i] for i in kept]), array("i", [n.ends[i] for i in kept]))
+
+
+class _Marks(dict[int, int]):
+    """Code point -> 0 for a mark, itself for any other; filled as characters are met."""
+
+    def __missing__(self, code: int) -> int:
+        self[code] = found = 0 if _is_mark(chr(code)) else code
+        return found
+
+
+_MARKS = _Marks()
+_MARKED = re.compile(r"(?:(?<!\s)\s+)?\0[\s\0]*")  # marks with the spaces around them; tried once in each run of spaces, so linear
+
+
+def _punctuation_text(text: str) -> str:
+    if "\0" in text:
+        return _punctuation(Normalised(text, array("i", range(len(text))), array("i", range(len(text))))).text
+    return _MARKED.sub(_spaces_kept, text.translate(_MARKS))
+
+
+def _spaces_kept(m: re.Match[str]) -> str:
+    """What `_punctuation` keeps of a stretch of marks (here NUL) and spaces: those before the first mark, or else the first ones after."""
+    run, last = m[0], m.end() == len(m.string)
+    rest = run.lstrip()
+    if len(rest) < len(run):
+        return "" if last else run[: len(run) - len(rest)]
+    after = run.lstrip("\0")
+    rest = after.lstrip()
+    return "" if m.start() == 0 or (last and rest) else after[: len(after) - len(rest)]
 
 
 def _case(n: Normalised) -> Normalised:
@@ -253,8 +317,8 @@ def _case(n: Normalised) -> Normalised:
     if len(folded) == len(n.text):  # folding never shortens, so equal length means one to one
         return Normalised(folded, n.starts, n.ends)
     counts = [len(ch.casefold()) for ch in n.text]
-    starts = array("l", itertools.chain.from_iterable(itertools.repeat(s, c) for s, c in zip(n.starts, counts, strict=True)))
-    ends = array("l", itertools.chain.from_iterable(itertools.repeat(e, c) for e, c in zip(n.ends, counts, strict=True)))
+    starts = array("i", itertools.chain.from_iterable(itertools.repeat(s, c) for s, c in zip(n.starts, counts, strict=True)))
+    ends = array("i", itertools.chain.from_iterable(itertools.repeat(e, c) for e, c in zip(n.ends, counts, strict=True)))
     return Normalised(folded, starts, ends)
 
 
@@ -264,4 +328,13 @@ _STEPS: tuple[tuple[Step, Callable[[Normalised], Normalised]], ...] = (
     ("whitespace", _whitespace),
     ("punctuation", _punctuation),
     ("case", _case),
+)
+
+# The same without offsets, several times as fast: a quote needs none, nor does a document until something is found in it.
+_TEXT_STEPS: tuple[tuple[Step, Callable[[str], str]], ...] = (
+    ("typography", _typography_text),
+    ("markup", _markup_text),
+    ("whitespace", _whitespace_text),
+    ("punctuation", _punctuation_text),
+    ("case", str.casefold),
 )

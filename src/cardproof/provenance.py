@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cardproof.config import CONDITIONS, Config, Training
 from cardproof.files import sha256_text
@@ -99,14 +99,23 @@ def modules_of(step: str) -> list[str]:
         if module in seen or module in IGNORED:
             continue
         seen.add(module)
-        todo += _imports(module)
+        todo += _module(module).imports
     return sorted(seen)
 
 
+class _Module(NamedTuple):
+    """What is read off a module's syntax tree."""
+
+    imports: tuple[str, ...]
+    digest: str
+
+
 @lru_cache
-def _imports(module: str) -> tuple[str, ...]:
+def _module(module: str) -> _Module:
+    """One module, read once: most steps share most of theirs, and a syntax tree takes some ten milliseconds."""
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
     found = []
-    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cardproof"):
             names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
@@ -118,16 +127,12 @@ def _imports(module: str) -> tuple[str, ...]:
                 found.append(path)
             elif path and (PACKAGE / path / "__init__.py").exists():
                 found.append(f"{path}/__init__")
-    return tuple(found)
+    return _Module(tuple(found), sha256_text(ast.dump(tree)))
 
 
 def code_fingerprint(step: str) -> str:
     """sha256 over the syntax trees of a step's modules: comments and layout do not count, docstrings and code do."""
-    parts = []
-    for module in modules_of(step):
-        tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
-        parts.append(f"{module} {sha256_text(ast.dump(tree))}")
-    return sha256_text("\n".join(parts))
+    return sha256_text("\n".join(f"{module} {_module(module).digest}" for module in modules_of(step)))
 
 
 def settings_fingerprint(config: Config, step: str, **wildcards: str) -> str:

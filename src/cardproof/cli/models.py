@@ -138,8 +138,11 @@ def check_verifier(
 @given("--out", "Scores to write (Parquet).")
 def score(config: Config, prompts: Path, samples: Path, support: Path, out: Path) -> None:
     """Compute every axis of every rollout."""
+    import gc
+
     from cardproof.scoring import score_files, write_scores
 
+    gc.disable()  # rows hold no cycles, and looking for some among so many takes a tenth of the time
     arms = [*config.sampled_arms, "train"]
     write_scores(out, score_files(prompts, samples, support, config.scoring, config.contract.refusal_phrases, arms, config.rollouts))
 

@@ -38,9 +38,9 @@ class _Joined:
     """One product for several layers: the first that is asked computes it, the others take their part."""
 
     def __init__(self, layers: list[torch.nn.Linear]) -> None:
-        biases = [layer.bias for layer in layers]
+        biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
         weight = torch.cat([layer.weight.detach() for layer in layers])
-        self.linear = PackedLinear(weight, None if None in biases else torch.cat([b.detach() for b in biases if b is not None]))
+        self.linear = PackedLinear(weight, torch.cat(biases) if biases else None)
         self.sizes = [layer.out_features for layer in layers]
         self.input: torch.Tensor | None = None
         self.parts: dict[int, torch.Tensor] = {}

@@ -1,0 +1,48 @@
+"""All benchmarks, one after the other, and one table of their ratios at the end: `make bench`, or `python -m benchmarks`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import RESULTS, ROOT, table
+
+ORDER = ("machine", "startup", "scoring", "growth", "sampler", "training")
+
+
+def combined(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """One row for each ratio: its benchmark and peer, what the ratio is, and how much."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, result in results.items():
+        for peer, row in result.get("rows", {}).items():
+            for column, value in row.items():
+                if "times" in column or column.startswith("of "):
+                    rows[f"{name}: {peer}"] = {"ratio": value, "what": column.replace("_", " ")}
+    return rows
+
+
+def main() -> None:
+    """Run them; exit with 1 where one failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="*", choices=ORDER, help="benchmarks to run; default: all")
+    arguments = parser.parse_args()
+    folder = Path(__file__).parent
+    chosen = [n for n in ORDER if (folder / f"{n}.py").is_file() and (not arguments.only or n in arguments.only)]
+    failed = []
+    for name in chosen:
+        print(f"\n== {name}", flush=True)
+        if subprocess.run([sys.executable, str(folder / f"{name}.py")], cwd=ROOT).returncode:
+            failed.append(name)
+    done = {n: json.loads((RESULTS / f"{n}.json").read_text()) for n in chosen if n not in failed and (RESULTS / f"{n}.json").is_file()}
+    print(f"\n{table('all ratios', combined(done))}")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""How cost grows: items through the sampling step with a model that takes no time, and shards over a cluster's workers in simulation.
+
+python benchmarks/growth.py --load 12 --item 30        seconds of one model load and of one item's rollouts, as measured
+
+The step does all it does with a real model, the durable store included; only the replies come from a stub. So its seconds per item are the
+overhead that the project adds to a model.
+
+The simulation's model: a job loads the model (`--load` seconds), then samples its items one after the other (`--item` seconds each); jobs
+start in order on whichever of the workers is free first; starting a job and gathering cost `--job` seconds each. Sizes of shards differ by
+at most one item.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ITEMS = (10, 30, 100, 300, 1000)
+SHARDS = (1, 2, 4, 8, 16, 32, 64, 125, 250, 500, 1000)
+WORKERS = (1, 8, 64)
+
+
+class Plan(NamedTuple):
+    """What a fan-out costs."""
+
+    makespan: float
+    """Seconds from the first start to the last end."""
+    overhead: float
+    """Share of the workers' busy seconds that is no sampling."""
+
+
+def sizes(items: int, shards: int) -> list[int]:
+    """Items of each shard, as `cardproof sample` cuts them."""
+    return [items * (i + 1) // shards - items * i // shards for i in range(shards)]
+
+
+def simulate(items: int, shards: int, workers: int, load: float, item: float, job: float) -> Plan:
+    """List scheduling of the shards, in order, on equal workers; a shard without items does not load the model."""
+    free = [0.0] * workers
+    busy = 0.0
+    for size in sizes(items, shards):
+        taken = job + (load + item * size if size else 0.0)
+        busy += taken
+        heapq.heappush(free, heapq.heappop(free) + taken)
+    return Plan(max(free) + job, 1 - items * item / busy)
+
+
+class Stub:
+    """A sampler whose replies take no time."""
+
+    model_hash, adapter_hash = "stub", None
+
+    def sample(self, work: Sequence[Any], decoding: Any) -> Iterator[tuple[int, list[Any]]]:
+        """One short reply to each seed."""
+        from cardproof.sampling import Draw
+
+        text = 'EVIDENCE:\n[a] "a dozen words of some document, copied by the reply"\nANSWER: A dozen words, and a citation [a].'
+        for index, (_, seeds) in enumerate(work):
+            yield index, [Draw(text, 900, 40, "stop") for _ in seeds]
+
+
+def step_seconds(items: int, folder: Path) -> tuple[float, float]:
+    """Seconds of the sampling step over `items` items of 8 rollouts: from nothing, and again with all of them in the store."""
+    from unittest.mock import patch
+
+    from benchmarks.scoring import N, write_work
+    from cardproof.config import Config
+    from cardproof.sample import sample
+
+    prompts = write_work(folder, items * N)[0]
+    model = folder / "model"
+    model.mkdir(exist_ok=True)
+
+    def run() -> float:
+        started = time.perf_counter()
+        sample(Config(), "base", {prompts: folder / "out.jsonl"}, {"clean": N}, model, None, 0, 1, folder / "store.jsonl")
+        return time.perf_counter() - started
+
+    with patch("cardproof.sample.load_sampler", lambda *_: Stub()), patch("cardproof.sample.model_hash", lambda _: "stub"):
+        return run(), run()
+
+
+def main() -> None:
+    """Run the benchmark and print its tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--load", type=float, default=12.0, help="seconds to load the model (default 12)")
+    parser.add_argument("--item", type=float, default=30.0, help="seconds to sample an item's rollouts (default 30)")
+    parser.add_argument("--job", type=float, default=3.0, help="seconds to start or gather a job (default 3)")
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from benchmarks.common import draw, machine, table, write
+
+    before = machine()
+    steps = {}
+    for items in ITEMS:
+        with tempfile.TemporaryDirectory() as scratch:
+            fresh, again = step_seconds(items, Path(scratch))
+        steps[f"{items} items"] = {"seconds": fresh, "ms per item": 1000 * fresh / items, "rerun seconds": again}
+    first = steps[f"{ITEMS[0]} items"]["ms per item"]
+    for row in steps.values():
+        row["times the first"] = row["ms per item"] / first
+    costs = {"load": arguments.load, "item": arguments.item, "job": arguments.job}
+    plans = {w: {s: simulate(1000, s, w, **costs) for s in SHARDS} for w in WORKERS}
+    shards = {
+        f"{w} workers, {s} shards": {
+            "makespan s": p.makespan,
+            "overhead": p.overhead,
+            "times the ideal": p.makespan / (1000 * arguments.item / w),
+        }
+        for w, by in plans.items()
+        for s, p in by.items()
+    }
+    write("growth", {"machine": before, "costs": costs, "rows": steps, "shards": shards})
+    curves = {f"{w} workers": [(s, p.makespan) for s, p in by.items()] for w, by in plans.items()}
+    step = {"from nothing": [(i, steps[f"{i} items"]["seconds"]) for i in ITEMS]}
+    draw(
+        "growth",
+        [
+            ("sampling step, stub model", "items", "seconds", step),
+            ("1,000 items on a cluster", "shards", "makespan (s)", curves),
+        ],
+    )
+    print(table("items, stub model", steps))
+    print(table("shards, simulated", shards))
+
+
+if __name__ == "__main__":
+    main()
