@@ -8,6 +8,7 @@
 import contextlib
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 

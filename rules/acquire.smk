@@ -33,13 +33,13 @@ rule acquire_model:
     params:
         source=CONFIG.model.source,
         id=CONFIG.model.id,
-        revision=f"--revision {CONFIG.model.revision}" if CONFIG.model.revision else "",
+        revision=revision(CONFIG.model),
         record=f"{RUN}/revisions",
         code=code("acquire_model"),
     message:
         "Fetching the base model {params.id} ({params.source})."
     shell:
-        "cardproof acquire-model --source {params.source} --id {params.id} {params.revision} --record {params.record} --out {output} 2>&1 | tee {log}"
+        "cardproof acquire-model --source {params.source} --id {params.id:q} {params.revision} --record {params.record} --out {output} 2>&1 | tee {log}"
 
 
 rule acquire_verifier:
@@ -54,13 +54,13 @@ rule acquire_verifier:
     params:
         source=CONFIG.verifier.source,
         id=CONFIG.verifier.id,
-        revision=f"--revision {CONFIG.verifier.revision}" if CONFIG.verifier.revision else "",
+        revision=revision(CONFIG.verifier),
         record=f"{RUN}/revisions",
         code=code("acquire_model"),
     message:
         "Fetching the verifier {params.id} ({params.source})."
     shell:
-        "cardproof acquire-model --source {params.source} --id {params.id} {params.revision} --record {params.record} --out {output} 2>&1 | tee {log}"
+        "cardproof acquire-model --source {params.source} --id {params.id:q} {params.revision} --record {params.record} --out {output} 2>&1 | tee {log}"
 
 
 rule acquire_adapter:
@@ -75,12 +75,10 @@ rule acquire_adapter:
     params:
         source=lambda wildcards: CONFIG.sampled_arms[wildcards.arm].adapter,
         id=lambda wildcards: CONFIG.sampled_arms[wildcards.arm].id,
-        revision=lambda wildcards: (
-            f"--revision {CONFIG.sampled_arms[wildcards.arm].revision}" if CONFIG.sampled_arms[wildcards.arm].revision else ""
-        ),
+        revision=lambda wildcards: revision(CONFIG.sampled_arms[wildcards.arm]),
         record=f"{RUN}/revisions",
         code=code("acquire_model"),
     message:
         "Fetching the adapter of arm {wildcards.arm}."
     shell:
-        "cardproof acquire-model --source {params.source} --id {params.id} {params.revision} --record {params.record} --out {output} 2>&1 | tee {log}"
+        "cardproof acquire-model --source {params.source} --id {params.id:q} {params.revision} --record {params.record} --out {output} 2>&1 | tee {log}"

@@ -16,7 +16,7 @@ rule audit:
     message:
         "Auditing the published card."
     shell:
-        "cardproof audit --claims {input.claims} --out {output} > {log} 2>&1 || {{ cat {log}; exit 1; }}"
+        "cardproof audit --claims {input.claims:q} --out {output} > {log} 2>&1 || {{ cat {log}; exit 1; }}"
 
 
 rule reconcile:
@@ -37,7 +37,7 @@ rule reconcile:
     message:
         "Comparing the readings of the recipe."
     shell:
-        "cardproof reconcile --config {params.config} --run {params.run} --claims {input.claims} --out {output} 2>&1 | tee {log}"
+        "cardproof reconcile --config {params.config} --run {params.run} --claims {input.claims:q} --out {output} 2>&1 | tee {log}"
 
 
 rule provenance:
@@ -81,4 +81,4 @@ rule claims:
     message:
         "Judging every claim of the published card."
     shell:
-        "cardproof claims --run {params.run} --claims {input.claims} --out {output} > {log} 2>&1 || {{ cat {log}; exit 1; }}"
+        "cardproof claims --run {params.run} --claims {input.claims:q} --out {output} > {log} 2>&1 || {{ cat {log}; exit 1; }}"

@@ -23,4 +23,4 @@ rule distill:
         "Selecting training examples."
     shell:
         "cardproof distill --config {params.config} --prompts {input.prompts} --samples {input.samples} --scores {input.scores}"
-        " --templates {params.templates} --out {output.examples} --selection {output.selection} 2>&1 | tee {log}"
+        " --templates {params.templates:q} --out {output.examples} --selection {output.selection} 2>&1 | tee {log}"

@@ -19,7 +19,7 @@ rule preflight:
     message:
         "Checking that this machine has what the run needs."
     shell:
-        "cardproof preflight --config {params.config} --templates {params.templates} --claims {params.claims} --out {output} > {log} 2>&1"
+        "cardproof preflight --config {params.config} --templates {params.templates:q} --claims {params.claims:q} --out {output} > {log} 2>&1"
 
 
 PREFLIGHT = rules.preflight.output if CONFIG.needs_preflight else []

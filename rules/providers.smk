@@ -12,7 +12,14 @@ def code(step):
 
 
 # vLLM may live in an environment of its own; everything else stays in this one.
-SAMPLER = f"{CONFIG.sampling.python} -m cardproof" if CONFIG.sampling.backend == "vllm" and CONFIG.sampling.python else "cardproof"
+SAMPLER = (
+    f"{shlex.quote(CONFIG.sampling.python)} -m cardproof" if CONFIG.sampling.backend == "vllm" and CONFIG.sampling.python else "cardproof"
+)
+
+
+def revision(source):
+    """The option that names a hub revision, as a word of a command; none where none is pinned."""
+    return f"--revision {shlex.quote(source.revision)}" if source.revision else ""
 
 
 def adapter_of(wildcards):

@@ -64,7 +64,7 @@ rule card:
     message:
         "Rendering the card."
     shell:
-        "cardproof card --run {params.run} --templates {params.templates} --claims {input.claims} --out {output.card} 2>&1 | tee {log}"
+        "cardproof card --run {params.run} --templates {params.templates:q} --claims {input.claims:q} --out {output.card} 2>&1 | tee {log}"
 
 
 rule report:
@@ -91,4 +91,4 @@ rule report:
     message:
         "Writing the reviewer's page."
     shell:
-        "cardproof report --run {params.run} --templates {params.templates} --out {output} 2>&1 | tee {log}"
+        "cardproof report --run {params.run} --templates {params.templates:q} --out {output} 2>&1 | tee {log}"

@@ -23,7 +23,7 @@ rule replay:
     message:
         "Taking samples and metrics from {params.archive}."
     shell:
-        "cardproof replay --archive {params.archive} --run {params.run} 2>&1 | tee {log}"
+        "cardproof replay --archive {params.archive:q} --run {params.run} 2>&1 | tee {log}"
 
 
 ruleorder: replay > gather > verify > prompts > split > distill > train > check_verifier > train_verifier

@@ -44,4 +44,4 @@ rule prompts:
         "Rendering the {wildcards.condition} prompts."
     shell:
         "cardproof prompts --config {params.config} --condition {wildcards.condition} --corpus {input.corpus}"
-        " --questions {input.questions} --templates {params.templates} --out {output} 2>&1 | tee {log}"
+        " --questions {input.questions} --templates {params.templates:q} --out {output} 2>&1 | tee {log}"

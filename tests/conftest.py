@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,17 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How much was tried: what the tests counted with `record_property`, summed over them."""
+    counted: Counter[str] = Counter()
+    for report in (r for reports in terminalreporter.stats.values() for r in reports if getattr(r, "when", None) == "call"):
+        counted.update({name: value for name, value in report.user_properties if isinstance(value, int)})
+    if counted:
+        terminalreporter.section("counted")
+        for name, value in sorted(counted.items()):
+            terminalreporter.write_line(f"{value:>9,} {name}")
 
 
 @pytest.fixture(scope="session")

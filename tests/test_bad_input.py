@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -180,8 +182,60 @@ def adapter(contents: dict[str, bytes], arm: str = "grounded", shard: str = "0/1
     return files({**MODEL, "prompts.jsonl": asked, **{f"adapter/{name}": c for name, c in contents.items()}}, *arguments)
 
 
+STORE_IS_A_FOLDER = ("sample", "--config", "config.yaml", "--arm", "base", "--model", "model", "--store", "out", "--work", "p.jsonl", "s")
 ADAPTER_CONFIG = b'{"r": 2, "base_model_name_or_path": "Other/Base-7B"}'
 LONG = "word " * 210_000
+
+
+def archived(*members: tuple[str, bytes], kind: bytes = tarfile.REGTYPE, claimed: int | None = None) -> Callable[[Path], list[str]]:
+    """`cardproof replay` of an archive that anyone may have made; `kind` and the `claimed` size are those of its last member."""
+    import zstandard
+
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for number, (name, content) in enumerate(members, 1):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            if number == len(members):
+                info.type, info.linkname = kind, "/etc/passwd"
+                info.size = info.size if claimed is None else claimed
+            tar.addfile(info, None if claimed else io.BytesIO(content))
+    made = {"run.tar.zst": zstandard.compress(packed.getvalue())}
+    return files(made, "replay", "--archive", "run.tar.zst", "--run", "out")
+
+
+def selected(asked: bytes | None = None, parquet: bytes | None = None) -> Callable[[Path], list[str]]:
+    """`cardproof distill` of one item with two rollouts."""
+    given = {"s.jsonl": jsonl([rollout(), rollout(1)])}
+    given["p.jsonl"] = prompt().model_dump_json().encode() if asked is None else asked
+    given["x.parquet"] = scored() if parquet is None else parquet
+    named = ["--prompts", "p.jsonl", "--samples", "s.jsonl", "--scores", "x.parquet"]
+    return files(given, "distill", "--config", "config.yaml", *named, "--out", "out/raft.jsonl", "--selection", "out/selection.json")
+
+
+def scored(**columns: Any) -> bytes:
+    """A scores file of one row, with columns replaced; `...` takes a column away."""
+    import polars as pl
+
+    from cardproof.records import Score
+
+    row: dict[str, Any] = dict.fromkeys(Score.model_fields, 0)
+    row |= {"item": 1, "arm": "base", "condition": "clean", "quotes": [], "citations": [], "defects": [], "answer": "", **columns}
+    out = io.BytesIO()
+    pl.DataFrame([{key: value for key, value in row.items() if value is not ...}]).write_parquet(out)
+    return out.getvalue()
+
+
+def asked(verb: str) -> Callable[[Path], list[str]]:
+    """A command whose questions or prompts file is empty."""
+    given = {"corpus.jsonl": jsonl(PASSAGES), "nothing.jsonl": b"", **MODEL}
+    corpus = ["--corpus", "corpus.jsonl", "--questions", "nothing.jsonl"]
+    options = {
+        "split": [*corpus, "--train", "out/train.jsonl", "--eval", "out/eval.jsonl", "--leakage", "out/leakage.json"],
+        "prompts": [*corpus, "--condition", "clean", "--out", "out/clean.jsonl"],
+        "sample": ["--arm", "base", "--model", "model", "--store", "out/store.jsonl", "--work", "nothing.jsonl", "out/samples.jsonl"],
+    }
+    return files(given, verb, "--config", "config.yaml", *options[verb])
 
 
 class Case(NamedTuple):
@@ -227,6 +281,14 @@ CASES: dict[str, Case] = {
     "config: no YAML": Case(overlay("seed: [1"), ("mine.yaml, line", "no valid YAML"), "indentation"),
     "config: a list": Case(overlay("- seed"), ("mine.yaml", "no mapping but list"), "key: value"),
     "config: not UTF-8": Case(overlay(b"run: caf\xe9"), ("mine.yaml", "byte 9 is not valid UTF-8"), "UTF-8"),
+    "config: nested without end": Case(overlay("seed: " + "[" * 5000), ("mine.yaml", "nested too deeply"), "key: value"),
+    "config: holds itself": Case(overlay("seed: &a [*a]"), ("seed", "found [[...]]"), "seed"),
+    "config: a document after it": Case(overlay("seed: 1\n---\nseed: 2"), ("mine.yaml, line 2", "another document"), ""),
+    "config: a tag that calls Python": Case(overlay("seed: !!python/object/apply:os.getcwd []"), ("mine.yaml, line 1", "tag"), ""),
+    "config: an arm that is a command": Case(overlay("arms: {'x; touch y': {}}"), ("'x; touch y'", "letters, digits"), ""),
+    "config: an arm that leaves the run": Case(overlay("arms: {../../x: {}}"), ("'../../x'", "letters, digits"), ""),
+    "config: an arm named like the candidates": Case(overlay("arms: {train: {}}"), ("'train'", "candidates for training"), ""),
+    "config: a variant that is a command": Case(overlay("training: {variants: {$(x): {}}}"), ("'$(x)'", "letters, digits"), ""),
     "config: no such file": Case(files({}, "config", "--configfile", "gone.yaml"), ("gone.yaml does not exist",), "--configfile"),
     # benchmark rows
     "corpus: missing field": Case(
@@ -260,6 +322,20 @@ CASES: dict[str, Case] = {
     "questions: id twice": Case(benchmark(None, jsonl(changed(QUESTIONS, 1, id=1))), ("qa.jsonl", "question 1", "question 2"), "unique"),
     "questions: text for an id": Case(benchmark(None, jsonl(changed(QUESTIONS, 0, id="one"))), ("line 1", "'id'", "found 'one'"), ""),
     "questions: blank answer": Case(benchmark(None, jsonl(changed(QUESTIONS, 0, answer=" "))), ("question 1", "'answer' is blank"), ""),
+    "questions: none": Case(benchmark(None, b""), ("qa.jsonl holds no question",), "empty"),
+    "questions: a number without end": Case(
+        benchmark(None, jsonl(QUESTIONS).replace(b'"id": 1', b'"id": 1' + b"0" * 5000)), ("qa.jsonl, line 1", "number out of range"), ""
+    ),
+    "corpus: nested without end": Case(benchmark(b"[" * 200_000), ("corpus.jsonl, line 1", "recursion limit"), ""),
+    "corpus: half a character": Case(benchmark(jsonl(PASSAGES).replace(b"Fines", b"\\ud800")), ("line 2", "no valid JSON"), ""),
+    "split: no question": Case(asked("split"), ("nothing.jsonl holds no question",), "empty"),
+    "prompts: no question": Case(asked("prompts"), ("nothing.jsonl holds no question",), "again"),
+    "sample: no prompt": Case(asked("sample"), ("nothing.jsonl holds no prompt",), "again"),
+    "gather: no rollout": Case(
+        files({"a.jsonl": b"", "b.jsonl": b""}, "gather", "--out", "out/x.jsonl", "a.jsonl", "b.jsonl"),
+        ("a.jsonl and the other shards", "no rollout"),
+        "again",
+    ),
     "benchmark: no such folder": Case(benchmark(path="gone"), ("gone is no folder",), "folder"),
     # prompts
     "prompts: K larger than the corpus": Case(prompts(distractors=3), ("'stress'", "3 distractors", "3 passages"), "between 0 and 2"),
@@ -290,6 +366,12 @@ CASES: dict[str, Case] = {
         ("p does not exist",),
         "",
     ),
+    "samples: an item is missing": Case(
+        scores(asked=jsonl([prompt().model_dump(), prompt(2).model_dump()])), ("item 2 of prompts.jsonl has no rollouts",), "again"
+    ),
+    "samples: fewer than no tokens": Case(scores(jsonl([rollout(completion_tokens=-1)])), ("'completion_tokens'", "found -1"), ""),
+    "support: no share": Case(scores(supports=jsonl([support(support=1.5)])), ("support.jsonl, line 1", "found 1.5"), ""),
+    "support: no number": Case(scores(supports=jsonl([support(support=float("nan"))])), ("support.jsonl, line 1", "found nan"), ""),
     "support: one is missing": Case(scores(supports=jsonl([support()])), ("support.jsonl", "item 1, k 1 is missing"), "verify"),
     "support: text for a number": Case(scores(supports=jsonl([support(support="high")])), ("support.jsonl, line 1", "found 'high'"), ""),
     "prompts: unknown role": Case(
@@ -301,7 +383,30 @@ CASES: dict[str, Case] = {
         ("scores/base/clean.parquet", "no readable parquet"),
         "again",
     ),
+    "scores: cut": Case(selected(parquet=scored()[:-20]), ("x.parquet", "no readable parquet"), "again"),
+    "scores: a column is missing": Case(selected(parquet=scored(composite=...)), ("x.parquet", "'composite' is missing"), "'content'?"),
+    "scores: of an item that was not asked": Case(selected(asked=b""), ("Item 1, k 0", "has no prompt"), "prompts"),
+    "scores: of a rollout that is not there": Case(selected(parquet=scored(k=5)), ("Item 1, k 5", "has no rollout"), "samples"),
+    # archives: a reviewer replays what somebody else has made
+    "archive: not there": Case(files({}, "replay", "--archive", "gone", "--run", "out"), ("gone does not exist",), "cardproof archive"),
+    "archive: another file": Case(
+        files({"x": b"text"}, "replay", "--archive", "x", "--run", "out"), ("x is no whole archive",), "cardproof archive"
+    ),
+    "archive: no run": Case(archived(("README.md", b"x")), ("holds no samples",), "cardproof archive"),
+    "archive: a path that leaves the run": Case(
+        archived(("prompts/../../x", b"x")), ("'prompts/../../x' lies outside the run",), "cardproof archive"
+    ),
+    "archive: an absolute path": Case(archived(("/tmp/x", b"x")), ("'/tmp/x' lies outside the run",), "cardproof archive"),
+    "archive: a link": Case(archived(("prompts/x", b""), kind=tarfile.SYMTYPE), ("'prompts/x' is no plain file",), "cardproof archive"),
+    "archive: a device": Case(archived(("prompts/x", b""), kind=tarfile.CHRTYPE), ("'prompts/x' is no plain file",), "cardproof archive"),
+    "archive: a file twice": Case(archived(("prompts/x", b"1"), ("prompts/x", b"2")), ("'prompts/x' stands twice",), "cardproof archive"),
+    "archive: a file larger than memory": Case(
+        archived(("prompts/x", b"x"), claimed=10**12), ("'prompts/x' is said to hold 1,000,000,000,000 bytes",), "cardproof archive"
+    ),
+    "archive: a result without a record": Case(archived(("prompts/x", b"x")), ("prompts/x has no record",), "changed"),
+    "archive: a record that is none": Case(archived(("provenance/files/x.json", b"\xff")), ("x.json is no record",), "changed"),
     # models
+    "model: configuration is a list": Case(model({**MODEL, "model/config.json": b"[]"}), ("model/config.json is no mapping",), "folder"),
     "model: no folder": Case(model({}), ("model is no folder",), "folder"),
     "model: pickled weights": Case(model({"model/pytorch_model.bin": b"x"}), ("model holds no *.safetensors",), "refused"),
     "model: weights cut": Case(
@@ -341,6 +446,14 @@ CASES: dict[str, Case] = {
     ),
     "place: a file for a folder": Case(
         files({"s.jsonl": jsonl([rollout()]), "out": b""}, "gather", "--out", "out/x.jsonl", "s.jsonl"), ("out",), "path"
+    ),
+    "place: a benchmark file that leads to itself": Case(
+        lambda folder: (benchmark()(folder), (folder / "data/qa.jsonl").unlink(), (folder / "data/qa.jsonl").symlink_to("qa.jsonl"))[0],
+        ("data/qa.jsonl",),
+        "path",
+    ),
+    "place: a folder for a store": Case(
+        files({**MODEL, "p.jsonl": prompt().model_dump_json().encode(), "out/x": b""}, *STORE_IS_A_FOLDER), ("out: Is a directory",), "path"
     ),
     "place: a folder for a file": Case(files({"data/x": b""}, "config", "--configfile", "data"), ("data: Is a directory",), "path"),
     "run: no run": Case(
@@ -383,7 +496,8 @@ def test_bad_input_is_named_in_one_sentence(
     assert tree(tmp_path) == before, "something was half-written"
 
 
-def test_there_are_enough_cases() -> None:
+def test_there_are_enough_cases(record_property: Callable[[str, object], None]) -> None:
+    record_property("cases of bad input in the table", len(CASES))
     assert len(CASES) >= 60
 
 
@@ -391,7 +505,7 @@ def test_there_are_enough_cases() -> None:
 def test_the_installed_command_says_the_same(name: str, tmp_path: Path) -> None:
     arguments = CASES[name].prepare(tmp_path)
     result = subprocess.run(
-        [str(Path(sys.executable).parent / "cardproof"), *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [str(Path(sys.executable).parent / "cardproof"), *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=900
     )
     assert result.returncode == 2
     assert all(part in result.stderr for part in CASES[name].sentence)
@@ -461,7 +575,7 @@ def test_a_results_folder_without_write_permission_is_named(tmp_path: Path) -> N
     script = 'mount -t tmpfs -o ro none out && exec "$@"' if os.geteuid() == 0 else 'chmod a-w out && exec "$@"'
     shell = [*(["unshare", "-m"] if os.geteuid() == 0 else []), "bash", "-c", script, "sh"]
     command = [*shell, str(Path(sys.executable).parent / "cardproof"), *arguments]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert result.returncode == 2, result.stderr
     assert re.search(r"^cardproof: error: \S*out/corpus\.jsonl: (Read-only file system|Permission denied)\.\nHint: ", result.stderr, re.M)
     assert "Hint: " in result.stderr

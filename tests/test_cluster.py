@@ -31,7 +31,7 @@ def snakemake(folder: Path, *arguments: str, path: str | None = None) -> subproc
     environment = {**os.environ, "PATH": path or f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     command = [Path(sys.executable).parent / "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder, "--nolock", "-n"]
     command += ["--cores", "1", "--configfile", ROOT / "config/ci.yaml", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=900)
 
 
 # --- the rules --------------------------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def test_a_rule_depends_on_its_code_and_image() -> None:
 
 def test_snakemake_lints_clean() -> None:
     command = [Path(sys.executable).parent / "snakemake", "--lint"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -8,7 +8,7 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -95,14 +95,18 @@ def test_a_finished_run_is_whole(folder: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_flipped_byte_in_any_kind_of_file_is_named(
-    folder: Path, hashed_once: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    hashed_once: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
 ) -> None:
     draw = random.Random(0)
     files = kinds(RUN)
     listed = {line.split()[0] for line in (ROOT / "results/README.md").read_text().splitlines() if line.startswith("  ")}
     folders = {name.split("/")[0].split(".")[0] for name in listed} - {"preflight", "work", "shards", "report", "adapters"}
     assert folders <= {kind[0].split(".")[0] for kind in files}, "a kind that results/README.md lists is not in the run"
-    print(f"kinds of files with a byte flipped: {len(files)}")
+    record_property("kinds of files of a run with a byte flipped, each named by cardproof verify", len(files))
     for path in files.values():
         before = path.read_bytes()
         at = draw.randrange(len(before))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections import Counter
@@ -45,6 +44,8 @@ HOSTILE = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=8), max_size=24
 DRESSED = HOSTILE | HOSTILE.map(lambda t: f"EVIDENCE:\n{t}") | HOSTILE.map(lambda t: f'EVIDENCE:\n[A#1] "{t}"\nANSWER: {t} [B-2]')
 RAN: Counter[str] = Counter()
 LEAST = 20_000
+READ = 6
+"""Tests that count their examples."""
 
 
 def fuzz(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -171,11 +172,11 @@ def test_text_on_the_card_stays_text(text: str) -> None:
     assert "<script" not in re.sub(r"<code>.*?</code>", "", MARKDOWN.renderer.render(tokens, MARKDOWN.options, {}))
 
 
-def test_enough_examples_ran(request: pytest.FixtureRequest) -> None:
-    names = {item.name for item in request.session.items if item.path == request.path}
-    if len(names) < len([n for n in globals() if n.startswith("test_")]) or hasattr(request.config, "workerinput"):
-        pytest.skip("counts the examples of this whole file")
-    print(f"fuzz examples: {sum(RAN.values())} ({json.dumps(RAN)})")
+def test_enough_examples_ran(record_property: Callable[[str, object], None]) -> None:
+    """Test files are handed to workers whole, so all of them ran in this process, unless only some were asked for."""
+    if len(RAN) < READ:
+        pytest.skip("counts the examples of all the tests above")
+    record_property("fuzz examples of hostile model text", sum(RAN.values()))
     assert sum(RAN.values()) >= LEAST
 
 
@@ -202,7 +203,7 @@ MODULES = (contract, grounding)
 LONG = 1_000_000
 QUICK = 0.2
 """Seconds below which nothing is measured."""
-GROWTH = 9
+GROWTH = 12
 """Four times the text may take this many times as long: linear is 4, quadratic is 16, and a machine is busy at times."""
 
 
@@ -227,7 +228,7 @@ def slow(read: Callable[[str], object], unit: str, longest: int) -> str | None:
     for size in (longest // 64, longest // 16, longest // 4, longest):
         text = f"x{unit * (size // len(unit))}\0"  # what runs on to the end fails there
         took = seconds(read, text)
-        for _ in range(2):
+        for _ in range(4):
             if took > GROWTH * max(before, QUICK):
                 took = min(took, seconds(read, text))
         if took > GROWTH * max(before, QUICK):

@@ -42,7 +42,7 @@ def cardproof(tmp_path: Path, hub: Hub, *arguments: str, **environment: str) -> 
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "CARDPROOF_"))}
     settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT / "src"), "HF_HUB_DISABLE_XET": "1"}
     command = [sys.executable, "-m", "cardproof", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**clean, **settings, **environment}, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**clean, **settings, **environment}, timeout=900)
 
 
 def fetch(tmp_path: Path, hub: Hub, *more: str, name: str = MODEL, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -80,7 +80,7 @@ def hostile(ci_run: Path, out: Path) -> Path:
         str(run / "scores/grounded/clean.parquet"),
     ]
     command += ["--prompts", str(run / "prompts/clean.jsonl"), "--samples", str(samples), "--support", str(support)]
-    subprocess.run(command, check=True, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    subprocess.run(command, check=True, timeout=900, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
     return run
 
 

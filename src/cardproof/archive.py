@@ -12,11 +12,10 @@ import json
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-import yaml
-
-from cardproof.config import Config, validate
+from cardproof.config import Config, parse, validate
 from cardproof.errors import CardproofError
 from cardproof.files import atomic, sha256_file, write_json
 from cardproof.sidecars import FOLDER, Record
@@ -24,6 +23,9 @@ from cardproof.verify import LEFT_OUT_LIST, LOGS, check
 
 LEVEL = 10
 CHANGED = "the archive was changed; fetch it again."
+MADE_BY = "give an archive made by `cardproof archive`, or the folder of a run."
+MOST_BYTES = 2_000_000_000
+"""What the files of an archive may hold together, unpacked: many times a published run, and less than a machine's memory."""
 WEIGHTS = ("*.safetensors",)
 REPLAYED = ("prompts/", "samples/", "support/", "distill/", "split/", "verifier/", "training/")
 """What a replay takes from an archive; all other results are made anew."""
@@ -73,34 +75,77 @@ def opened(source: Path) -> Iterator[Iterator[tuple[str, bytes]]]:
     """The files of an archive, or of a run's folder, as (path below the run, content); CardproofError where it is neither, or is cut."""
     if source.is_dir():
         if not (source / "config.yaml").is_file():
-            raise CardproofError(f"{source / 'config.yaml'} does not exist.", "give an archive, or the folder of a run.")
+            raise CardproofError(f"{source / 'config.yaml'} does not exist.", MADE_BY)
         names = sorted(p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file())
         names.sort(key=lambda n: n != "config.yaml")
         yield ((name, (source / name).read_bytes()) for name in names if not name.endswith(".safetensors"))
         return
     if not source.is_file():
-        raise CardproofError(f"{source} does not exist.", "give an archive made by `cardproof archive`, or the folder of a run.")
+        raise CardproofError(f"{source} does not exist.", MADE_BY)
     import zstandard
 
     try:
         with (
             open(source, "rb") as f,
             zstandard.ZstdDecompressor().stream_reader(f) as stream,
-            tarfile.open(fileobj=stream, mode="r|") as tar,
+            tarfile.open(fileobj=_Bounded(source, stream), mode="r|") as tar,  # type: ignore[call-overload]
         ):
-            yield ((member.name, content.read()) for member in tar if (content := tar.extractfile(member)) is not None)
+            yield _members(source, tar)
     except (zstandard.ZstdError, tarfile.TarError, EOFError) as e:
         raise CardproofError(f"{source} is no whole archive: {e}.", "fetch it again; it is made by `cardproof archive`.") from None
 
 
+class _Bounded:
+    """An unpacked stream that ends with a CardproofError beyond MOST_BYTES: a few bytes can unpack to more than any memory."""
+
+    def __init__(self, source: Path, stream: Any) -> None:
+        self.source, self.stream, self.left = source, stream, MOST_BYTES
+
+    def read(self, size: int) -> bytes:
+        content: bytes = self.stream.read(size)
+        self.left -= len(content)
+        if self.left < 0:
+            raise CardproofError(f"{self.source} holds more than {MOST_BYTES:,} bytes.", MADE_BY)
+        return content
+
+
+def _members(source: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
+    """The files of a tar file that may come from anyone: plain files below the run, each once, and not more than memory holds."""
+    seen: set[str] = set()
+    for member in tar:
+        name = member.name
+        if not member.isreg():
+            raise CardproofError(f"{source}: {name!r} is no plain file.", MADE_BY)
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
+            raise CardproofError(f"{source}: {name!r} lies outside the run.", MADE_BY)
+        if name in seen:
+            raise CardproofError(f"{source}: {name!r} stands twice.", MADE_BY)
+        if member.size > MOST_BYTES:
+            raise CardproofError(f"{source}: {name!r} is said to hold {member.size:,} bytes, more than {MOST_BYTES:,}.", MADE_BY)
+        seen.add(name)
+        content = tar.extractfile(member)
+        assert content is not None
+        yield name, content.read()
+
+
 def configuration(source: Path) -> Config:
-    """The configuration of an archived run, under the name `RUN-replayed` and with `replay` set."""
+    """The configuration of an archived run, under the name `RUN-replayed` and with `replay` set.
+
+    What names programs and machines of the archived run is left out: a replay runs no model, and nothing that an archive names.
+    """
     with opened(source) as files:
         name, content = next(files, ("", b""))
     if name != "config.yaml":
-        raise CardproofError(f"{source} holds no config.yaml.", "give an archive made by `cardproof archive`, or the folder of a run.")
-    values = yaml.safe_load(content)
-    return validate({**values, "run": f"{values['run']}-replayed", "replay": str(source)}, f"{source}: config.yaml")
+        raise CardproofError(f"{source} holds no config.yaml.", MADE_BY)
+    where = f"{source}: config.yaml"
+    found = validate(parse(content, where), where)
+    here = {
+        "run": f"{found.run}-replayed",
+        "replay": str(source),
+        "sampling": found.sampling.model_copy(update={"python": None}),
+        "runtime": found.runtime.model_copy(update={"image": None, "gpus": 0}),
+    }
+    return found.model_copy(update=here)
 
 
 def replay(source: Path, run: Path) -> list[str]:
@@ -116,6 +161,8 @@ def replay(source: Path, run: Path) -> list[str]:
                 records[name.removeprefix(f"{FOLDER.as_posix()}/").removesuffix(".json")] = _record(source, name, content)
             elif name.startswith(REPLAYED) and "/adapter/" not in name:
                 contents[name] = content
+    if not contents:
+        raise CardproofError(f"{source} holds no samples.", MADE_BY)
     for name, content in contents.items():
         found = records.get(name)
         if found is None:

@@ -12,6 +12,7 @@ import functools
 import inspect
 import json
 import operator
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -349,6 +350,12 @@ class Config(Section):
         for name, arm in self.arms.items():
             if arm.variant and arm.variant not in self.training.variants:
                 raise ValueError(f"arm {name!r} names the training run {arm.variant!r}, which `training.variants` does not hold")
+        for name in (*self.arms, *self.training.variants, *self.training.readings):
+            # They become names of files, and words of the commands that the rules run.
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+                raise ValueError(f"the name of an arm, variant or reading is made of letters, digits, - and _, found {name!r:.80}")
+        if "train" in self.arms:
+            raise ValueError("`arms` holds 'train', and that names the candidates for training: give the arm another name")
         if len(set(self.training.seeds)) < len(self.training.seeds):
             raise ValueError(f"training.seeds names a seed twice: {self.training.seeds}")
         if clash := sorted(set(self.training.readings) & set(self.training.variants)):
@@ -420,9 +427,9 @@ class Config(Section):
 
     @property
     def needs_preflight(self) -> bool:
-        """Whether the run asks for what a machine may not have: GPUs, or models and data from the hub."""
+        """Whether the run asks for what a machine may not have: GPUs, or models and data from the hub. A replay needs neither."""
         sources = (self.benchmark.source, self.model.source, self.verifier.source, *(arm.adapter for arm in self.arms.values()))
-        return self.runtime.gpus > 0 or "hub" in sources
+        return self.replay is None and (self.runtime.gpus > 0 or "hub" in sources)
 
     def fingerprint(self, *paths: str) -> str:
         """sha256 over the values at dotted paths (`sampling`, `conditions.stress.n`, ...): what a rule gives Snakemake as a parameter."""
@@ -454,19 +461,28 @@ def load(*files: Path, overrides: Mapping[str, Any] | None = None) -> Config:
     merged: dict[str, Any] = {}
     for file in files:
         try:
-            part = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=_OnceEachKey)
+            content = Path(file).read_bytes()
         except FileNotFoundError:
             raise CardproofError(f"{file} does not exist.", "check the path given to --configfile.") from None
-        except UnicodeDecodeError as e:
-            raise CardproofError(f"{file}: byte {e.start + 1} is not valid UTF-8.", "save the file as UTF-8.") from None
-        except yaml.YAMLError as e:
-            where = getattr(e, "problem_mark", None)
-            line = f", line {where.line + 1}" if where else ""
-            raise CardproofError(f"{file}{line}: no valid YAML: {getattr(e, 'problem', e)}.", "check indentation and colons.") from None
-        if part is not None and not isinstance(part, dict):
-            raise CardproofError(f"{file}: holds no mapping but {type(part).__name__}.", "write `key: value` lines.")
-        merged = merge(merged, part or {})
+        merged = merge(merged, parse(content, str(file)))
     return validate(merge(merged, overrides or {}), ", ".join(str(f) for f in files) or "configuration")
+
+
+def parse(content: bytes, where: str) -> dict[str, Any]:
+    """The mapping in a YAML file of the configuration; CardproofError says `where` and on which line it is none."""
+    try:
+        part = yaml.load(content.decode("utf-8"), Loader=_OnceEachKey)
+    except UnicodeDecodeError as e:
+        raise CardproofError(f"{where}: byte {e.start + 1} is not valid UTF-8.", "save the file as UTF-8.") from None
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise CardproofError(f"{where}{line}: no valid YAML: {getattr(e, 'problem', e)}.", "check indentation and colons.") from None
+    except RecursionError:
+        raise CardproofError(f"{where}: no valid YAML: nested too deeply.", "write `key: value` lines.") from None
+    if part is not None and not isinstance(part, dict):
+        raise CardproofError(f"{where}: holds no mapping but {type(part).__name__}.", "write `key: value` lines.")
+    return part or {}
 
 
 def same(file: Path, config: Config) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
@@ -35,7 +36,14 @@ NVIDIA = Path("/dev/nvidiactl")
 
 
 def image(config: Config, project: Path) -> str:
-    """The image of `runtime.image`: a URI as it is, a file by its absolute path; by default the project's own for CPU or GPU."""
+    """The image of `runtime.image`: a URI as it is, a file by its absolute path; by default the project's own for CPU or GPU.
+
+    Snakemake refuses a path with whitespace also where no container is asked for. It is written without; `prepare` says so where one is.
+    """
+    return re.sub(r"\s", "_", _named(config, project))
+
+
+def _named(config: Config, project: Path) -> str:
     given = config.runtime.image or f"containers/{'gpu' if config.runtime.gpus else 'cpu'}.sif"
     return given if "://" in given else str(project / given)
 
@@ -83,7 +91,13 @@ def prepare(config: Config, project: Path, environment: MutableMapping[str, str]
             "Containers were asked for, and neither apptainer nor singularity is on PATH.",
             "install Apptainer (on Debian: tools/install-apptainer.sh), or run without --use-apptainer in the environment of `make setup`.",
         )
-    found = identity(image(config, project))
+    named = _named(config, project)
+    if re.search(r"\s", named):
+        raise CardproofError(
+            f"runtime.image: the path {named!r} holds whitespace, which Snakemake cannot give to Apptainer.",
+            "move the image, or the whole checkout where it is the project's own, to a path without.",
+        )
+    found = identity(named)
     cache = Path(environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface").absolute()
     cache.mkdir(parents=True, exist_ok=True)
     inside = {

@@ -11,6 +11,7 @@ import polars as pl
 
 from cardproof import contract
 from cardproof.config import Distill
+from cardproof.errors import CardproofError
 from cardproof.records import Example, Message, Prompt, Rollout, Turn
 
 Ask = Callable[[Prompt, bool], list[Message]]
@@ -33,7 +34,13 @@ def select(
     """
     texts = {(r.item, r.k): r for r in rollouts}
     table: dict[int, list[dict[str, Any]]] = {}
+    items = {p.item for p in prompts}
     for row in scores.select(list(dict.fromkeys(["item", "k", "refusal", "composite", *factors]))).iter_rows(named=True):
+        if row["item"] not in items or (row["item"], row["k"]) not in texts:
+            lacks = "rollout" if row["item"] in items else "prompt"
+            raise CardproofError(
+                f"Item {row['item']}, k {row['k']} was scored, and has no {lacks}.", "give the prompts and samples these scores are of."
+            )
         table.setdefault(row["item"], []).append(row)
     examples: list[Example] = []
     fallen: Counter[str] = Counter()

@@ -299,6 +299,13 @@ def find_arms(scores_dir: Path, reference: str = "base") -> list[str]:
 def read_scores(scores_dir: Path, arm: str, condition: str) -> pl.DataFrame:
     """The Score rows of one arm and condition; CardproofError names the file and the column at fault."""
     path = Path(scores_dir) / arm / f"{condition}.parquet"
+    frame = read_frame(path)
+    _check_values(frame, path, arm, condition)
+    return frame.with_columns(pl.col("support").cast(pl.Float64))
+
+
+def read_frame(path: Path) -> pl.DataFrame:
+    """A scores file; CardproofError where it is missing or cut, lacks a column, or holds no row."""
     if not path.is_file():
         raise CardproofError(f"{path} does not exist.", "run the step that makes it (`cardproof score`), or check the path.")
     try:
@@ -313,8 +320,7 @@ def read_scores(scores_dir: Path, arm: str, condition: str) -> pl.DataFrame:
             )
     if frame.is_empty():
         raise CardproofError(f"{path} has no rows.", "score at least one item, and run again.")
-    _check_values(frame, path, arm, condition)
-    return frame.with_columns(pl.col("support").cast(pl.Float64))
+    return frame
 
 
 def _check_values(frame: pl.DataFrame, path: Path, arm: str, condition: str) -> None:

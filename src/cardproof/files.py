@@ -118,7 +118,7 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CardproofError(f"{path} does not exist.", "run the step that makes it, or check the path.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as e:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as e:
         raise CardproofError(f"{path} is no valid JSON: {e}.", "delete it and run the step that makes it again.") from None
 
 

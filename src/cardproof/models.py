@@ -92,6 +92,8 @@ def refuse_remote_code(folder: Path) -> None:
 
     file = folder / "config.json"
     config = read_json(file) if file.is_file() else {}
+    if not isinstance(config, dict):
+        raise CardproofError(f"{file} is no mapping.", "give the folder of a transformers model.")
     kind = config.get("model_type")
     if "auto_map" in config and kind not in CONFIG_MAPPING_NAMES:
         raise CardproofError(

@@ -92,7 +92,7 @@ class Rollout(Row):
     """One sampled reply (`samples/{arm}/{condition}.jsonl`), sorted by item order, then k."""
 
     item: int
-    k: int
+    k: int = Field(ge=0)
     """Candidate index, 0 <= k < N."""
     arm: str
     condition: str
@@ -100,8 +100,8 @@ class Rollout(Row):
     """The seed of this rollout's own random stream, derived from (run seed, arm, condition, item, k)."""
     text: str
     """The reply, `reply_prefix` included, special tokens removed."""
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int = Field(ge=0)
+    completion_tokens: int = Field(ge=0)
     """Tokens generated, end-of-turn token included."""
     finish_reason: Literal["stop", "length"]
     model: str
@@ -120,14 +120,14 @@ class Support(Row):
     """The verifier's word on one rollout (`support/{arm}/{condition}.jsonl`)."""
 
     item: int
-    k: int
-    support: float | None
+    k: int = Field(ge=0)
+    support: float | None = Field(ge=0, le=1)
     """P(entailed) of the answer given the documents it cites, in [0, 1]; None for a refusal or an empty answer."""
     premises: list[str]
     """Ids of the documents that served as premises."""
-    pairs: int
+    pairs: int = Field(ge=0)
     """Number of (premise, hypothesis) pairs scored."""
-    truncated: int
+    truncated: int = Field(ge=0)
     """Pairs whose premise had to be cut to the verifier's length."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cardproof.config import Config
+from cardproof.errors import CardproofError
 from cardproof.files import read_rows, sha256_file, write_rows
 from cardproof.models import model_hash
 from cardproof.provenance import code_fingerprint
@@ -25,7 +26,10 @@ def shard(prompts: Sequence[Prompt], number: int, of: int) -> list[Prompt]:
 
 def gather(shards: Sequence[Path], out: Path) -> int:
     """Join the shards of one arm and condition, in order; returns the number of rollouts."""
-    return write_rows(out, (row for path in shards for row in read_rows(path, Rollout)))
+    rows = [row for path in shards for row in read_rows(path, Rollout)]
+    if not rows:
+        raise CardproofError(f"{shards[0]} and the other shards of it hold no rollout.", "sample them again.")
+    return write_rows(out, rows)
 
 
 def sample(
@@ -58,7 +62,11 @@ def sample(
         "backend": config.sampling.backend,
         "code": code_fingerprint("sample"),
     }
-    prompts = {source: shard(read_rows(source, Prompt), number, of) for source in work}
+    prompts: dict[Path, list[Prompt]] = {}
+    for source in work:
+        if not (asked := read_rows(source, Prompt)):
+            raise CardproofError(f"{source} holds no prompt.", "make it again; each condition asks at least one question.")
+        prompts[source] = shard(asked, number, of)
     names: dict[int, str] = {}
     missing: list[tuple[Prompt, list[int]]] = []
     store = Store(store_path)

@@ -226,10 +226,9 @@ class InStep(Generic[K, V]):
             self._passed[of] = row
         return None
 
-    def finish(self) -> None:
-        """Read what nobody asked for, so that a broken row is named wherever it stands."""
-        for _ in self._rows:
-            pass
+    def finish(self) -> list[K]:
+        """Read what nobody asked for, so that a broken row is named wherever it stands; returns its keys."""
+        return [*self._passed, *map(self._key, self._rows)]
 
 
 def score_files(
@@ -270,7 +269,8 @@ def score_files(
         if support is None:
             raise CardproofError(f"{support_path}: item {item}, k {k} is missing.", "verify these samples again.")
         yield scored(shown, rollout, support.support, settings, phrases, rouge)
-    prompts.finish()
+    if without := prompts.finish():
+        raise CardproofError(f"{samples_path}: item {min(without)} of {prompts_path} has no rollouts.", "sample these prompts again.")
     supports.finish()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cardproof.cli.group import FILE, ROOT, cli, given, with_config
+from cardproof.errors import CardproofError
 
 if TYPE_CHECKING:
     from cardproof.config import Config
@@ -120,6 +121,9 @@ def prompts(config: Config, condition: str, corpus: Path, questions: Path, templ
     from cardproof.files import read_rows, write_rows
     from cardproof.records import Passage, Question
 
-    rows, shown = prompts_of(config, condition, read_rows(corpus, Passage), read_rows(questions, Question), templates)
+    asked = read_rows(questions, Question)
+    if not asked:
+        raise CardproofError(f"{questions} holds no question.", "split the questions again.")
+    rows, shown = prompts_of(config, condition, read_rows(corpus, Passage), asked, templates)
     write_rows(out, rows)
     click.echo(f"{out}: {len(rows)} prompts, {shown}", err=True)

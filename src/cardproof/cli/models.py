@@ -157,10 +157,9 @@ def score(config: Config, prompts: Path, samples: Path, support: Path, out: Path
 @given("--selection", "What was kept and why others fell, to write (JSON).")
 def distill(config: Config, prompts: Path, samples: Path, scores: Path, templates: Path, out: Path, selection: Path) -> None:
     """Keep each train item's best candidates as RAFT-style training examples."""
-    import polars as pl
-
     from cardproof import contract
     from cardproof.distill import select, write
+    from cardproof.evaluate import read_frame
     from cardproof.files import read_rows
     from cardproof.records import Message, Prompt, Rollout
 
@@ -171,7 +170,7 @@ def distill(config: Config, prompts: Path, samples: Path, scores: Path, template
     examples, summary = select(
         read_rows(prompts, Prompt),
         read_rows(samples, Rollout),
-        pl.read_parquet(scores),
+        read_frame(scores),
         config.distill,
         config.contract.refusal_phrases,
         ask,
