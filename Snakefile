@@ -68,6 +68,12 @@ wildcard_constraints:
     shard=r"\d+",
 
 
+# GPUs are counted together on one machine, and job by job on a cluster: there the default profile's limit of one would keep all shards but
+# one out of the queue.
+resource_scopes:
+    gpu="local",
+
+
 # Jobs that no node of a cluster can run are refused before the first is submitted.
 # The resolved configuration is written when work begins, not by a rule: Snakemake 9 plans none of the jobs behind an `ancient` input
 # whose job has to run, and as an ordinary input it would rerun everything. Any change of it reruns at least the claims and the card.

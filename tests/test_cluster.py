@@ -60,8 +60,9 @@ def test_a_rule_depends_on_its_code_and_image() -> None:
             assert re.search(r"^        code=code\(", rule, re.MULTILINE), f"{path.name}: no parameter code in {rule[:40]!r}"
 
 
-def test_snakemake_lints_clean() -> None:
-    command = [Path(sys.executable).parent / "snakemake", "--lint"]
+@pytest.mark.parametrize("configfile", ["config.yaml", "config/ci.yaml"])
+def test_snakemake_lints_clean(configfile: str) -> None:
+    command = [Path(sys.executable).parent / "snakemake", "--lint", "--configfile", configfile]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -73,6 +74,12 @@ def test_a_profile_says_why(profile: str) -> None:
     shared = {"rerun-incomplete", "rerun-triggers", "show-failed-logs", "default-resources", "set-resources", "printshellcmds"}
     for key in set(yaml.safe_load((folder / "config.yaml").read_text())) - shared:
         assert f"`{key}" in readme, f"profiles/{profile}/README.md does not say why {key} is what it is"
+
+
+def test_the_default_profile_does_not_hold_a_clusters_gpus_back() -> None:
+    """Its one GPU counts in every run, whatever other profile is named: counted over all jobs, shards would wait for one another."""
+    assert yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())["resources"] == {"gpu": 1}
+    assert re.search(r'^resource_scopes:\n    gpu="local",$', (ROOT / "Snakefile").read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("profile", ["slurm", "slurm-test"])
@@ -94,6 +101,16 @@ def test_the_image_is_the_configured_one(tmp_path: Path) -> None:
     assert deployment.image(with_image(None, gpus=1), tmp_path) == str(tmp_path / "containers/gpu.sif")
     assert deployment.image(with_image("images/mine.sif"), tmp_path) == str(tmp_path / "images/mine.sif")
     assert deployment.image(with_image("docker://mine@sha256:00"), tmp_path) == "docker://mine@sha256:00"
+
+
+def test_a_path_with_a_space_stops_containers_only(tmp_path: Path) -> None:
+    """Snakemake takes no image at such a path, and would stop every run of a checkout that lies there."""
+    folder = tmp_path / "my folder"
+    assert deployment.image(with_image(None), folder) == str(tmp_path / "my_folder/containers/cpu.sif")
+    (tmp_path / "apptainer").write_text("#!/bin/sh\n")
+    (tmp_path / "apptainer").chmod(0o755)
+    with pytest.raises(CardproofError, match=r"my folder/.* holds whitespace"):
+        deployment.prepare(with_image(None), folder, {"PATH": str(tmp_path)})
 
 
 def test_an_image_is_known_by_its_hash_also_after_it_was_replaced(tmp_path: Path) -> None:

@@ -2,18 +2,57 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
+import zstandard
 
-from cardproof import archive
+from cardproof import archive, config
 from cardproof.errors import CardproofError
 from cardproof.verify import check
-from workflow_run import RUN, snakemake
+from conftest import ROOT
+from workflow_run import RUN, planned, snakemake
 
-pytestmark = pytest.mark.slow
+# --- what somebody else has made ----------------------------------------------------------------------------------------
+
+
+def test_a_gpu_run_is_replayed_without_gpu_hub_or_what_it_names(tmp_path: Path) -> None:
+    """A machine without a GPU is what a replay is for; and no program or image that an archive names is run."""
+    archived = tmp_path / "archived"
+    archived.mkdir()
+    overlay = {"sampling": {"backend": "vllm", "python": "/somewhere/python"}, "runtime": {"image": "docker://somewhere/else"}}
+    loaded = config.load(ROOT / "config.yaml", overrides=overlay)
+    assert loaded.runtime.gpus == 1
+    (archived / "config.yaml").write_text(config.to_yaml(loaded))
+    jobs = planned(snakemake(tmp_path, "-n", "--config", f"replay={archived}", "--", "claims", configfile="config.yaml"))
+    assert jobs == {"replay": 1, "score": 9, "evaluate": 1, "audit": 1, "provenance": 1, "claims": 1}
+    found = archive.configuration(archived)
+    assert (found.runtime.gpus, found.runtime.image, found.sampling.python) == (0, None, None)
+
+
+def test_what_unpacks_to_more_than_memory_is_refused_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is no file's content but a header, which is read before any size is known."""
+    monkeypatch.setattr(archive, "MOST_BYTES", 1_000_000)
+    for name, headers in (("many files", {}), ("one header", {"comment": "x" * 2_000_000})):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for number in range(4):
+                info = tarfile.TarInfo(f"prompts/{number}.jsonl")
+                info.size, info.pax_headers = 400_000, headers
+                tar.addfile(info, io.BytesIO(bytes(info.size)))
+        path = tmp_path / f"{name}.tar.zst"
+        path.write_bytes(zstandard.compress(packed.getvalue()))
+        assert path.stat().st_size < 10_000
+        with pytest.raises(CardproofError, match="holds more than 1,000,000 bytes"):
+            archive.replay(path, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+# --- what this project has made -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +62,7 @@ def packed(ci_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_archive_without_weights(ci_run: Path, packed: Path, tmp_path: Path) -> None:
     archive.archive(ci_run / RUN, tmp_path / "again.tar.zst")
     assert packed.read_bytes() == (tmp_path / "again.tar.zst").read_bytes()
@@ -34,6 +74,7 @@ def test_the_same_run_gives_the_same_archive_without_weights(ci_run: Path, packe
     assert packed.stat().st_size < 20_000_000
 
 
+@pytest.mark.slow
 def test_an_unpacked_archive_is_whole(packed: Path, tmp_path: Path) -> None:
     with archive.opened(packed) as files:
         for name, content in files:
@@ -44,6 +85,7 @@ def test_an_unpacked_archive_is_whole(packed: Path, tmp_path: Path) -> None:
     assert any("models/base" in note for note in chain.notes)
 
 
+@pytest.mark.slow
 def test_a_cut_or_changed_archive_is_refused(packed: Path, tmp_path: Path) -> None:
     whole = packed.read_bytes()
     (tmp_path / "cut.tar.zst").write_bytes(whole[: len(whole) // 2])
@@ -62,6 +104,7 @@ def test_a_cut_or_changed_archive_is_refused(packed: Path, tmp_path: Path) -> No
         archive.configuration(tmp_path / "nowhere.tar.zst")
 
 
+@pytest.mark.slow
 def test_a_broken_run_is_not_archived(ci_run: Path, tmp_path: Path) -> None:
     shutil.copytree(ci_run / RUN, tmp_path / "run", ignore=shutil.ignore_patterns("models"))
     with pytest.raises(CardproofError, match="is missing"):
@@ -69,6 +112,7 @@ def test_a_broken_run_is_not_archived(ci_run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "x.tar.zst").exists()
 
 
+@pytest.mark.slow
 def test_a_replay_gives_the_archived_numbers_and_labels_them(ci_run: Path, packed: Path, tmp_path: Path) -> None:
     result = snakemake(tmp_path, "--config", f"replay={packed}", "--", "claims", configfile="config.yaml")
     assert result.returncode == 0, (result.stdout + result.stderr)[-3000:]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,6 +129,20 @@ def test_a_bad_setting_stops_before_any_job(tmp_path: Path) -> None:
     assert "Hint: did you mean 'temperature'?" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "results").exists()
+
+
+def test_a_checkout_may_lie_anywhere(tmp_path: Path) -> None:
+    """Paths of the checkout stand in the rules' commands: spaces, quotes and a command in them are part of a name."""
+    folder = tmp_path / "a user's $(touch made) folder"
+    kept = shutil.ignore_patterns(".*", "results", "tests", "docs", "__pycache__", "*.egg-info", "*.sif")
+    shutil.copytree(ROOT, folder, ignore=kept)
+    targets = [str(RUN / name) for name in ("prompts/clean.jsonl", "audit.json")]
+    command = [Path(sys.executable).parent / "snakemake", "--cores", "2", "--configfile", "config/ci.yaml", "--", *targets]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(folder / "src")}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    assert all((folder / target).is_file() for target in targets)
+    assert not list(tmp_path.rglob("made"))
 
 
 def test_the_published_dag_builds_without_a_gpu(tmp_path: Path) -> None:
