@@ -50,10 +50,10 @@ container: setup ## Build containers/cpu.sif (IMAGE=gpu: gpu.sif; BASE=local: fr
 	@tools/container.sh $(IMAGE) $(BASE)
 
 test-apptainer: setup ## Run the smallest scale in a container built here, and compare with the run without.
-	@$(OFFLINE) timeout 2700 bash tools/test-apptainer.sh
+	@$(OFFLINE) timeout 3500 bash tools/test-apptainer.sh
 
 test-slurm: setup ## Run the smallest scale on a one-node SLURM started for it; one job is killed on the way.
-	@$(OFFLINE) timeout 1800 bash tools/test-slurm.sh
+	@$(OFFLINE) timeout 3500 bash tools/test-slurm.sh
 
 # vLLM's requirements hold other packages back: it has an environment of its own, beside .venv.
 setup-vllm: $(VLLM)/.ready ## Install vLLM's CPU build into .venv-vllm (gigabytes, minutes).

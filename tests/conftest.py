@@ -72,9 +72,14 @@ def ci_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     # Without workers the base is this process's own; with them its parent is the one they share.
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "ci-run"
+    done, failed = folder.with_suffix(".done"), folder.with_suffix(".failed")
     with FileLock(folder.with_suffix(".lock")):
-        if not folder.with_suffix(".done").is_file():
+        if failed.is_file():  # another worker waited for it already; what it left may still be at work in the folder
+            pytest.fail(failed.read_text())
+        if not done.is_file():
             folder.mkdir(exist_ok=True)
+            failed.write_text("The run that many tests look at did not end; the first of them says why.")
             finished(folder)
-            folder.with_suffix(".done").touch()
+            failed.unlink()
+            done.touch()
     return folder

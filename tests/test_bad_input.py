@@ -21,6 +21,7 @@ from cardproof.conditions import prompt_hash
 from cardproof.files import write_rows
 from cardproof.records import Document, Message, Prompt, Rollout, Support
 from conftest import ROOT
+from workflow_run import PATIENCE
 
 PASSAGES: list[dict[str, Any]] = [
     {"id": "D1-c1-s1", "title": "Loans", "text": "A loan of a book may be renewed twice before it must be returned.", "footnotes": None},
@@ -396,7 +397,7 @@ CASES: dict[str, Case] = {
     "archive: a path that leaves the run": Case(
         archived(("prompts/../../x", b"x")), ("'prompts/../../x' lies outside the run",), "cardproof archive"
     ),
-    "archive: an absolute path": Case(archived(("/tmp/x", b"x")), ("'/tmp/x' lies outside the run",), "cardproof archive"),
+    "archive: an absolute path": Case(archived(("/etc/x", b"x")), ("'/etc/x' lies outside the run",), "cardproof archive"),
     "archive: a link": Case(archived(("prompts/x", b""), kind=tarfile.SYMTYPE), ("'prompts/x' is no plain file",), "cardproof archive"),
     "archive: a device": Case(archived(("prompts/x", b""), kind=tarfile.CHRTYPE), ("'prompts/x' is no plain file",), "cardproof archive"),
     "archive: a file twice": Case(archived(("prompts/x", b"1"), ("prompts/x", b"2")), ("'prompts/x' stands twice",), "cardproof archive"),
@@ -505,7 +506,7 @@ def test_there_are_enough_cases(record_property: Callable[[str, object], None]) 
 def test_the_installed_command_says_the_same(name: str, tmp_path: Path) -> None:
     arguments = CASES[name].prepare(tmp_path)
     result = subprocess.run(
-        [str(Path(sys.executable).parent / "cardproof"), *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=900
+        [str(Path(sys.executable).parent / "cardproof"), *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE
     )
     assert result.returncode == 2
     assert all(part in result.stderr for part in CASES[name].sentence)
@@ -575,7 +576,7 @@ def test_a_results_folder_without_write_permission_is_named(tmp_path: Path) -> N
     script = 'mount -t tmpfs -o ro none out && exec "$@"' if os.geteuid() == 0 else 'chmod a-w out && exec "$@"'
     shell = [*(["unshare", "-m"] if os.geteuid() == 0 else []), "bash", "-c", script, "sh"]
     command = [*shell, str(Path(sys.executable).parent / "cardproof"), *arguments]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert result.returncode == 2, result.stderr
     assert re.search(r"^cardproof: error: \S*out/corpus\.jsonl: (Read-only file system|Permission denied)\.\nHint: ", result.stderr, re.M)
     assert "Hint: " in result.stderr

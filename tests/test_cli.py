@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
+from workflow_run import PATIENCE
 
 EXE = str(Path(sys.executable).parent / "cardproof")
 

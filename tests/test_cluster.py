@@ -22,6 +22,7 @@ from cardproof.files import read_rows, sha256_file, write_rows
 from cardproof.records import Rollout
 from cardproof.sample import gather, shard
 from conftest import ROOT
+from workflow_run import PATIENCE
 
 RULES = sorted((ROOT / "rules").glob("*.smk"))
 CI = config.load(ROOT / "config.yaml", ROOT / "config" / "ci.yaml")
@@ -31,7 +32,7 @@ def snakemake(folder: Path, *arguments: str, path: str | None = None) -> subproc
     environment = {**os.environ, "PATH": path or f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     command = [Path(sys.executable).parent / "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder, "--nolock", "-n"]
     command += ["--cores", "1", "--configfile", ROOT / "config/ci.yaml", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=900)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=PATIENCE)
 
 
 # --- the rules --------------------------------------------------------------------------------------------------------
@@ -63,7 +64,7 @@ def test_a_rule_depends_on_its_code_and_image() -> None:
 @pytest.mark.parametrize("configfile", ["config.yaml", "config/ci.yaml"])
 def test_snakemake_lints_clean(configfile: str) -> None:
     command = [Path(sys.executable).parent / "snakemake", "--lint", "--configfile", configfile]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -19,7 +19,7 @@ from cardproof.conditions import prompt_hash
 from cardproof.files import write_rows
 from cardproof.records import Document, Message, Prompt
 from conftest import ROOT
-from workflow_run import RUN
+from workflow_run import PATIENCE, RUN
 
 BIN = Path(sys.executable).parent
 HINT = "Hint: free space on that disk and run the same command again; finished work is kept."
@@ -34,7 +34,7 @@ def cardproof(folder: Path, arguments: Sequence[str], largest_file: int | None =
 
     command = [str(BIN / "cardproof"), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900, preexec_fn=limit)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, preexec_fn=limit)
 
 
 def said(result: subprocess.CompletedProcess[str], file: str) -> None:
@@ -169,7 +169,7 @@ def test_a_workflow_goes_on_once_there_is_room(ci_run: Path, tmp_path: Path) -> 
     (tmp_path / "results").mkdir()
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ROOT": str(ROOT), "ARCHIVE": str(packed), "SIZE": "640k"}
     environment |= {"PYTHONPATH": str(ROOT / "src")}
-    subprocess.run(["unshare", "-m", "bash", "-c", MOUNTED], cwd=tmp_path, env=environment, check=True, timeout=900)
+    subprocess.run(["unshare", "-m", "bash", "-c", MOUNTED], cwd=tmp_path, env=environment, check=True, timeout=PATIENCE)
 
     def read(name: str) -> str:
         return (tmp_path / name).read_text()

@@ -18,6 +18,7 @@ from cardproof.hub import git_blob
 from conftest import ROOT
 from hub_server import Hub, blob, serve
 from tiny_qwen3 import tiny_benchmark, write_benchmark
+from workflow_run import PATIENCE
 
 MODEL = "team/tiny"
 SECRET = "hf_thisisasecretthatmustnotbewritten"
@@ -42,7 +43,7 @@ def cardproof(tmp_path: Path, hub: Hub, *arguments: str, **environment: str) -> 
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "CARDPROOF_"))}
     settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT / "src"), "HF_HUB_DISABLE_XET": "1"}
     command = [sys.executable, "-m", "cardproof", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**clean, **settings, **environment}, timeout=900)
+    return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**clean, **settings, **environment}, timeout=PATIENCE)
 
 
 def fetch(tmp_path: Path, hub: Hub, *more: str, name: str = MODEL, **environment: str) -> subprocess.CompletedProcess[str]:

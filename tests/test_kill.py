@@ -19,7 +19,7 @@ import pytest
 
 from cardproof.verify import check
 from conftest import ROOT
-from workflow_run import RUN, contents
+from workflow_run import PATIENCE, RUN, contents
 
 pytestmark = pytest.mark.slow
 
@@ -136,7 +136,7 @@ def made(folder: Path) -> dict[Path, tuple[int, int]]:
 def refused(folder: Path, said: Path) -> str:
     """What the demo says where it does not begin."""
     process = start(folder, said)
-    assert process.wait(timeout=600) == 2
+    assert process.wait(timeout=PATIENCE) == 2
     return said.read_text()
 
 
@@ -212,6 +212,6 @@ def test_no_finished_rollout_was_sampled_again_and_trainings_were_resumed(surviv
 
 def test_a_demo_that_is_done_leaves_no_lock_and_does_nothing_again(survived: list[Killed], checkout: Path) -> None:
     said = checkout.parent / "again.txt"
-    assert start(checkout, said).wait(timeout=900) == 0
+    assert start(checkout, said).wait(timeout=PATIENCE) == 0
     assert "Nothing to be done" in said.read_text()
     assert list((checkout / ".snakemake/locks").glob("*")) == []

@@ -15,6 +15,7 @@ import pytest
 from cardproof import config, plan, workload
 from cardproof.errors import CardproofError
 from conftest import ROOT
+from workflow_run import PATIENCE
 
 LEGAL = Path(os.environ.get("CARDPROOF_SHARED", ROOT.parent / "shared")) / "data" / "legal_rag_bench"
 CLAIMS = ROOT / "published" / "claims.yaml"
@@ -23,7 +24,7 @@ CLAIMS = ROOT / "published" / "claims.yaml"
 def verb(folder: Path, *arguments: str) -> str:
     command = [sys.executable, "-c", "from cardproof.cli import main; main()", "plan", *arguments]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    result = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=900)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=PATIENCE)
     assert result.returncode == 0, result.stderr
     return result.stdout
 

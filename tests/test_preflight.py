@@ -19,6 +19,7 @@ from cardproof import config, deployment, preflight
 from cardproof.errors import CardproofError
 from cardproof.preflight import GB, Gpu, judge_gpus
 from conftest import ROOT
+from workflow_run import PATIENCE
 
 SECRET = "hf_this_must_never_be_printed"
 WITHOUT_GPU: dict[str, Any] = {"run": "nogpu", "runtime": {"gpus": 0}}
@@ -33,12 +34,12 @@ def environment(**changes: str) -> dict[str, str]:
 def verb(folder: Path, values: dict[str, Any], *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     (folder / "overlay.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     command = [sys.executable, "-c", "from cardproof.cli import main; main()", "preflight", "--configfile", "overlay.yaml", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment(**changes), timeout=900)
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment(**changes), timeout=PATIENCE)
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--cores", "2", "--nolock", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=900)
+    return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=PATIENCE)
 
 
 @without_gpu

@@ -18,7 +18,7 @@ from cardproof import report
 from cardproof.files import read_json, read_rows, write_rows
 from cardproof.records import Rollout, Support
 from conftest import ROOT
-from workflow_run import RUN
+from workflow_run import PATIENCE, RUN
 
 BROWSER = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
 pytestmark = [
@@ -80,7 +80,7 @@ def hostile(ci_run: Path, out: Path) -> Path:
         str(run / "scores/grounded/clean.parquet"),
     ]
     command += ["--prompts", str(run / "prompts/clean.jsonl"), "--samples", str(samples), "--support", str(support)]
-    subprocess.run(command, check=True, timeout=900, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    subprocess.run(command, check=True, timeout=PATIENCE, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
     return run
 
 

@@ -16,6 +16,7 @@ import yaml
 from conftest import ROOT
 from hub_server import Hub, serve
 from tiny_qwen3 import tiny_benchmark, write_benchmark, write_tiny_adapter, write_tiny_qwen3
+from workflow_run import PATIENCE
 
 SECRET = "hf_thisisasecretthatmustnotbewritten"
 RUN = Path("results/secret")
@@ -55,7 +56,7 @@ def workflow(folder: Path, hub: Hub, token: str) -> subprocess.CompletedProcess[
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "CARDPROOF_"))}
     network = {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "cache"), "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": token}
     environment = {**clean, **network, "PATH": f"{Path(sys.executable).parent}:{clean['PATH']}", "PYTHONPATH": str(ROOT / "src")}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def written(folder: Path, secret: str) -> list[str]:

@@ -23,6 +23,7 @@ from cardproof.records import Prompt, Rollout
 from cardproof.sampling.vllm_backend import RANKS, rank_room
 from conftest import ROOT
 from tiny_qwen3 import write_tiny_adapter
+from workflow_run import PATIENCE
 
 VLLM = Path(os.environ.get("CARDPROOF_VLLM_PYTHON", ROOT / ".venv-vllm" / "bin" / "python"))
 ITEMS = 12
@@ -67,7 +68,7 @@ def sample(
     command += ["--model", str(model), *(["--adapter", str(adapter)] if adapter else [])]
     command += ["--work", str(prompts), str(folder / "out.jsonl"), "--store", str(folder / "store.jsonl")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=900)
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=PATIENCE)
     assert result.returncode == 0, (result.stdout + result.stderr)[-4000:]
     return read_rows(folder / "out.jsonl", Rollout)
 

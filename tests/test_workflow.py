@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from workflow_run import RUN, contents, finished, planned, snakemake
+from workflow_run import PATIENCE, RUN, contents, finished, planned, snakemake
 
 pytestmark = pytest.mark.slow
 
@@ -139,7 +139,7 @@ def test_a_checkout_may_lie_anywhere(tmp_path: Path) -> None:
     targets = [str(RUN / name) for name in ("prompts/clean.jsonl", "audit.json")]
     command = [Path(sys.executable).parent / "snakemake", "--cores", "2", "--configfile", "config/ci.yaml", "--", *targets]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(folder / "src")}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert all((folder / target).is_file() for target in targets)
     assert not list(tmp_path.rglob("made"))

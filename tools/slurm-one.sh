@@ -81,7 +81,7 @@ END
         --pid-file="$folder/munged.pid" --log-file="$folder/log/munged.log" --seed-file="$folder/munge/seed"
     slurmctld -c
     slurmd
-    for _ in $(seq 120); do
+    for _ in $(seq 480); do
         if [ "$(timeout 5 sinfo -h -o %T 2> /dev/null | head -n 1)" = idle ]; then
             echo "SLURM is up: $(sinfo -h -o 'partition %P, %D node, %c CPUs, %m MB')"
             return
@@ -90,7 +90,7 @@ END
     done
     tail -n 20 "$folder"/log/*.log >&2
     down
-    fail "SLURM did not come up within 30 s." "its logs are above."
+    fail "SLURM did not come up within 2 minutes." "its logs are above."
 }
 
 down() {

@@ -5,13 +5,32 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/test-lib.sh
 
+# wrong SENTENCE HINT OPTION...: what is said where the workflow cannot run in containers
+wrong() {
+    local sentence=$1 hint=$2 said
+    shift 2
+    said=$(timeout 900 snakemake "${CONFIG[@]}" --directory "$WORK/wrong" --cores 1 --nolock -n --use-apptainer "$@" 2>&1 < /dev/null) &&
+        failed "'$sentence' was expected."
+    said=$(grep -A 1 '^cardproof: error:' <<< "$said") || failed "no sentence where '$sentence' was expected."
+    [[ $said == *"$sentence"*$'\nHint: '*"$hint"* ]] || failed "'$sentence' and '$hint' were expected: $said"
+    echo "$said"
+}
+
+say "What is said where something is missing"
+mkdir -p "$WORK/wrong"
+if command -v apptainer singularity > /dev/null; then
+    echo "not shown: this machine has Apptainer on PATH"
+else
+    wrong "neither apptainer nor singularity is on PATH" "install Apptainer"
+fi
 bin=$(timeout 900 tools/install-apptainer.sh "${APPTAINER_PREFIX:-/opt/apptainer}") || skipped "test-apptainer: Apptainer cannot be installed here."
 export PATH=$bin:$PATH
 apptainer --version
+wrong "there is no image" "make container" --config 'runtime={"image": "no/such.sif"}'
 
 say "Image"
 timeout 2000 tools/container.sh cpu local || failed "the image cannot be built."
-timeout 300 apptainer test containers/cpu.sif || failed "the image's own test."
+timeout 900 apptainer test containers/cpu.sif || failed "the image's own test."
 digest=$(sha256sum containers/cpu.sif | cut -d ' ' -f 1)
 echo "image containers/cpu.sif sha256 $digest"
 apptainer inspect containers/cpu.sif | grep -E 'cardproof|image.(version|revision)'
@@ -20,7 +39,7 @@ apptainer inspect containers/cpu.sif | grep -E 'cardproof|image.(version|revisio
 arguments=--cleanenv
 if [ "$(id -u)" = 0 ]; then
     arguments="--cleanenv --net --network none"
-    if timeout 60 apptainer exec --net --network none containers/cpu.sif python -c \
+    if timeout 300 apptainer exec --net --network none containers/cpu.sif python -c \
         'import socket; socket.create_connection(("192.0.2.1", 9), 5)' 2> "$WORK.net"; then
         failed "the container has a network."
     fi
@@ -34,7 +53,7 @@ run=$WORK/contained
 rm -rf "$run"
 mkdir -p "$run/hub"
 started=$SECONDS
-HF_HOME=$run/hub timeout 1500 snakemake "${CONFIG[@]}" --directory "$run" --cores all --use-apptainer --apptainer-args="$arguments" \
+HF_HOME=$run/hub timeout "$PATIENCE" snakemake "${CONFIG[@]}" --directory "$run" --cores all --use-apptainer --apptainer-args="$arguments" \
     --nolock --config 'sampling={"shards": 1}' > "$WORK/contained.log" 2>&1 ||
     { tail -n 40 "$WORK/contained.log"; failed "the run in containers did not end well."; }
 echo "done in $((SECONDS - started)) s"
@@ -74,4 +93,5 @@ host, contained = map(verdicts, sys.argv[1:])
 assert host == contained, "the verdicts differ"
 print(f"equal: all {len(host['claims'])} verdicts with their numbers")
 END
+echo "image containers/cpu.sif sha256 $digest"
 echo "1 passed, 0 failed"

@@ -2,6 +2,7 @@
 # Every run has its own folder below WORK, so that nothing in the project's results/ is touched.
 WORK=${CARDPROOF_TEST_DIR:-${TMPDIR:-/tmp}/cardproof-tests}
 PROJECT=$PWD
+PATIENCE=3000 # seconds after which a run hangs for sure; on a busy machine one takes many times what it takes on an idle one
 CONFIG=(--snakefile "$PROJECT/Snakefile" --configfile "$PROJECT/config/ci.yaml")
 
 say() { printf '\n== %s\n' "$1"; }
@@ -24,7 +25,7 @@ skipped() {
 host() {
     say "The same run without container and without SLURM"
     mkdir -p "$WORK/host"
-    timeout 1200 snakemake "${CONFIG[@]}" --directory "$WORK/host" --cores all --nolock --config 'sampling={"shards": 1}' \
+    timeout "$PATIENCE" snakemake "${CONFIG[@]}" --directory "$WORK/host" --cores all --nolock --config 'sampling={"shards": 1}' \
         > "$WORK/host.log" 2>&1 || { tail -n 30 "$WORK/host.log"; failed "the run to compare with did not end well."; }
 }
 

@@ -25,7 +25,7 @@ stop() {
     timeout 60 tools/slurm-one.sh down
 }
 trap stop EXIT
-timeout 120 tools/slurm-one.sh up || failed "SLURM did not come up."
+timeout 300 tools/slurm-one.sh up || failed "SLURM did not come up."
 
 run=$WORK/slurm-run
 rm -rf "$run"
@@ -37,9 +37,10 @@ submit() {
 
 say "Requests that no node can meet"
 for wrong in slurm_partition=nowhere mem_mb=99999999; do
-    said=$(timeout 120 snakemake "${CONFIG[@]}" --profile "$PROJECT/profiles/slurm-test" --directory "$run" --nolock \
+    said=$(timeout 900 snakemake "${CONFIG[@]}" --profile "$PROJECT/profiles/slurm-test" --directory "$run" --nolock \
         --set-resources "sample:$wrong" 2>&1 < /dev/null) && failed "$wrong was accepted."
     grep -A 1 '^cardproof: error: Rule sample asks for' <<< "$said" || { tail -n 20 <<< "$said"; failed "$wrong: no sentence."; }
+    grep -A 1 '^cardproof: error:' <<< "$said" | grep -q '^Hint: ' || failed "$wrong: no hint."
 done
 [ -z "$(squeue -h -a -t all)" ] || failed "a job was submitted all the same."
 
@@ -51,7 +52,7 @@ driver=$!
 
 # The first running sampling job that has finished an item, and has more to do, is killed.
 killed=
-while kill -0 "$driver" 2> /dev/null && [ $((SECONDS - started)) -lt 1200 ]; do
+while kill -0 "$driver" 2> /dev/null && [ $((SECONDS - started)) -lt "$PATIENCE" ]; do
     if [ -z "$killed" ]; then
         for shard in 0 1 2 3; do
             store=$run/results/ci/store/base.$shard-of-$shards.jsonl
@@ -66,13 +67,14 @@ while kill -0 "$driver" 2> /dev/null && [ $((SECONDS - started)) -lt 1200 ]; do
     fi
     sleep 0.2
 done
-if kill -0 "$driver" 2> /dev/null; then failed "the run took longer than 20 minutes."; fi
+if kill -0 "$driver" 2> /dev/null; then failed "the run took longer than $PATIENCE s."; fi
 wait "$driver" || { tail -n 40 "$WORK/slurm-run.log"; failed "the run on SLURM did not end well."; }
 driver=
 echo "done in $((SECONDS - started)) s"
 
 say "Jobs"
-squeue -a -t all --sort=i -o '%.6A %.12T %.10M %.8P %.4C %.7m %k'
+listed=$(squeue -a -t all --sort=i -o '%.6A %.12T %.10M %.8P %.4C %.7m %k')
+echo "$listed"
 jobs=$(squeue -h -a -t all -o '%k' | grep -c '^rule_sample_wildcards_[0-9]*_base$') || true
 [ "$jobs" -ge $shards ] || failed "only $jobs jobs sampled the base arm."
 
@@ -93,4 +95,6 @@ for daemon in slurmd slurmctld munged; do
 done
 [ ! -e /etc/slurm/slurm.conf ] || failed "settings were left behind."
 echo "everything started was stopped"
+say "The jobs, once more"
+echo "$listed"
 echo "1 passed, 0 failed"
