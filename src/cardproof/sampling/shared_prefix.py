@@ -51,7 +51,7 @@ class _Item:
     last: list[int] = field(default_factory=list)
     step: int = 0
     suffix: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
-    """Per layer: keys and values of the replies, (N, kv heads, limit, head dim)."""
+    """Per layer: keys of the replies, (kv heads, N, head dim, limit), and values, (kv heads, N, limit, head dim)."""
 
 
 class _StepCache:
@@ -68,8 +68,8 @@ class _StepCache:
             rows = slice(row, row + len(item.alive))
             keys, values = item.suffix[layer]
             alive = item.alive if len(item.alive) < item.n else slice(None)
-            keys[alive, :, item.step] = key[rows, :, 0]
-            values[alive, :, item.step] = value[rows, :, 0]
+            keys[:, alive, :, item.step] = key[rows, :, 0].transpose(0, 1)
+            values[:, alive, item.step] = value[rows, :, 0].transpose(0, 1)
             row = rows.stop
         return key, value
 
@@ -102,22 +102,24 @@ def _attention(
         rows = slice(row, row + len(item.alive))
         row = rows.stop
         prefix_k, prefix_v = item.prefix[layer]
-        suffix_k, suffix_v = item.suffix[layer]
         kv_heads, length = prefix_v.shape[0], prefix_v.shape[1]
         n, group, used = item.n, heads // kv_heads, item.step + 1
-        all_alive = len(item.alive) == n
-        q = scaled[rows] if all_alive else scaled.new_zeros(n, heads, dim).index_copy_(0, torch.tensor(item.alive), scaled[rows])
-        q = q.view(n, kv_heads, group, dim)
-        # One row of scores per head and rollout: first the shared prefix's, then the rollout's own.
-        scores = query.new_empty(kv_heads, n * group, length + used)
-        torch.bmm(q.transpose(0, 1).reshape(kv_heads, n * group, dim), prefix_k, out=scores[:, :, :length])
-        own = torch.matmul(q, suffix_k[:, :, :used].transpose(2, 3))
-        scores.view(kv_heads, n, group, length + used)[..., length:] = own.transpose(0, 1)
+        if len(item.alive) == n:
+            q = scaled[rows]
+        else:
+            q = scaled.new_zeros(n, heads, dim)
+            q[item.alive] = scaled[rows]
+        by_head = q.view(n, kv_heads, group, dim).transpose(0, 1).reshape(kv_heads, n * group, dim)
+        by_rollout = by_head.view(kv_heads * n, group, dim)
+        own_keys, own_values = (part.flatten(0, 1) for part in item.suffix[layer])
+        # A row of scores for each head of each rollout: first the shared prefix's, then the rollout's own.
+        own = torch.bmm(by_rollout, own_keys[:, :, :used]).view(kv_heads, n * group, used)
+        scores = torch.cat((torch.bmm(by_head, prefix_k), own), dim=-1)
         weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-        shared = torch.bmm(weights[:, :, :length], prefix_v).view(kv_heads, n, group, dim).transpose(0, 1)
-        tail = weights.view(kv_heads, n, group, length + used)[..., length:].transpose(0, 1)
-        result = (torch.matmul(tail, suffix_v[:, :, :used]) + shared).view(n, heads, dim)
-        out[rows] = result if all_alive else result[item.alive]
+        result = torch.bmm(weights[:, :, :length], prefix_v)
+        result.view(kv_heads * n, group, dim).baddbmm_(weights.view(kv_heads * n, group, -1)[:, :, length:], own_values[:, :used])
+        result = result.view(kv_heads, n, group, dim).transpose(0, 1)
+        out[rows].view(-1, kv_heads, group, dim).copy_(result if len(item.alive) == n else result[item.alive])
     return out[:, None], None
 
 
@@ -199,8 +201,8 @@ class SharedPrefixDecoder:
         item = _Item(index, prefix, len(tokens.ids), uniforms, n, decoding.max_new_tokens)
         item.generated, item.alive = [[] for _ in range(n)], list(range(n))
         for _, values in prefix:
-            shape = (n, values.shape[0], decoding.max_new_tokens, values.shape[2])
-            item.suffix.append((values.new_zeros(shape), values.new_zeros(shape)))
+            heads, dim, limit = values.shape[0], values.shape[2], decoding.max_new_tokens
+            item.suffix.append((values.new_zeros(heads, n, dim, limit), values.new_zeros(heads, n, limit, dim)))
         self._accept(item, choose(logits.expand(n, -1), uniforms[:, 0], decoding.temperature, decoding.top_p))
         return item
 
