@@ -22,7 +22,7 @@ EXE = str(Path(sys.executable).parent / "cardproof")
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}  # it would be taken for the terminal's width
-    return subprocess.run([EXE, *arguments], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=900)
+    return subprocess.run([EXE, *arguments], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=PATIENCE)
 
 
 def test_help_names_every_step_in_the_order_of_the_data() -> None:

@@ -187,13 +187,16 @@ def test_checkpointing_keeps_the_input_of_each_block(qwen3: Path) -> None:
 
 
 def test_keys_and_values_are_the_decoders_own_tensors(qwen3: Path) -> None:
+    import torch
+
     from cardproof.lm import load_plain
     from cardproof.sampling import Decoding
     from cardproof.sampling.shared_prefix import SharedPrefixDecoder, Tokens
 
     prompt, n, new = 37, 8, 20
     decoder = SharedPrefixDecoder(load_plain(qwen3), [2], rows=16)
-    item = decoder._start(0, Tokens(list(range(3, 3 + prompt)), 0, list(range(n))), Decoding(0.8, 0.95, new))
+    with torch.inference_mode():
+        item = decoder._start(0, Tokens(list(range(3, 3 + prompt)), 0, list(range(n))), Decoding(0.8, 0.95, new))
     kept = sum(size(t) for pairs in (item.prefix, item.suffix) for pair in pairs for t in pair)
     sizes = memory.shapes_of(SIZES, "x")
     assert kept == memory.kv_cache(sizes, memory.FLOAT, prompt, n, new)
