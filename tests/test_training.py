@@ -60,6 +60,29 @@ def test_the_base_is_nf4_and_frozen_and_only_lora_gets_gradients(qlora) -> None:
     qlora.zero_grad()
 
 
+def test_unpacking_the_weights_once_changes_no_bit(tiny_lm: Path) -> None:
+    import torch
+    from bitsandbytes.nn import Linear4bit
+
+    from cardproof.lm import keep_dequantised
+
+    ids = torch.arange(5, 60)[None]
+
+    def once(memory_gb: float):
+        torch.manual_seed(0)
+        model = load(tiny_lm, "nf4", SETTINGS, memory_gb).train()
+        loss = model(input_ids=ids, labels=ids).loss
+        loss.backward()
+        return model, loss, [p.grad for p in model.parameters() if p.requires_grad]
+
+    (packed, loss, gradients), (kept, same_loss, same_gradients) = once(0), once(1)
+    patched = [sum("forward" in vars(m) for m in model.modules() if isinstance(m, Linear4bit)) for model in (packed, kept)]
+    assert patched == [0, 14], "the first keeps its weights packed alone, the second has all fourteen layers unpacked"
+    assert torch.equal(loss, same_loss)
+    assert all(map(torch.equal, gradients, same_gradients))
+    assert not keep_dequantised(packed, 1e-6), "more than it may use"
+
+
 def test_parameters_counted_by_hand(qlora) -> None:
     """Rank times (inputs + outputs) of each linear layer; the base by its dense shapes, although it is stored packed."""
     d, f, kv, layers, vocabulary, r = 96, 192, 32, 2, 49152, SETTINGS.rank

@@ -50,8 +50,11 @@ def tokenise(tokenizer: Any, turn: Turn, thinking: bool, max_tokens: int, name: 
     return {"input_ids": prompt + reply, "labels": [-100] * len(prompt) + reply}
 
 
-def load(model_dir: Path, quantization: lm.Quantization, settings: Training) -> Any:
-    """The NF4 (or plain) base, frozen, with fresh LoRA matrices on all linear layers but the output head."""
+def load(model_dir: Path, quantization: lm.Quantization, settings: Training, memory_gb: float = 0) -> Any:
+    """The NF4 (or plain) base, frozen, with fresh LoRA matrices on all linear layers but the output head.
+
+    `memory_gb`: what the step may use. On a CPU, NF4 weights are unpacked once where that takes no more than a quarter of it.
+    """
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
     if quantization == "nf4":
@@ -60,6 +63,8 @@ def load(model_dir: Path, quantization: lm.Quantization, settings: Training) -> 
             use_gradient_checkpointing=settings.gradient_checkpointing,
             gradient_checkpointing_kwargs={"use_reentrant": False},
         )
+        if lm.device() == "cpu":
+            lm.keep_dequantised(model, memory_gb / 4)
     else:
         model = lm.load_plain(model_dir)
     lora = LoraConfig(
@@ -101,6 +106,7 @@ def train(
     work: Path,
     seed: int,
     threads: int,
+    memory_gb: float = 0,
 ) -> dict[str, Any]:
     """Train one variant; saves the adapter into `out` and the run's record into `metrics_path`, and returns the record.
 
@@ -124,7 +130,7 @@ def train(
         tokenise(tokenizer, turn, thinking, settings.max_tokens, f"item {e.item}, k {e.k}")
         for e, (turn, _) in zip(examples, chosen, strict=True)
     ]
-    model = load(model_dir, quantization, settings)
+    model = load(model_dir, quantization, settings, memory_gb)
     steps = math.ceil(len(rows) / variant.effective_batch) * variant.epochs
     depends_on = {"variant": variant.model_dump(), "settings": settings.model_dump(mode="json"), "rows": rows, "seed": seed}
     base_hash = model_hash(model_dir)

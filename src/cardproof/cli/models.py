@@ -214,4 +214,5 @@ def train(config: Config, variant: str, examples: Path, model: Path, out: Path, 
             work,
             config.training_runs[variant].seed,
             config.runtime.threads,
+            config.runtime.memory_gb,
         )

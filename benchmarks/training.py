@@ -1,0 +1,114 @@
+"""Training tokens per second: the project's QLoRA step beside transformers' Trainer as it comes, on one NF4 base, examples and settings.
+
+    python benchmarks/training.py
+
+The plain Trainer pads each effective batch to its longest example, computes logits for every position, and unpacks NF4 at every pass. Both
+take turns in one process; a step is one effective batch, forward, backward and optimizer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+LENGTHS, REPLY, THREADS, MEMORY_GB = (180, 260, 340, 420, 500, 580, 660), 60, 2, 4
+"""Tokens of the seven examples of an effective batch, of which so many are the reply; the demo's are of this size."""
+
+
+def rows(folder: Path) -> list[dict[str, list[int]]]:
+    """Examples of the given lengths, from licence texts."""
+    from cardproof.benchmark import load_embedded
+    from cardproof.lm import load_tokenizer
+
+    text = "\n\n".join(p.text for p in load_embedded()[0][:60])
+    ids = load_tokenizer(folder)(text, add_special_tokens=False)["input_ids"]
+    pieces = [ids[i * 700 : i * 700 + length] for i, length in enumerate(LENGTHS)]
+    return [{"input_ids": piece, "labels": [-100] * (len(piece) - REPLY) + piece[-REPLY:]} for piece in pieces]
+
+
+def step(kind: str, folder: Path, examples: list[dict[str, list[int]]], scratch: Path) -> Any:
+    """A function that trains on the effective batch once and returns its loss."""
+    import torch
+    from transformers import Trainer, TrainingArguments
+
+    from cardproof.config import Training
+    from cardproof.training import _collate, _trainer_class, load
+
+    def padded(batch: list[dict[str, list[int]]]) -> dict[str, Any]:
+        longest = max(len(row["input_ids"]) for row in batch)
+        fill = {"input_ids": 0, "labels": -100}
+        found = {key: torch.tensor([row[key] + [v] * (longest - len(row[key])) for row in batch]) for key, v in fill.items()}
+        return {**found, "attention_mask": torch.tensor([[1] * len(r["input_ids"]) + [0] * (longest - len(r["input_ids"])) for r in batch])}
+
+    ours = kind == "cardproof"
+    settings = Training(rank=32, alpha=32, dropout=0.0, optimizer="adamw_torch", gradient_checkpointing=False)
+    torch.manual_seed(0)
+    model = load(folder, "nf4", settings, MEMORY_GB if ours else 0)
+    arguments = TrainingArguments(
+        output_dir=str(scratch / kind),
+        max_steps=1,
+        per_device_train_batch_size=1 if ours else len(examples),
+        gradient_accumulation_steps=len(examples) if ours else 1,
+        learning_rate=1e-3,
+        optim="adamw_torch",
+        save_strategy="no",
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
+    kind_of = _trainer_class(Trainer) if ours else Trainer
+    trainer = kind_of(model=model, args=arguments, train_dataset=examples, data_collator=_collate if ours else padded)
+    return lambda: trainer.train().training_loss
+
+
+def main() -> None:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=3, help="measured turns (default 3)")
+    repeats = parser.parse_args().repeats
+    sys.path.insert(0, str(ROOT))
+    import torch
+
+    from benchmarks.common import machine, table, write
+    from cardproof.lm import quiet
+    from cardproof.models import unpack
+
+    quiet()
+    torch.set_num_threads(THREADS)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, "smollm2")
+        unpack("smollm2-135m", folder)
+        examples = rows(folder)
+        steps = {kind: step(kind, folder, examples, Path(scratch)) for kind in ("cardproof", "plain Trainer")}
+        losses = {kind: run() for kind, run in steps.items()}  # the first step is the same for both, and warms up
+        seconds: dict[str, list[float]] = {kind: [] for kind in steps}
+        for _ in range(repeats):
+            for kind, run in steps.items():
+                started = time.perf_counter()
+                run()
+                seconds[kind].append(time.perf_counter() - started)
+    if abs(losses["cardproof"] - losses["plain Trainer"]) > 1e-3:
+        sys.exit(f"the two do not train the same: first losses {losses}")
+    tokens = sum(LENGTHS)
+    found: dict[str, dict[str, Any]] = {
+        kind: {
+            "tokens per second": tokens / statistics.median(times),
+            "first loss": losses[kind],
+            "cardproof is times as fast": statistics.median(b / a for a, b in zip(seconds["cardproof"], times, strict=True)),
+        }
+        for kind, times in seconds.items()
+    }
+    write("training", {"work": {"tokens": LENGTHS, "reply": REPLY, "threads": THREADS, "rank": 32}, "machine": machine(), "rows": found})
+    print(table("training, one effective batch of seven", found))
+
+
+if __name__ == "__main__":
+    main()
