@@ -134,11 +134,13 @@ def git_blob(path: Path) -> str:
     return digest.hexdigest()
 
 
-def fetch_model(name: str, revision: str | None, out: Path, record: Path | None = None) -> None:
+def fetch_model(
+    name: str, revision: str | None, out: Path, record: Path | None = None, fits: Callable[[Path], None] = lambda folder: None
+) -> None:
     """Fetch a model or adapter into the folder `out`, and say in its `source.json` what it is.
 
     `record`: see `resolve`. Raises CardproofError where the hub cannot be reached, does not know the model or revision, holds no
-    safetensors, or sends other bytes than it announced.
+    safetensors, or sends other bytes than it announced, and as `fits` does of the folder fetched; what was fetched then is kept.
     """
     resolved, pinned = resolve(name, revision, record=record)
     partial = out.with_name(f".{out.name}.partial")
@@ -149,6 +151,7 @@ def fetch_model(name: str, revision: str | None, out: Path, record: Path | None 
     else:
         fetch(listing(name, resolved, pinned), partial)
     shutil.rmtree(partial / ".cache", ignore_errors=True)
+    fits(partial)
     digest = fingerprint(partial)
     source = {"name": name, "revision": resolved, "pinned": pinned, "package": None, "sha256": None, "model_hash": digest}
     write_json(partial / "source.json", source)
