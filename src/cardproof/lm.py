@@ -74,12 +74,12 @@ def load_nf4(folder: Path) -> Any:
     )
 
 
-def load_plain(folder: Path) -> Any:
-    """A model in the device's compute dtype, not quantised."""
+def load_plain(folder: Path, where: str | None = None) -> Any:
+    """A model in the device's compute dtype, not quantised; kept on `where` instead of the device."""
     from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype(), use_safetensors=True)
-    return model.to(device())
+    return model.to(where or device())
 
 
 def load_for_sampling(folder: Path, quantization: Quantization, adapter: Path | None, packed: bool | None = None) -> Any:
