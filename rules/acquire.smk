@@ -1,4 +1,5 @@
-# From outside into the run: questions and passages, models.
+# From outside into the run: questions and passages, models. Before all else that could run: what cannot be had, or does not fit, is
+# known before anything is computed.
 
 
 rule acquire_benchmark:
@@ -11,14 +12,17 @@ rule acquire_benchmark:
         f"{RUN}/logs/acquire_benchmark.log",
     benchmark:
         f"{RUN}/cost/acquire_benchmark.tsv"
+    priority: 1
     params:
         config=CONFIG_FILE,
+        record=f"{RUN}/revisions",
         settings=settings("acquire_benchmark"),
         code=code("acquire_benchmark"),
     message:
         "Fetching questions and passages ({CONFIG.benchmark.source})."
     shell:
-        "cardproof acquire-benchmark --config {params.config} --corpus {output.corpus} --questions {output.questions} 2>&1 | tee {log}"
+        "cardproof acquire-benchmark --config {params.config} --corpus {output.corpus} --questions {output.questions}"
+        " --record {params.record} 2>&1 | tee {log}"
 
 
 rule acquire_model:
@@ -30,6 +34,7 @@ rule acquire_model:
         f"{RUN}/logs/acquire_model.log",
     benchmark:
         f"{RUN}/cost/acquire_model.tsv"
+    priority: 1
     params:
         source=CONFIG.model.source,
         id=CONFIG.model.id,
@@ -51,27 +56,31 @@ rule acquire_verifier:
         f"{RUN}/logs/acquire_verifier.log",
     benchmark:
         f"{RUN}/cost/acquire_verifier.tsv"
+    priority: 1
     params:
         source=CONFIG.verifier.source,
         id=CONFIG.verifier.id,
         revision=revision(CONFIG.verifier),
         record=f"{RUN}/revisions",
+        use="" if CONFIG.verifier.source == "embedded" else f"--verifier-of {CONFIG_FILE}",
         code=code("acquire_model"),
     message:
         "Fetching the verifier {params.id} ({params.source})."
     shell:
-        "cardproof acquire-model --source {params.source} --id {params.id:q} {params.revision} --record {params.record} --out {output} 2>&1 | tee {log}"
+        "cardproof acquire-model --source {params.source} --id {params.id:q} {params.revision} --record {params.record} {params.use} --out {output} 2>&1 | tee {log}"
 
 
 rule acquire_adapter:
     input:
         PREFLIGHT,
+        base=rules.acquire_model.output,
     output:
         directory(f"{RUN}/adapters/{{arm}}"),
     log:
         f"{RUN}/logs/acquire_adapter_{{arm}}.log",
     benchmark:
         f"{RUN}/cost/acquire_adapter_{{arm}}.tsv"
+    priority: 1
     params:
         source=lambda wildcards: CONFIG.sampled_arms[wildcards.arm].adapter,
         id=lambda wildcards: CONFIG.sampled_arms[wildcards.arm].id,
@@ -81,4 +90,4 @@ rule acquire_adapter:
     message:
         "Fetching the adapter of arm {wildcards.arm}."
     shell:
-        "cardproof acquire-model --source {params.source} --id {params.id:q} {params.revision} --record {params.record} --out {output} 2>&1 | tee {log}"
+        "cardproof acquire-model --source {params.source} --id {params.id:q} {params.revision} --record {params.record} --base {input.base} --out {output} 2>&1 | tee {log}"

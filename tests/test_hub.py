@@ -14,9 +14,11 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
+from cardproof import card
 from cardproof.hub import git_blob
 from conftest import ROOT
 from hub_server import Hub, blob, serve
+from tiny_models import write_tiny_deberta
 from tiny_qwen3 import tiny_benchmark, write_benchmark
 from workflow_run import PATIENCE
 
@@ -103,6 +105,19 @@ def test_an_unpinned_revision_is_looked_up_once(hub: Hub, tmp_path: Path) -> Non
     assert len([r for r in hub.requests if r.endswith(f"/api/models/{MODEL}")]) == asked
 
 
+def test_a_branch_pins_nothing(hub: Hub, tmp_path: Path, overlay: str) -> None:
+    assert fetch(tmp_path, hub, "--record", "revisions", "--revision", "main").returncode == 0
+    source = json.loads((tmp_path / "out/model/source.json").read_text())
+    assert (source["revision"], source["pinned"]) == (hub.commit, False)
+    settings = yaml.safe_load(Path(overlay).read_text())
+    settings["benchmark"]["revision"] = "main"
+    Path(overlay).write_text(yaml.safe_dump(settings))
+    arguments = ["--config", overlay, "--corpus", "b/corpus.jsonl", "--questions", "b/questions.jsonl", "--record", "revisions"]
+    result = cardproof(tmp_path, hub, "acquire-benchmark", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert {r["name"]: r["revision"] for r in card.unpinned(tmp_path)} == {"team/bench": hub.commit}
+
+
 def test_a_recorded_revision_is_kept_when_the_hub_moves_on(hub: Hub, tmp_path: Path) -> None:
     assert fetch(tmp_path, hub, "--record", "revisions").returncode == 0
     hub.commit = "b" * 40
@@ -133,6 +148,47 @@ def test_a_busy_hub_is_asked_again(hub: Hub, tmp_path: Path) -> None:
 def test_an_unknown_name_and_an_unknown_revision_are_named(hub: Hub, tmp_path: Path) -> None:
     said(fetch(tmp_path, hub, "--revision", "c" * 40), "does not know that revision of 'team/tiny'")
     said(fetch(tmp_path, hub, name="team/none"), "does not know 'team/none'")
+
+
+def test_an_adapter_for_other_layers_is_refused_when_it_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    """Not hours later, when the arm that uses it is sampled."""
+    hub.folders["models", "team/adapter"] = adapter = tmp_path / "hub" / "adapter"
+    base = tmp_path / "base"
+    for folder in (adapter, base):
+        folder.mkdir(parents=True)
+    lora = {
+        f"base_model.model.model.layer.lora_{side}.weight": np.zeros(shape, np.float32) for side, shape in (("A", (4, 6)), ("B", (8, 4)))
+    }
+    save_file(lora, adapter / "adapter_model.safetensors")
+    (adapter / "adapter_config.json").write_text('{"r": 4, "base_model_name_or_path": "team/other"}')
+    save_file({"model.layer.weight": np.zeros((8, 7), np.float32)}, base / "model.safetensors")
+    said(fetch(tmp_path, hub, "--base", "base", name="team/adapter"), "layer of the base model in base has shape", "made for 'team/other'")
+    assert not (tmp_path / "out/model").exists()
+    save_file({"model.layer.weight": np.zeros((8, 6), np.float32)}, base / "model.safetensors")
+    sent = hub.sent["adapter_model.safetensors"]
+    result = fetch(tmp_path, hub, "--base", "base", name="team/adapter")
+    assert result.returncode == 0, result.stderr
+    assert hub.sent["adapter_model.safetensors"] == sent, "what was fetched is kept"
+
+
+def test_a_verifier_whose_labels_say_nothing_is_refused_when_it_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    """The names that transformers gives to labels without any; the setting that says which one it is."""
+    hub.folders["models", "team/verifier"] = folder = write_tiny_deberta(tmp_path / "hub" / "verifier")
+    settings = json.loads((folder / "config.json").read_text())
+    names = {"id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
+    (folder / "config.json").write_text(json.dumps(settings | names))
+    for name, label in (("auto", "auto"), ("named", "LABEL_1")):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"verifier": {"entailment_label": label}}))
+    said(
+        fetch(tmp_path, hub, "--verifier-of", "auto.yaml", name="team/verifier"),
+        "cannot be read off their names: 0: 'LABEL_0', 1: 'LABEL_1'",
+        "set verifier.entailment_label",
+    )
+    assert not (tmp_path / "out/model").exists()
+    sent = hub.sent["model.safetensors"]
+    result = fetch(tmp_path, hub, "--verifier-of", "named.yaml", name="team/verifier")
+    assert result.returncode == 0, result.stderr
+    assert hub.sent["model.safetensors"] == sent, "what was fetched is kept"
 
 
 def test_pickled_weights_alone_are_refused(hub: Hub, tmp_path: Path) -> None:

@@ -77,6 +77,14 @@ def test_a_card_too_small_for_the_run_is_marked(tmp_path: Path) -> None:
     assert not [f for f in figures if f.section == "jobs"]
 
 
+def test_vllm_has_no_four_bits(tmp_path: Path) -> None:
+    """It samples from the unpacked weights: a card of 24 GB holds them no more."""
+    vllm = config.Config(sampling={"backend": "vllm"})
+    found = {(f.section, f.name): f for f in plan.plan(vllm, tmp_path, ROOT / "prompts", CLAIMS, tmp_path / "no Snakefile")}
+    assert found["memory: sampling", "weights"].value == 2 * 14_768_307_200
+    assert {name for (section, name), f in found.items() if section == "hours" and "too small" in f.how} == {"L4", "RTX 4090"}
+
+
 def test_seeds_are_counted(tmp_path: Path) -> None:
     seeds = config.Config(training={"seeds": [0, 1, 2]})
     figures = plan.plan(seeds, tmp_path, ROOT / "prompts", CLAIMS, ROOT / "Snakefile")

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from cardproof import config, lm
+from cardproof import config, lm, plan
 from cardproof.files import read_rows
-from cardproof.records import Message, Rollout
+from cardproof.records import Message, Prompt, Rollout
 from conftest import ROOT
 from hub_server import Hub, serve
 from tiny_models import write_tiny_deberta
@@ -80,17 +80,17 @@ def snakemake(folder: Path, *arguments: str, **environment: str) -> subprocess.C
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **path, **environment}, timeout=1500)
 
 
-def rules(result: subprocess.CompletedProcess[str]) -> set[str]:
-    """The rules of the table that Snakemake prints before it begins."""
+def rules(result: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """The rules of the table that Snakemake prints before it begins, and how many jobs of each there are."""
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
     text = result.stdout + result.stderr
     table = text[text.index("Job stats:") :].split("total", 1)[0]
-    return {name for name, _ in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE) if name != "all"}
 
 
 @pytest.fixture(scope="module")
-def done(folder: Path, hub: Hub) -> tuple[Path, set[str]]:
-    """The finished run's folder and the rules that ran."""
+def done(folder: Path, hub: Hub) -> tuple[Path, dict[str, int]]:
+    """The finished run's folder, and the rules that ran with their numbers of jobs."""
     configured = ("--configfile", str(ROOT / "config.yaml"), str(folder / "tiny.yaml"))
     network = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "cache"), "HF_HUB_DISABLE_XET": "1"}
     ran = rules(snakemake(folder, *configured, **network))
@@ -109,13 +109,38 @@ def result(run: Path, name: str) -> Any:
     return json.loads((run / name).read_text(encoding="utf-8"))
 
 
-def test_every_rule_of_the_published_run_ran(done: tuple[Path, set[str]], tmp_path: Path) -> None:
+def test_every_rule_of_the_published_run_ran(done: tuple[Path, dict[str, int]], tmp_path: Path) -> None:
+    """Every rule there is but two: the embedded verifier's training, and the replay of an archive."""
     published = rules(snakemake(tmp_path, "-n", "--configfile", str(ROOT / "config.yaml")))
-    assert published - done[1] == set()
-    assert {"preflight", "acquire_adapter", "reconcile", "train", "verify"} <= done[1]
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
+    every = {b or a for a, b in re.findall(r"^(?:use )?rule (\w+)(?: as (\w+) with)?:", text, re.MULTILINE)}
+    assert published.keys() == done[1].keys() == every - {"train_verifier", "replay"}
 
 
-def test_only_sizes_and_paths_differ_from_the_published_recipe(done: tuple[Path, set[str]]) -> None:
+def test_the_plan_is_what_the_run_did(done: tuple[Path, dict[str, int]]) -> None:
+    """By the published recipe's own settings: prompts, rollouts, tokens, steps of every seed and reading, parameters and jobs."""
+    run, ran = done
+    found = plan.plan(config.load(run / "config.yaml"), run, ROOT / "prompts", ROOT / "published/claims.yaml", ROOT / "Snakefile")
+    planned = {(f.section, f.name): f.value for f in found}
+    counted = {(f.section, f.name) for f in found if f.kind == "counted"}
+    drawn = {path: read_rows(path, Rollout) for path in sorted(run.glob("samples/*/*.jsonl"))}
+    assert len(drawn) == 1 + 4 * 3
+    actual = {("tokens", "prompt"): sum(sum({r.item: r.prompt_tokens for r in rows}.values()) for rows in drawn.values())}
+    for condition in ("train", "clean", "stress", "freeform"):
+        actual["prompts", condition] = len(read_rows(run / f"prompts/{condition}.jsonl", Prompt))
+        actual["rollouts", condition] = sum(len(rows) for path, rows in drawn.items() if path.stem == condition)
+    for name in ("grounded", "grounded.seed1", "b7x1", "b14x2"):
+        metrics = result(run, f"training/{name}/metrics.json")
+        actual["training", f"steps of {name}"] = metrics["steps"]
+        actual["training", "examples"], actual["training", "trainable"] = metrics["examples"], metrics["trainable_parameters"]
+    actual |= {("jobs", name): count for name, count in ran.items()} | {("jobs", "all"): sum(ran.values())}
+    assert {key: planned[key] for key in actual} == actual
+    assert actual.keys() <= counted
+    new = sum(r.completion_tokens for rows in drawn.values() for r in rows)
+    assert planned["tokens", "new"] == pytest.approx(new, abs=1)
+
+
+def test_only_sizes_and_paths_differ_from_the_published_recipe(done: tuple[Path, dict[str, int]]) -> None:
     ours, published = (dict(leaves(c.model_dump(mode="json"))) for c in (config.load(done[0] / "config.yaml"), config.Config()))
     assert ours.keys() == published.keys()
     assert {key for key in ours if ours[key] != published[key]} <= SIZES_AND_PATHS
@@ -129,7 +154,7 @@ def test_the_thinking_switch_is_the_templates_own(folder: Path) -> None:
     assert on.endswith("<|im_start|>assistant\n")
 
 
-def test_nf4_lora_of_the_published_rank_is_trained_for_every_seed_and_reading(done: tuple[Path, set[str]]) -> None:
+def test_nf4_lora_of_the_published_rank_is_trained_for_every_seed_and_reading(done: tuple[Path, dict[str, int]]) -> None:
     run, _ = done
     # Two layers: q 128x256; k, v 128x128; o 256x128; gate, up 128x256; down 256x128; rank 32.
     per_layer = (128 + 256) + 2 * (128 + 128) + (256 + 128) + 2 * (128 + 256) + (256 + 128)
@@ -145,7 +170,7 @@ def test_nf4_lora_of_the_published_rank_is_trained_for_every_seed_and_reading(do
     assert len(set(losses.values())) == len(recipes) >= 3
 
 
-def test_adapters_are_loaded_again_for_sampling(done: tuple[Path, set[str]]) -> None:
+def test_adapters_are_loaded_again_for_sampling(done: tuple[Path, dict[str, int]]) -> None:
     run, _ = done
     hashes = {
         arm: {r.adapter_hash for r in read_rows(run / f"samples/{arm}/clean.jsonl", Rollout)} for arm in ("base", "hybrid", "grounded")
@@ -157,7 +182,7 @@ def test_adapters_are_loaded_again_for_sampling(done: tuple[Path, set[str]]) -> 
     assert replica.isdisjoint(hashes["grounded"])
 
 
-def test_best_of_eight_under_every_condition(done: tuple[Path, set[str]]) -> None:
+def test_best_of_eight_under_every_condition(done: tuple[Path, dict[str, int]]) -> None:
     run, _ = done
     for arm in ("base", "hybrid", "grounded", "grounded.seed1"):
         for condition in ("clean", "stress", "freeform"):
@@ -165,20 +190,20 @@ def test_best_of_eight_under_every_condition(done: tuple[Path, set[str]]) -> Non
             assert len(rows) == 8 * len({r.item for r in rows}) == 8 * result(run, "split/leakage.json")["achieved"]["eval"]
 
 
-def test_every_axis_has_its_spread_between_the_seeds(done: tuple[Path, set[str]]) -> None:
+def test_every_axis_has_its_spread_between_the_seeds(done: tuple[Path, dict[str, int]]) -> None:
     for name in ("axes", "stress"):
         spread = result(done[0], f"evaluation/{name}.json")["seeds"]["grounded"]
         assert all(set(found["values"]) == {"0", "1"} for found in spread.values())
         assert spread["strict"]["sd"] is not None
 
 
-def test_the_readings_are_compared_and_none_is_favoured(done: tuple[Path, set[str]]) -> None:
+def test_the_readings_are_compared_and_none_is_favoured(done: tuple[Path, dict[str, int]]) -> None:
     found = result(done[0], "evaluation/reconcile.json")
     assert {name: row["run"] for name, row in found["readings"].items()} == {"b7x1": "b7x1", "b14x2": "b14x2", "b7x2": "grounded"}
     assert found["favoured"] is None
 
 
-def test_the_card_is_no_reproduction(done: tuple[Path, set[str]]) -> None:
+def test_the_card_is_no_reproduction(done: tuple[Path, dict[str, int]]) -> None:
     text = (done[0] / "card/README.md").read_text(encoding="utf-8")
     assert "not a reproduction of the published card" in text
     assert "Between training seeds" in text

@@ -256,3 +256,39 @@ def test_nf4_dequantised_gives_the_logits_of_linear4bit(tiny_lm: Path) -> None:
     quantising = float((packed - plain).abs().max())
     assert dequantising <= 1e-4 * float(plain.abs().max())
     assert quantising > 100 * max(dequantising, 1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_a_gpu_samples_with_decodes_as_generate_does(
+    tiny_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    """4-bit layers with a LoRA adapter beside them, in a GPU's compute type too: as far as a CPU can show what runs there."""
+    import torch
+
+    from cardproof import lm
+    from tiny_qwen3 import write_tiny_adapter
+
+    monkeypatch.setattr(lm, "compute_dtype", lambda: getattr(torch, dtype))
+    adapter = write_tiny_adapter(tmp_path, tiny_lm, rank=8, scale=0.5)
+    ids = list(range(3, 40))
+    logits, replies = {}, {}
+    for name, beside in (("base", None), ("adapted", adapter)):
+        # In training mode, without dropout: out of it CPUs with AVX512-BF16 take a kernel of coarser scales.
+        model = lm.load_for_sampling(tiny_lm, "nf4", beside, packed=True).train()
+        with torch.inference_mode():
+            logits[name] = model(torch.tensor([ids])).logits.float()
+        # Several rollouts of several items: decoding is a step of our own, and goes through the adapter as reading the prompt does.
+        found = decode(model, [(ids, 0), (ids[5:], 0)], [[1, 2], [3, 4]], rows=4, temperature=0, limit=12)
+        theirs = model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False, eos_token_id=2, pad_token_id=0)[0, len(ids) :]
+        replies[name] = [*found[0], theirs.tolist()]
+    assert not torch.equal(logits["base"], logits["adapted"]), "the adapter changes nothing"
+    assert replies["base"][-1] != replies["adapted"][-1]
+    for ours in replies.values():
+        if dtype == "float32":  # in bfloat16 two tokens are often tied
+            assert ours[0] == ours[1] == ours[2]
+        assert ours[0][0] == ours[2][0]
+    if dtype == "float32":
+        merged = lm.load_for_sampling(tiny_lm, "nf4", adapter, packed=False)
+        with torch.inference_mode():
+            off = (merged(torch.tensor([ids])).logits - logits["adapted"]).abs().max()
+        assert float(off) <= 1e-3 * float(logits["adapted"].abs().max())

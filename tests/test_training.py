@@ -193,6 +193,26 @@ def test_a_killed_training_resumes_with_the_same_losses(
     assert resumed == whole, "every loss, their mean, and the adapter"
 
 
+def test_several_gpus_change_neither_batch_nor_losses(tiny_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a machine shows two, the Trainer counts two, and would take two examples at a time."""
+    from functools import cached_property
+
+    from transformers import TrainingArguments
+
+    one = run(tiny_lm, tmp_path / "one", Variant(epochs=1, effective_batch=3))
+    setup = TrainingArguments.__dict__["_setup_devices"].func
+
+    def two(self: TrainingArguments):
+        device = setup(self)
+        self._n_gpu = 2
+        return device
+
+    shown = cached_property(two)
+    shown.__set_name__(TrainingArguments, "_setup_devices")
+    monkeypatch.setattr(TrainingArguments, "_setup_devices", shown)
+    assert run(tiny_lm, tmp_path / "two", Variant(epochs=1, effective_batch=3)) == one
+
+
 def test_no_examples_is_said_in_a_sentence(tiny_lm: Path, tmp_path: Path) -> None:
     with pytest.raises(CardproofError, match="holds no example"):
         run(tiny_lm, tmp_path, Variant(), [])

@@ -134,7 +134,7 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
         "aucs": _aucs(verifier),
         "claims": claims,
         "audit": _read(run_dir / "audit.json", required=False),
-        "unpinned": _unpinned(run_dir),
+        "unpinned": unpinned(run_dir),
         "assumptions": [_without_folders(entry) for entry in configuration.assumptions(run)],
         "figures": _figures(run_dir, out_path),
     }
@@ -159,12 +159,15 @@ def _read(path: Path, required: bool) -> Any:
     return read_json(path) if required or path.is_file() else None
 
 
-def _unpinned(run_dir: Path) -> list[dict[str, str]]:
+def unpinned(run_dir: Path) -> list[dict[str, str]]:
     """What was taken from the hub at a revision that nobody pinned: file of the run that says so, name, revision."""
     found = []
-    for path in sorted([*run_dir.glob("models/*/source.json"), *run_dir.glob("adapters/*/source.json")]):
+    for path in sorted(
+        p for pattern in ("models/*/source.json", "adapters/*/source.json", "revisions/*.json") for p in run_dir.glob(pattern)
+    ):
         source = read_json(path)
-        if source.get("pinned") is False:
+        # Of models and adapters their own folders tell; what else was looked up is a benchmark.
+        if source.get("pinned") is False and source.get("kind") != "model":
             file = path.relative_to(run_dir).as_posix()
             found.append({"file": file, "name": source["name"], "revision": source["revision"]})
     return found

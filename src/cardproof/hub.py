@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable
 from fnmatch import fnmatch
@@ -29,6 +30,7 @@ PATTERNS: dict[Kind, list[str]] = {
     "model": ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja"],
     "dataset": ["*.jsonl"],
 }
+COMMIT = re.compile(r"[0-9a-f]{40}")
 MIRROR = "CARDPROOF_MIRROR"
 LISTING = "files.json"
 
@@ -53,25 +55,30 @@ class Repository(NamedTuple):
 
 
 def resolve(name: str, revision: str | None, kind: Kind = "model", record: Path | None = None) -> tuple[str, bool]:
-    """The commit to fetch, and whether it was pinned.
+    """The commit to fetch, and whether it was pinned: a branch or a tag pins nothing.
 
-    Without `revision` the one recorded under `record` (a folder) is taken, else the newest is looked up and recorded there: a run keeps
-    what it began with. Raises CardproofError where the hub cannot be asked.
+    Without a commit as `revision` the one recorded under `record` (a folder) is taken, else the newest (of that branch) is looked up and
+    recorded there: a run keeps what it began with. Raises CardproofError where the hub cannot be asked.
     """
-    if revision:
-        return revision, True
+    if pinned(revision):
+        return str(revision), True
     path = record / f"{name.replace('/', '--')}.json" if record else None
-    if path and path.is_file():
-        return str(read_json(path)["revision"]), False
+    if path and path.is_file() and (known := read_json(path)).get("asked") == revision:
+        return str(known["revision"]), False
     if mirror := _mirrored(name, None, kind):
         found = str(read_json(mirror / LISTING)["revision"])
     else:
         from huggingface_hub import HfApi
 
-        found = str(asking(name, lambda: HfApi().repo_info(name, repo_type=kind).sha))
+        found = str(asking(name, lambda: HfApi().repo_info(name, repo_type=kind, revision=revision).sha))
     if path:
-        write_json(path, {"name": name, "kind": kind, "revision": found, "pinned": False})
+        write_json(path, {"name": name, "kind": kind, "asked": revision, "revision": found, "pinned": False})
     return found, False
+
+
+def pinned(revision: str | None) -> bool:
+    """Whether a revision is a commit, which always holds the same files."""
+    return bool(revision and COMMIT.fullmatch(revision))
 
 
 def listing(name: str, revision: str, pinned: bool, kind: Kind = "model") -> Repository:
@@ -134,40 +141,43 @@ def git_blob(path: Path) -> str:
     return digest.hexdigest()
 
 
-def fetch_model(name: str, revision: str | None, out: Path, record: Path | None = None) -> None:
+def fetch_model(
+    name: str, revision: str | None, out: Path, record: Path | None = None, fits: Callable[[Path], None] = lambda folder: None
+) -> None:
     """Fetch a model or adapter into the folder `out`, and say in its `source.json` what it is.
 
     `record`: see `resolve`. Raises CardproofError where the hub cannot be reached, does not know the model or revision, holds no
-    safetensors, or sends other bytes than it announced.
+    safetensors, or sends other bytes than it announced, and as `fits` does of the folder fetched; what was fetched then is kept.
     """
-    resolved, pinned = resolve(name, revision, record=record)
+    resolved, is_pinned = resolve(name, revision, record=record)
     partial = out.with_name(f".{out.name}.partial")
     if mirror := _mirrored(name, resolved, "model"):
         repository = from_mirror(mirror)
         shutil.copytree(mirror, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LISTING, ".cache"))
         check(repository, partial)
     else:
-        fetch(listing(name, resolved, pinned), partial)
+        fetch(listing(name, resolved, is_pinned), partial)
     shutil.rmtree(partial / ".cache", ignore_errors=True)
+    fits(partial)
     digest = fingerprint(partial)
-    source = {"name": name, "revision": resolved, "pinned": pinned, "package": None, "sha256": None, "model_hash": digest}
+    source = {"name": name, "revision": resolved, "pinned": is_pinned, "package": None, "sha256": None, "model_hash": digest}
     write_json(partial / "source.json", source)
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
 
 
-def load_benchmark(settings: Benchmark, scratch: Path) -> Rows:
+def load_benchmark(settings: Benchmark, scratch: Path, record: Path | None = None) -> Rows:
     """Passages and questions of the benchmark at its revision.
 
-    `scratch` keeps a broken download, and goes when all is read. Raises CardproofError as `fetch_model` does.
+    `scratch` keeps a broken download, and goes when all is read; `record`: see `resolve`. Raises CardproofError as `fetch_model` does.
     """
-    resolved, pinned = resolve(settings.id, settings.revision, "dataset")
+    resolved, is_pinned = resolve(settings.id, settings.revision, "dataset", record)
     folder = _mirrored(settings.id, resolved, "dataset")
     if folder:
         check(from_mirror(folder), folder)
     else:
         folder = scratch / "fetched"
-        fetch(listing(settings.id, resolved, pinned, "dataset"), folder)
+        fetch(listing(settings.id, resolved, is_pinned, "dataset"), folder)
     found = {path.name: path for path in sorted(folder.rglob("*.jsonl"))}
     missing = [name for name in settings.sha256 if name not in found]
     if missing:

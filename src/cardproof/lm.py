@@ -74,21 +74,23 @@ def load_nf4(folder: Path) -> Any:
     )
 
 
-def load_plain(folder: Path) -> Any:
-    """A model in the device's compute dtype, not quantised."""
+def load_plain(folder: Path, where: str | None = None) -> Any:
+    """A model in the device's compute dtype, not quantised; kept on `where` instead of the device."""
     from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype(), use_safetensors=True)
-    return model.to(device())
+    return model.to(where or device())
 
 
-def load_for_sampling(folder: Path, quantization: Quantization, adapter: Path | None) -> Any:
-    """A model ready to draw replies.
+def load_for_sampling(folder: Path, quantization: Quantization, adapter: Path | None, packed: bool | None = None) -> Any:
+    """A model ready to draw replies: always the causal language model itself, never PEFT's wrapper around it.
 
     On a CPU the NF4 weights are dequantised once (the same weights as Linear4bit computes with, without its cost at every call) and the
-    adapter is merged into them; on a GPU they stay in 4 bits with the adapter beside them.
+    adapter is merged into them; on a GPU they stay in 4 bits with the adapter beside them. `packed` says which of the two; None: as the
+    device has it.
     """
-    if device() == "cuda" and quantization == "nf4":
+    packed = device() == "cuda" if packed is None else packed
+    if packed and quantization == "nf4":
         model = load_nf4(folder)
     else:
         model = load_plain(folder)
@@ -98,8 +100,8 @@ def load_for_sampling(folder: Path, quantization: Quantization, adapter: Path | 
         from peft import PeftModel
 
         check_adapter(adapter)
-        model = PeftModel.from_pretrained(model, adapter)
-        model = model.merge_and_unload() if device() == "cpu" else model
+        adapted = PeftModel.from_pretrained(model, adapter)
+        model = adapted.get_base_model() if packed else adapted.merge_and_unload()
     return model.eval()
 
 

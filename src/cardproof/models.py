@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,15 @@ def unpack(name: str, out: Path) -> None:
     tmp.rename(out)
 
 
-def link(folder: Path, out: Path) -> None:
-    """Make `out` a folder of links to a local model's files; raises CardproofError where it holds no safetensors."""
+def link(folder: Path, out: Path, check: Callable[[Path], None] = lambda folder: None) -> None:
+    """Make `out` a folder of links to a local model's files; raises CardproofError where it holds no safetensors, or as `check` does."""
     if not folder.is_dir():
         raise CardproofError(f"{folder} is no folder.", "give the path of a local model folder.")
     digest = fingerprint(folder)
     for file in sorted(folder.glob("*.safetensors")):
         shapes(file)  # raises where the file is not whole
     refuse_remote_code(folder)
+    check(folder)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for file in sorted(folder.iterdir()):

@@ -249,7 +249,7 @@ def training_memory(config: Config, sizes: memory.Shapes, tokens: int) -> list[F
 def sampling_memory(config: Config, sizes: memory.Shapes, prompt: int, n: int) -> list[Figure]:
     """Peak memory while replies are drawn to prompts of `prompt` tokens, N each, part by part."""
     gpu = config.runtime.gpus > 0
-    nf4 = config.model.sampling_quantization == "nf4" and gpu  # on a CPU the weights are unpacked once
+    nf4 = _packed(config)
     width = memory.HALF if gpu else memory.FLOAT
     limit, rows = config.sampling.max_new_tokens, config.sampling.rows
     items = max(1, rows // n)
@@ -285,6 +285,11 @@ def sampling_memory(config: Config, sizes: memory.Shapes, prompt: int, n: int) -
             f"({prompt} + {n} x {limit}) x {per_token:,}: the prompt's once, not {n} times",
         ),
     ]
+
+
+def _packed(config: Config) -> bool:
+    """Whether replies are drawn from weights in 4 bits: on a CPU, and for vLLM, which has no NF4, they are unpacked once."""
+    return config.model.sampling_quantization == "nf4" and config.runtime.gpus > 0 and config.sampling.backend != "vllm"
 
 
 def _weights(sizes: memory.Shapes, nf4: bool, width: int) -> list[tuple[str, int, str]]:
@@ -344,7 +349,7 @@ def _seconds(
     twice = 2 * sizes.parameters
     gpu = config.runtime.gpus > 0
     width = memory.HALF if gpu else memory.FLOAT
-    nf4 = config.model.sampling_quantization == "nf4" and gpu
+    nf4 = _packed(config)
     weights = sum(size for _, size, _ in _weights(sizes, nf4, width))
     prefill = decode = 0.0
     for name, a in work.asked.items():

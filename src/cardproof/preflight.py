@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cardproof import deployment
+from cardproof import deployment, hub
 from cardproof.config import Config
 from cardproof.errors import CardproofError
 from cardproof.plan import GB, Figure, disk_need, peak, requirements
@@ -165,7 +165,7 @@ def _engine(config: Config) -> list[Check]:
 
 def _revisions(config: Config) -> list[Check]:
     sources = hub_sources(config)
-    loose = [f"{name}.revision" for name, (_, revision) in sources.items() if not revision]
+    loose = [f"{name}.revision" for name, (_, revision) in sources.items() if not hub.pinned(revision)]
     if loose:
         return [
             Check("revisions", "warning", f"not pinned: {', '.join(loose)}", "a commit each; without one the newest is taken and recorded")

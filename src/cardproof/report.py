@@ -59,6 +59,7 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
         "marks": report_items.MARKS,
         "figures": [{**figure, "caption": _caption(templates, run_dir, results, figure["name"])} for figure in figures(run_dir)],
         "assumptions": configuration.assumptions(results.config),
+        "unpinned": card.unpinned(run_dir),
         "environment": _environment(run_dir),
         "costs": costs(run_dir),
         "spent": report_items.spent(items),

@@ -133,7 +133,7 @@ def made(verb: str, given: Mapping[str, Any], run: Path, config: Config | None) 
         case "acquire-benchmark":
             return Made("acquire_benchmark", [], path("corpus", "questions"), {})
         case "acquire-model":
-            return Made("acquire_model", [], path("out"), {})
+            return Made("acquire_model", path("base"), path("out"), {})
         case "split":
             return Made("split", path("corpus", "questions"), path("train", "eval", "leakage"), {})
         case "prompts":

