@@ -72,6 +72,8 @@ def pack(model: Any) -> None:
     if not torch.backends.mkldnn.is_available():
         return
     for parent in list(model.modules()):
+        if isinstance(parent, torch.nn.ModuleDict):
+            continue  # an adapter beside its layer, as on a GPU: PEFT looks at its weights
         for names in SIBLINGS:
             layers: list[Any] = [getattr(parent, name, None) for name in names]
             if all(map(_packable, layers)) and len({layer.bias is None for layer in layers}) == 1:
