@@ -191,6 +191,10 @@ class Scoring(Section):
     composite_freeform: list[Literal["support"]] = ["support"]
     """The same where no contract was asked for. Assumed, because free-form replies have no quotes to score."""
 
+    def factors(self, contract: bool) -> Sequence[str]:
+        """The axes whose product is the composite of replies to prompts with or without the contract."""
+        return self.composite if contract else self.composite_freeform
+
 
 class Distill(Section):
     """Self-distilled training examples."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from cardproof.errors import CardproofError
 from cardproof.records import Message
+from cardproof.weights import check_adapter
 
 Quantization = Literal["nf4", "none"]
 
@@ -99,7 +100,7 @@ def load_for_sampling(folder: Path, quantization: Quantization, adapter: Path | 
     if adapter is not None:
         from peft import PeftModel
 
-        check_adapter(adapter)
+        check_adapter(adapter, folder)
         adapted = PeftModel.from_pretrained(model, adapter)
         model = adapted.get_base_model() if packed else adapted.merge_and_unload()
     return model.eval()
@@ -136,13 +137,3 @@ def dequantise_nf4(model: Any) -> None:
         if isinstance(module, torch.nn.Linear) and module is not head:
             packed, state = quantize_4bit(module.weight.data, blocksize=64, compress_statistics=True, quant_type="nf4")
             module.weight.data = dequantize_4bit(packed, state).to(module.weight.dtype)
-
-
-def check_adapter(folder: Path) -> None:
-    """Refuse a folder that is no safetensors LoRA adapter."""
-    if not (folder / "adapter_config.json").exists():
-        raise CardproofError(f"{folder} holds no adapter_config.json.", "give the folder of a PEFT LoRA adapter.")
-    if not (folder / "adapter_model.safetensors").exists():
-        raise CardproofError(
-            f"{folder} holds no adapter_model.safetensors.", "pickled adapters (*.bin) are refused because loading them can run code."
-        )

@@ -68,9 +68,7 @@ def marks(item: Item) -> dict[str, dict[str, dict[str, list[int]]]]:
 
 def factors(config: Config) -> dict[str, list[str]]:
     """Condition -> the axes whose product is the composite there."""
-    scoring = config.scoring
-    contract = {condition: getattr(config.conditions, condition).contract for condition in CONDITIONS}
-    return {condition: list(scoring.composite if asked else scoring.composite_freeform) for condition, asked in contract.items()}
+    return {name: list(config.scoring.factors(getattr(config.conditions, name).contract)) for name in CONDITIONS}
 
 
 def spent(entries: Iterable[Item]) -> list[dict[str, Any]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from tqdm import tqdm
 
 from cardproof.config import Config
 from cardproof.errors import CardproofError
-from cardproof.files import read_rows, sha256_file, write_rows
+from cardproof.files import iter_rows, read_rows, sha256_file, write_rows
 from cardproof.models import model_hash
 from cardproof.provenance import code_fingerprint
 from cardproof.records import Prompt, Rollout
@@ -26,10 +27,11 @@ def shard(prompts: Sequence[Prompt], number: int, of: int) -> list[Prompt]:
 
 def gather(shards: Sequence[Path], out: Path) -> int:
     """Join the shards of one arm and condition, in order; returns the number of rollouts."""
-    rows = [row for path in shards for row in read_rows(path, Rollout)]
-    if not rows:
+    rows = (row for path in shards for row in iter_rows(path, Rollout))
+    first = next(rows, None)
+    if first is None:
         raise CardproofError(f"{shards[0]} and the other shards of it hold no rollout.", "sample them again.")
-    return write_rows(out, rows)
+    return write_rows(out, chain([first], rows))
 
 
 def sample(

@@ -180,7 +180,7 @@ def scored(
     attribution = sum([q.attributed for q in quotes]) / n
     validity = citation_validity(reply.citations, shown.ids)
     axes = {"strict": strict, "content": content, "attribution": attribution, "citation_validity": validity, "support": support}
-    factors = settings.composite if prompt.contract else settings.composite_freeform
+    factors = settings.factors(prompt.contract)
     return Scored(
         rollout.item,
         rollout.k,

@@ -53,6 +53,11 @@ class _Item:
     suffix: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
     """Per layer: keys of the replies, (kv heads, N, head dim, limit), and values, (kv heads, N, limit, head dim)."""
 
+    @property
+    def which(self) -> list[int] | slice:
+        """The rollouts still decoded, as an index into all N: while none has ended a slice, which copies nothing."""
+        return self.alive if len(self.alive) < self.n else slice(None)
+
 
 class _StepCache:
     """Stands where transformers expects a cache: stores this step's keys and values with their items."""
@@ -67,9 +72,8 @@ class _StepCache:
         for item in self.items:
             rows = slice(row, row + len(item.alive))
             keys, values = item.suffix[layer]
-            alive = item.alive if len(item.alive) < item.n else slice(None)
-            keys[:, alive, :, item.step] = key[rows, :, 0].transpose(0, 1)
-            values[:, alive, item.step] = value[rows, :, 0].transpose(0, 1)
+            keys[:, item.which, :, item.step] = key[rows, :, 0].transpose(0, 1)
+            values[:, item.which, item.step] = value[rows, :, 0].transpose(0, 1)
             row = rows.stop
         return key, value
 
@@ -104,11 +108,10 @@ def _attention(
         prefix_k, prefix_v = item.prefix[layer]
         kv_heads, length = prefix_v.shape[0], prefix_v.shape[1]
         n, group, used = item.n, heads // kv_heads, item.step + 1
-        if len(item.alive) == n:
-            q = scaled[rows]
-        else:
+        q = scaled[rows]
+        if len(q) < n:  # products are of all N rows, whichever have ended: of fewer they may have other last bits
             q = scaled.new_zeros(n, heads, dim)
-            q[item.alive] = scaled[rows]
+            q[item.which] = scaled[rows]
         by_head = q.view(n, kv_heads, group, dim).transpose(0, 1).reshape(kv_heads, n * group, dim)
         by_rollout = by_head.view(kv_heads * n, group, dim)
         own_keys, own_values = (part.flatten(0, 1) for part in item.suffix[layer])
@@ -119,7 +122,7 @@ def _attention(
         result = torch.bmm(weights[:, :, :length], prefix_v)
         result.view(kv_heads * n, group, dim).baddbmm_(weights.view(kv_heads * n, group, -1)[:, :, length:], own_values[:, :used])
         result = result.view(kv_heads, n, group, dim).transpose(0, 1)
-        out[rows].view(-1, kv_heads, group, dim).copy_(result if len(item.alive) == n else result[item.alive])
+        out[rows].view(-1, kv_heads, group, dim).copy_(result[item.which])
     return out[:, None], None
 
 

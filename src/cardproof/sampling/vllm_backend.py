@@ -16,10 +16,11 @@ from typing import Any
 
 from cardproof.errors import CardproofError
 from cardproof.files import sha256_file
-from cardproof.lm import Quantization, check_adapter, dequantise_nf4, device, load_plain, load_tokenizer, prompt_ids, quiet
+from cardproof.lm import Quantization, dequantise_nf4, device, load_plain, load_tokenizer, prompt_ids, quiet
 from cardproof.models import model_hash
 from cardproof.records import Prompt
 from cardproof.sampling import Decoding, Draw
+from cardproof.weights import check_adapter
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """LoRA ranks vLLM reserves room for; an adapter takes the smallest that holds it."""
@@ -53,7 +54,7 @@ class VllmSampler:
         self.adapter_hash = None
         self.room = None
         if adapter is not None:
-            check_adapter(adapter)
+            check_adapter(adapter, folder)
             self.room = rank_room(adapter)
             self.adapter_hash = sha256_file(adapter / "adapter_model.safetensors")
         self.tokenizer = load_tokenizer(folder)
