@@ -160,6 +160,7 @@ def main() -> None:
     from benchmarks.common import machine, write
     from cardproof import report
 
+    before = machine()
     with tempfile.TemporaryDirectory() as scratch:
         run, out = Path(scratch, "run"), (arguments.keep or Path(scratch, "report")).resolve()
         rollouts = make_run(run, arguments.items)
@@ -177,7 +178,7 @@ def main() -> None:
             "largest_item_kb": max(parts, default=0) / 1e3,
             **opened(out),
         }
-    write("report", {"machine": machine(), **found})
+    write("report", {"machine": before, **found})
     print(json.dumps(found, indent=2))
 
 

