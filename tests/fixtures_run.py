@@ -131,8 +131,6 @@ def metrics(variant: str, run: config.TrainingRun) -> dict[str, Any]:
         "total_parameters": 144_283_968,
         "trainable_share_of_base": 9_768_960 / 134_515_008,
         "trainable_share_of_total": 9_768_960 / 144_283_968,
-        "seconds": 123.4,
-        "peak_memory_mb": 2345,
         "quantization": "nf4",
         "model": "smollm2-135m",
         "environment": {"python": "3.11.9", "torch": "2.13.0", "transformers": "5.19.0", "peft": "0.21.2", "bitsandbytes": "0.50.2"},
@@ -170,7 +168,6 @@ def auc(value: float, low: float, high: float, n: int = 200) -> dict[str, Any]:
 VERIFIER = {
     "coverage": {"rollouts": 1440, "answered": 1310, "pairs": 5240, "truncated": 37},
     "pairs": 1200,
-    "seconds": 55.0,
     "auc": {
         "held_out_seen_templates": auc(0.97, 0.94, 0.99),
         "held_out_unseen_templates": {"all": auc(0.81, 0.74, 0.87), "by_kind": {"negation": auc(0.9, 0.8, 0.95)}},

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cardproof.verify import check
 from conftest import ROOT
 from workflow_run import PATIENCE, RUN, contents, finished, planned, snakemake
 
@@ -73,6 +74,9 @@ def test_two_runs_from_scratch_are_byte_identical(first: Path, tmp_path: Path) -
     one, two = contents(first, *parts), contents(second, *parts)
     assert one.keys() == two.keys()
     assert [name for name in one if one[name] != two[name]] == []
+    chains = [check(folder / RUN) for folder in (first, tmp_path)]
+    assert [chain.problems for chain in chains] == [[], []]
+    assert chains[0].digest == chains[1].digest
 
 
 def test_another_seed_gives_other_samples(first: Path) -> None:

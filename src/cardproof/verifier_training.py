@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ def train(
 ) -> dict[str, Any]:
     """Train the embedded verifier, save it to `out_folder` (config, safetensors, tokenizer) and return its metrics.
 
-    The metrics hold the number of pairs and steps, the loss of every step, the mean loss by epoch, seconds, and under `auc` for held-out
+    The metrics hold the number of pairs and steps, the loss of every step, the mean loss by epoch, and under `auc` for held-out
     passages with `seen_templates` and with `unseen_templates` the AUC overall and by kind of error, each with n and interval, measured on
     the saved folder. The folder appears whole or not at all. Equal arguments give equal weights on one machine and thread count.
     CardproofError where the encoder is not BERT-shaped or the passages give no pairs of both labels.
@@ -48,7 +47,6 @@ def train(
 
     if threads:
         torch.set_num_threads(threads)
-    start = time.perf_counter()
     pairs = build_pairs(train_passages, settings.pairs, seed, "train")
     if len({p.label for p in pairs}) < 2:
         raise CardproofError(
@@ -59,7 +57,6 @@ def train(
         torch.manual_seed(seed)
         model, tokenizer = load_encoder(encoder_folder)
         losses, epoch_losses = _fit(model, tokenizer, pairs, settings, seed)
-    trained = time.perf_counter()
     tmp = Path(out_folder).with_name(f".{Path(out_folder).name}.partial")
     shutil.rmtree(tmp, ignore_errors=True)
     tmp.mkdir(parents=True)
@@ -83,7 +80,6 @@ def train(
         "loss_by_epoch": epoch_losses,
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "auc": measured,
-        "seconds": {"training": trained - start, "evaluation": time.perf_counter() - trained},
         "threads": torch.get_num_threads(),
         "seed": seed,
     }

@@ -121,7 +121,6 @@ def check_verifier(
     verifier = _load_verifier(config, model)
     planted = check_planted(read_rows(prompts, Prompt), read_rows(samples, Rollout), verifier, config.seed, config.contract.refusal_phrases)
     metrics = read_json(training) if training else {"auc": {}}
-    metrics.pop("seconds", None)  # differs from run to run
     metrics["auc"] |= {f"planted_{sort}": planted[sort]["auc"] for sort in ("sentences", "answers")}
     ragtruth = ragtruth_auc(Path(config.verifier.ragtruth), verifier) if config.verifier.ragtruth else None
     if ragtruth:
