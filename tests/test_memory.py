@@ -197,7 +197,7 @@ def test_keys_and_values_are_the_decoders_own_tensors(qwen3: Path) -> None:
     decoder = SharedPrefixDecoder(load_plain(qwen3), [2], rows=16)
     with torch.inference_mode():
         item = decoder._start(0, Tokens(list(range(3, 3 + prompt)), 0, list(range(n))), Decoding(0.8, 0.95, new))
-    kept = sum(size(t) for pairs in (item.prefix, item.suffix) for pair in pairs for t in pair)
+    kept = sum(size(t) for pair in [*item.prefix, (item.own_keys, item.own_values)] for t in pair)
     sizes = memory.shapes_of(SIZES, "x")
     assert kept == memory.kv_cache(sizes, memory.FLOAT, prompt, n, new)
     per_prompt_token = sum(size(t) for pair in item.prefix for t in pair) / prompt

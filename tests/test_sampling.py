@@ -83,12 +83,15 @@ from cardproof.sampling.shared_prefix import MIN_ROWS
 torch.set_num_threads({threads})
 torch.manual_seed(0)
 for outer, inner in ((576, 576), (960, 576), (576, 1536), (96, 64), (64, 128), (5000, 576)):
-    layer = PackedLinear(torch.randn(outer, inner), None)
-    x = torch.randn(64, inner)
-    whole = layer(x)
-    for rows in range(MIN_ROWS, 65):
-        assert torch.equal(layer(x[:rows]), whole[:rows]), (outer, inner, rows)
-        assert torch.equal(layer(x[-rows:]), whole[-rows:]), (outer, inner, rows)
+    layer = PackedLinear(torch.nn.Linear(inner, outer, bias=False).requires_grad_(False))
+    x, other = torch.randn(64, inner), torch.randn(64, outer)
+    ways = [lambda rows, how=how: layer(x[rows], how) for how in ("none", "swish")]
+    ways += [lambda rows, how=how: layer.combined(x[rows], other[rows], how) for how in ("add", "mul")]
+    for way in ways:
+        whole = way(slice(None))
+        for rows in range(MIN_ROWS, 65):
+            for some in (slice(rows), slice(-rows, None)):
+                assert torch.equal(way(some), whole[some]), (outer, inner, some)
 print("same bits")
 """
 
@@ -101,19 +104,61 @@ def test_a_row_of_a_packed_layer_does_not_depend_on_the_number_of_rows(instructi
     assert done.stdout == "same bits\n", done.stderr
 
 
-def test_packing_keeps_what_a_model_computes(tiny_lm: Path) -> None:
+def random_model(kind: str, **different: object):
+    """A causal language model of random weights and few layers, norms unlike one; its heads are wider than its features would make them."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+    configs = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
+    models = {"llama": LlamaForCausalLM, "qwen2": Qwen2ForCausalLM, "qwen3": Qwen3ForCausalLM}
+    sizes = {"vocab_size": 300, "hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 3, "num_attention_heads": 6}
+    torch.manual_seed(0)
+    model = models[kind](configs[kind](**sizes, **{"num_key_value_heads": 2, "head_dim": 32, "eos_token_id": 2, **different})).eval()
+    for name, weight in model.named_parameters():
+        if "norm" in name or "bias" in name:
+            torch.nn.init.uniform_(weight, 0.5, 1.5)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("kind", "different", "replaced"),
+    [
+        ("llama", {}, True),
+        (
+            "llama",
+            {"attention_bias": True, "mlp_bias": True, "rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}},
+            True,
+        ),
+        ("qwen3", {}, True),
+        ("qwen3", {"hidden_act": "gelu"}, False),
+        ("qwen2", {}, True),
+    ],
+)
+def test_packing_keeps_what_a_model_computes(kind: str, different: dict[str, object], replaced: bool) -> None:
     import torch
 
-    from cardproof.lm import load_plain
-    from cardproof.sampling.packed import pack
+    from cardproof.sampling.packed import PackedLayer, pack
 
-    model, packed = load_plain(tiny_lm).eval(), load_plain(tiny_lm).eval()
+    model, packed = random_model(kind, **different), random_model(kind, **different)
     pack(packed)
     assert not any(isinstance(m, torch.nn.Linear) for m in packed.modules())
-    ids = torch.arange(3, 60)[None]
+    assert all(isinstance(layer, PackedLayer) == replaced for layer in packed.model.layers)
+    ids = torch.arange(3, 203).view(2, 100)
     with torch.inference_mode():
         expected, found = model(ids).logits, packed(ids).logits
     assert torch.allclose(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("length", [5, 399, 400, 401, 901])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+def test_prompts_of_any_length_are_decoded_as_generate_does(kind: str, length: int) -> None:
+    """Keys of a prompt lie in pieces of at most 400."""
+    import torch
+
+    model, other = random_model(kind), random_model(kind)
+    ids = torch.randint(3, 300, (1, length), generator=torch.Generator().manual_seed(length))
+    theirs = model.generate(ids, max_new_tokens=24, do_sample=False, eos_token_id=2, pad_token_id=0)[0]
+    assert decode(other, [(ids[0].tolist(), 0)], [[1]], rows=4, temperature=0)[0][0] == theirs[length:].tolist()
 
 
 def test_another_seed_gives_other_rollouts(decoder_parts) -> None:

@@ -1,9 +1,12 @@
-"""Linear layers for decoding on a CPU: weights laid out once for oneDNN's kernels, layers with the same input joined into one.
+"""Models for decoding on a CPU: weights laid out once for oneDNN's kernels, and a decoder layer of few operations.
 
-Two reasons. A product of few rows is then bound by reading the weights, not by rearranging them at every call. And a row's result does not
-depend on how many other rows there are: sgemm takes another kernel, another order of summation, for some numbers of rows, and which ones
-differs with the instruction set; oneDNN's packed kernels were measured to give the same bits for 2 to 96 rows, with AVX2 and AVX-512,
-with one thread and two. A test measures it on the machine at hand.
+Two reasons for the layout. A product of few rows is then bound by reading the weights, not by rearranging them at every call. And a row's
+result does not depend on how many other rows there are: sgemm takes another kernel, another order of summation, for some numbers of rows,
+and which ones differs with the instruction set; oneDNN's packed kernels were measured to give the same bits for 2 to 96 rows, with AVX2 and
+AVX-512, with one thread and two. A test measures it on the machine at hand.
+
+Few operations, because each costs several times what it does: a decoding step's tensors are small, and the weights that pass between two of
+them leave nothing in the caches.
 """
 
 from __future__ import annotations
@@ -11,75 +14,118 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 ROWS = 32
 """The number of rows that the layout is chosen for; any other number works."""
 
-SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-"""Layers that transformers gives one and the same input."""
+LAYERS = ("LlamaDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
+"""transformers' layers that `PackedLayer` computes: root-mean-square norms before attention and a gated MLP, rotary positions."""
 
 
 class PackedLinear(torch.nn.Module):
     """A linear layer for inference alone; takes the place of `torch.nn.Linear`, whose weight it does not keep."""
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        """weight: (out features, in features)."""
+    def __init__(self, *layers: torch.nn.Linear) -> None:
+        """Several layers of one input become one, whose output is theirs one after the other."""
         super().__init__()
         # The operators that PyTorch's own compiler puts in the place of a linear layer with frozen weights.
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS)
-        self.bias = None if bias is None else bias.detach()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x: (..., in features) -> (..., out features)."""
-        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
-
-
-class _Joined:
-    """One product for several layers: the first that is asked computes it, the others take their part."""
-
-    def __init__(self, layers: list[torch.nn.Linear]) -> None:
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(torch.cat([layer.weight.detach() for layer in layers]), ROWS)
         biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
-        weight = torch.cat([layer.weight.detach() for layer in layers])
-        self.linear = PackedLinear(weight, torch.cat(biases) if biases else None)
-        self.sizes = [layer.out_features for layer in layers]
-        self.input: torch.Tensor | None = None
-        self.parts: dict[int, torch.Tensor] = {}
+        self.bias = torch.cat(biases) if biases else None
 
-    def part(self, x: torch.Tensor, number: int) -> torch.Tensor:
-        if x is not self.input or number not in self.parts:
-            self.input, self.parts = x, dict(enumerate(self.linear(x).split(self.sizes, dim=-1)))
-        found = self.parts.pop(number)
-        if not self.parts:
-            self.input = None
-        return found
+    def forward(self, x: torch.Tensor, activation: str = "none") -> torch.Tensor:
+        """x: (..., in features) -> (..., out features); `activation`: none, or swish."""
+        return torch.ops.mkldnn._linear_pointwise.default(x, self.packed, self.bias, activation, [], "")
+
+    def combined(self, x: torch.Tensor, other: torch.Tensor, how: str) -> torch.Tensor:
+        """The output, and to each number (`how`: add) or with each number (mul) one of `other`."""
+        return torch.ops.mkldnn._linear_pointwise.binary(x, other, self.packed, self.bias, how)
 
 
-class _Part(torch.nn.Module):
-    def __init__(self, joined: _Joined, number: int) -> None:
+class PackedLayer(torch.nn.Module):
+    """Computes what one of LAYERS does, up to rounding; takes its place."""
+
+    def __init__(self, layer: Any) -> None:
         super().__init__()
-        self.joined, self.number = joined, number
+        attention, mlp = layer.self_attn, layer.mlp
+        self.config, self.layer_idx, self.scaling, self.is_causal = attention.config, attention.layer_idx, attention.scaling, True
+        self.head_dim, self.num_key_value_groups = attention.head_dim, attention.num_key_value_groups
+        self.joined = PackedLinear(attention.q_proj, attention.k_proj, attention.v_proj)
+        self.kv_heads = attention.k_proj.out_features // self.head_dim
+        self.output, self.gate, self.up, self.down = map(PackedLinear, (attention.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj))
+        self.before_attention, self.before_mlp = layer.input_layernorm, layer.post_attention_layernorm
+        self.query_norm, self.key_norm = getattr(attention, "q_norm", None), getattr(attention, "k_norm", None)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.joined.part(x, self.number)
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        past_key_values: Any = None,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """hidden_states: (batch, tokens, features), as transformers calls a layer."""
+        assert position_embeddings is not None
+        batch, tokens, _ = hidden_states.shape
+        heads = self.joined(_norm(hidden_states, self.before_attention)).view(batch, tokens, -1, self.head_dim)
+        turning, value = heads[:, :, : -self.kv_heads], heads[:, :, -self.kv_heads :].transpose(1, 2)
+        if self.query_norm is not None:
+            parts = turning[:, :, : -self.kv_heads], turning[:, :, -self.kv_heads :]
+            turning = torch.cat([_norm(part, norm) for part, norm in zip(parts, (self.query_norm, self.key_norm), strict=True)], dim=2)
+        cos, signed_sin = position_embeddings
+        turned = (turning * cos + turning.roll(self.head_dim // 2, -1) * signed_sin).transpose(1, 2)
+        query, key = turned[:, : -self.kv_heads], turned[:, -self.kv_heads :]
+        if past_key_values is not None:
+            key, value = past_key_values.update(key, value, self.layer_idx)
+        attend = ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
+        attended, _ = attend(self, query, key, value, attention_mask, dropout=0.0, scaling=self.scaling, **kwargs)
+        hidden_states = self.output.combined(attended.reshape(batch, tokens, -1), hidden_states, "add")
+        x = _norm(hidden_states, self.before_mlp)
+        return self.down.combined(self.up.combined(x, self.gate(x, "swish"), "mul"), hidden_states, "add")
+
+
+class _Rotary(torch.nn.Module):
+    """Position embeddings as PackedLayer takes them: (batch, tokens, 1, head dim), the first half's sines negated."""
+
+    def __init__(self, rotary: Any) -> None:
+        super().__init__()
+        self.rotary = rotary
+
+    def forward(self, x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        cos, sin = self.rotary(x, position_ids)
+        half = sin.shape[-1] // 2
+        return cos.unsqueeze(2), torch.cat((-sin[..., :half], sin[..., half:]), dim=-1).unsqueeze(2)
+
+
+def _norm(x: torch.Tensor, norm: Any) -> torch.Tensor:
+    return torch.nn.functional.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
 
 
 def _packable(layer: Any) -> bool:
     return type(layer) is torch.nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32
 
 
+def _replaceable(layer: Any) -> bool:
+    """Whether PackedLayer computes all that a layer does: one of LAYERS, unquantised, SiLU, every position seen."""
+    if type(layer).__name__ not in LAYERS or getattr(layer.self_attn, "sliding_window", None):
+        return False
+    linears = [module for name, module in layer.named_modules() if name.endswith("_proj")]
+    return layer.self_attn.config.hidden_act == "silu" and all(map(_packable, linears))
+
+
 def pack(model: Any) -> None:
-    """Replace every plain float32 linear layer of a model on a CPU by its packed form, in place; others (4-bit, on a GPU) stay."""
+    """Make a float32 model on a CPU ready for decoding, in place: its decoder layers, or where they are of another kind, every plain linear
+    layer; others (4-bit, on a GPU) stay as they are."""
     if not torch.backends.mkldnn.is_available():
         return
+    layers = getattr(model.model, "layers", ())
+    if layers and all(map(_replaceable, layers)):
+        model.model.layers = torch.nn.ModuleList(map(PackedLayer, layers))
+        model.model.rotary_emb = _Rotary(model.model.rotary_emb)
     for parent in list(model.modules()):
         if isinstance(parent, torch.nn.ModuleDict):
             continue  # an adapter beside its layer, as on a GPU: PEFT looks at its weights
-        for names in SIBLINGS:
-            layers: list[Any] = [getattr(parent, name, None) for name in names]
-            if all(map(_packable, layers)) and len({layer.bias is None for layer in layers}) == 1:
-                joined = _Joined(layers)
-                for number, name in enumerate(names):
-                    setattr(parent, name, _Part(joined, number))
         for name, child in list(parent.named_children()):
             if _packable(child):
-                setattr(parent, name, PackedLinear(child.weight, child.bias))
+                setattr(parent, name, PackedLinear(child))

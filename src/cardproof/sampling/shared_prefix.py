@@ -24,6 +24,9 @@ MIN_ROWS = 4
 WINDOW = 256
 """How many of the most probable tokens are looked at first; most nuclei fit."""
 
+WIDTH = 400
+"""Most of a prompt's keys that are multiplied at once."""
+
 ATTENTION = "cardproof_shared_prefix"
 
 
@@ -40,41 +43,67 @@ class Tokens:
 class _Item:
     index: int
     prefix: list[tuple[torch.Tensor, torch.Tensor]]
-    """Per layer: keys of the prompt, (kv heads, head dim, prompt tokens), and values, (kv heads, prompt tokens, head dim)."""
+    """Per layer: the prompt's keys as `_pieces` lays them out, and values, (kv heads, prompt tokens, head dim)."""
     length: int
     uniforms: np.ndarray
     """(N, max_new_tokens) random numbers in [0, 1)."""
     n: int
     limit: int
+    own_keys: torch.Tensor
+    """Keys of the replies: (layers, kv heads, N, head dim, limit)."""
+    own_values: torch.Tensor
+    """Values of the replies: (layers, kv heads, N, limit, head dim)."""
     generated: list[list[int]] = field(default_factory=list)
     alive: list[int] = field(default_factory=list)
     last: list[int] = field(default_factory=list)
     step: int = 0
-    suffix: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
-    """Per layer: keys of the replies, (kv heads, N, head dim, limit), and values, (kv heads, N, limit, head dim)."""
-
-    @property
-    def which(self) -> list[int] | slice:
-        """The rollouts still decoded, as an index into all N: while none has ended a slice, which copies nothing."""
-        return self.alive if len(self.alive) < self.n else slice(None)
 
 
-class _StepCache:
-    """Stands where transformers expects a cache: stores this step's keys and values with their items."""
+class _Step:
+    """One decoding step of some items; stands where transformers expects a cache, and stores the step's keys and values with their items.
+
+    Attention is over slots: all N rollouts of each item, whichever have ended, as products of fewer rows may have other last bits. A slot
+    whose rollout has ended repeats some row; what comes of it is not looked at.
+    """
 
     is_compileable = False
 
-    def __init__(self, items: list[_Item]) -> None:
+    def __init__(self, items: list[_Item], rows: int) -> None:
+        """`rows`: of the step, fillers included."""
         self.items = items
+        self.slots: torch.Tensor | None = None
+        """(slots,) the row that each slot takes; None where they are the same."""
+        self.rows: torch.Tensor | None = None
+        """(rows,) the slot that each row's result is taken from."""
+        self.own: list[tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]] = []
+        """Per item: its own keys and values with this step's, each a tuple of layers."""
+        device = items[0].own_keys.device
+        rows_of_slots: list[int] = []
+        slots_of_rows: list[int] = []
+        first = 0
+        for item in items:
+            row = dict(zip(item.alive, range(len(slots_of_rows), rows), strict=False))
+            rows_of_slots += [row.get(k, 0) for k in range(item.n)]
+            slots_of_rows += [first + k for k in item.alive]
+            first += item.n
+            used = item.step + 1
+            keys, values = item.own_keys[..., :used].flatten(1, 2), item.own_values[..., :used, :].flatten(1, 2)
+            self.own.append((keys.unbind(), values.unbind()))
+        if len(slots_of_rows) < max(rows, first):
+            self.slots = torch.tensor(rows_of_slots, device=device)
+            self.rows = torch.tensor(slots_of_rows + slots_of_rows[:1] * (rows - len(slots_of_rows)), device=device)
+
+    def by_slot(self, x: torch.Tensor) -> torch.Tensor:
+        """(rows, ...) -> (slots, ...)."""
+        return x if self.slots is None else x.index_select(0, self.slots)
 
     def update(self, key: torch.Tensor, value: torch.Tensor, layer: int, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        row = 0
+        keys, values = self.by_slot(key[:, :, 0]).transpose(0, 1), self.by_slot(value[:, :, 0]).transpose(0, 1)
+        slot = 0
         for item in self.items:
-            rows = slice(row, row + len(item.alive))
-            keys, values = item.suffix[layer]
-            keys[:, item.which, :, item.step] = key[rows, :, 0].transpose(0, 1)
-            values[:, item.which, item.step] = value[rows, :, 0].transpose(0, 1)
-            row = rows.stop
+            item.own_keys[layer, ..., item.step] = keys[:, slot : slot + item.n]
+            item.own_values[layer, :, :, item.step] = values[:, slot : slot + item.n]
+            slot += item.n
         return key, value
 
     def get_seq_length(self, layer: int = 0) -> int:
@@ -89,41 +118,47 @@ def _attention(
     attention_mask: torch.Tensor | None,
     scaling: float,
     dropout: float = 0.0,
-    step_items: list[_Item] | None = None,
+    step: _Step | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention of one decoding step: per item, one softmax over the shared prefix and each row's own suffix.
 
-    query: (rows, heads, 1, head dim). Rows beyond the items' are fillers and get zeros.
+    query: (rows, heads, 1, head dim) -> (rows, 1, heads, head dim).
     """
-    assert step_items is not None
+    assert step is not None
     layer: int = module.layer_idx  # type: ignore[assignment]
     heads, dim = query.shape[1], query.shape[3]
-    out = query.new_zeros(query.shape[0], heads, dim)
-    scaled = query[:, :, 0] * scaling
-    row = 0
-    for item in step_items:
-        rows = slice(row, row + len(item.alive))
-        row = rows.stop
-        prefix_k, prefix_v = item.prefix[layer]
-        kv_heads, length = prefix_v.shape[0], prefix_v.shape[1]
-        n, group, used = item.n, heads // kv_heads, item.step + 1
-        q = scaled[rows]
-        if len(q) < n:  # products are of all N rows, whichever have ended: of fewer they may have other last bits
-            q = scaled.new_zeros(n, heads, dim)
-            q[item.which] = scaled[rows]
-        by_head = q.view(n, kv_heads, group, dim).transpose(0, 1).reshape(kv_heads, n * group, dim)
-        by_rollout = by_head.view(kv_heads * n, group, dim)
-        own_keys, own_values = (part.flatten(0, 1) for part in item.suffix[layer])
-        # A row of scores for each head of each rollout: first the shared prefix's, then the rollout's own.
-        own = torch.bmm(by_rollout, own_keys[:, :, :used]).view(kv_heads, n * group, used)
-        scores = torch.cat((torch.bmm(by_head, prefix_k), own), dim=-1)
+    scaled = step.by_slot(query[:, :, 0] * scaling)
+    results, slot = [], 0
+    for item, (own_keys, own_values) in zip(step.items, step.own, strict=True):
+        prefix_keys, prefix_values = item.prefix[layer]
+        pieces, kv_heads, _, width = prefix_keys.shape
+        n, length, group = item.n, item.length, heads // kv_heads
+        together, alone = (kv_heads, n * group, -1), (kv_heads * n, group, -1)
+        q = scaled[slot : slot + n].view(n, kv_heads, group, dim).transpose(0, 1)
+        q = q.expand(pieces, -1, -1, -1, -1).reshape(-1, n * group, dim)
+        slot += n
+        # A row of scores for each head of each rollout: first the shared prefix's, piece by piece, then the rollout's own.
+        shared = torch.bmm(q, prefix_keys.view(-1, dim, width)).view(pieces, *together).unbind()
+        own = torch.bmm(q[:kv_heads].view(*alone), own_keys[layer]).view(*together)
+        scores = torch.cat((*shared[:-1], shared[-1][..., : length - (pieces - 1) * width], own), dim=-1)
         weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-        result = torch.bmm(weights[:, :, :length], prefix_v)
-        result.view(kv_heads * n, group, dim).baddbmm_(weights.view(kv_heads * n, group, -1)[:, :, length:], own_values[:, :used])
-        result = result.view(kv_heads, n, group, dim).transpose(0, 1)
-        out[rows].view(-1, kv_heads, group, dim).copy_(result[item.which])
-    return out[:, None], None
+        result = torch.bmm(weights[..., :length], prefix_values)
+        result.view(*alone).baddbmm_(weights.view(*alone)[..., length:], own_values[layer])
+        results.append(result.view(kv_heads, n, group, dim).transpose(0, 1))
+    out = torch.cat(results).view(-1, 1, heads, dim)
+    return out if step.rows is None else out.index_select(0, step.rows), None
+
+
+def _pieces(keys: torch.Tensor) -> torch.Tensor:
+    """(kv heads, tokens, head dim) -> (pieces, kv heads, head dim, width): keys as products want them, the last piece filled with zeros.
+
+    Pieces, because few rows times a wide matrix read it a few numbers at a time, from far apart.
+    """
+    pieces = -(-keys.shape[1] // WIDTH)
+    width = -(-keys.shape[1] // pieces)
+    padded = torch.nn.functional.pad(keys, (0, 0, 0, pieces * width - keys.shape[1]))
+    return padded.unflatten(1, (pieces, width)).permute(1, 0, 3, 2).contiguous()
 
 
 ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attention)
@@ -201,11 +236,11 @@ class SharedPrefixDecoder:
         n = len(tokens.seeds)
         # Philox is a counter-based generator: a stream is a pure function of its key.
         uniforms = np.stack([np.random.Generator(np.random.Philox(key=s)).random(decoding.max_new_tokens) for s in tokens.seeds])
-        item = _Item(index, prefix, len(tokens.ids), uniforms, n, decoding.max_new_tokens)
+        values, limit = prefix[0][1], decoding.max_new_tokens
+        layers, heads, dim = len(prefix), values.shape[0], values.shape[2]
+        own = values.new_zeros(layers, heads, n, dim, limit), values.new_zeros(layers, heads, n, limit, dim)
+        item = _Item(index, prefix, len(tokens.ids), uniforms, n, limit, *own)
         item.generated, item.alive = [[] for _ in range(n)], list(range(n))
-        for _, values in prefix:
-            heads, dim, limit = values.shape[0], values.shape[2], decoding.max_new_tokens
-            item.suffix.append((values.new_zeros(heads, n, dim, limit), values.new_zeros(heads, n, limit, dim)))
         self._accept(item, choose(logits.expand(n, -1), uniforms[:, 0], decoding.temperature, decoding.top_p))
         return item
 
@@ -224,21 +259,21 @@ class SharedPrefixDecoder:
                 cache.update(keys, values, number)
         rest = torch.tensor([tokens.ids[tokens.common :]], device=self.device)
         logits = self.model(input_ids=rest, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
-        # Keys are kept transposed: scores are then a plain product.
-        return logits, [(layer.keys[0].transpose(1, 2).contiguous(), layer.values[0].contiguous()) for layer in cache.layers]
+        return logits, [(_pieces(layer.keys[0]), layer.values[0].contiguous()) for layer in cache.layers]
 
     def _step(self, active: list[_Item], decoding: Decoding) -> None:
         ids = [item.last[r] for item in active for r in item.alive]
         positions = [item.length + item.step for item in active for _ in item.alive]
         real = len(ids)
         fill = max(0, MIN_ROWS - real)
+        step = _Step(active, real + fill)
         self._use(ATTENTION)
         hidden = self.model.model(
             input_ids=torch.tensor(ids + ids[:1] * fill, device=self.device)[:, None],
             position_ids=torch.tensor(positions + positions[:1] * fill, device=self.device)[:, None],
-            past_key_values=_StepCache(active),
+            past_key_values=step,
             use_cache=True,
-            step_items=active,
+            step=step,
         ).last_hidden_state[:, 0]
         logits = self.model.lm_head(hidden)[:real]
         uniforms = np.concatenate([item.uniforms[item.alive, item.step + 1] for item in active])
