@@ -40,3 +40,20 @@ same() {
     [ $count -gt 0 ] || failed "nothing was compared."
     echo "equal to the run on the host, byte for byte: $count files of $*"
 }
+
+# same_verdicts FOLDER FILE: verdicts, their numbers and evidence must be those of the run on the host; FILE alone may have another hash
+same_verdicts() {
+    python - "$WORK/host/results/ci" "$1/results/ci" "$2" << 'END'
+import hashlib, json, sys
+from pathlib import Path
+
+def verdicts(run, file):
+    digest = hashlib.sha256(Path(run, file).read_bytes()).hexdigest()
+    return json.loads(Path(run, "claims.json").read_text().replace(digest, f"of {file}"))
+
+host, other, file = sys.argv[1:]
+found = verdicts(host, file)
+assert found == verdicts(other, file), "the verdicts differ"
+print(f"equal: all {len(found['claims'])} verdicts with their evidence, but for the hash of {file}")
+END
+}
