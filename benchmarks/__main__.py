@@ -10,18 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import RESULTS, ROOT, table
+from benchmarks.common import RESULTS, ROOT, bars, table
 
 ORDER = ("machine", "startup", "scoring", "growth", "sampler", "training")
+FASTER = "cardproof is times as fast"
 
 
 def combined(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """One row for each ratio: its benchmark and peer, what the ratio is, and how much."""
+    """One row for each ratio: its benchmark and peer, what the ratio is, and how much; none for what is compared with itself."""
     rows: dict[str, dict[str, Any]] = {}
     for name, result in results.items():
         for peer, row in result.get("rows", {}).items():
             for column, value in row.items():
-                if "times" in column or column.startswith("of "):
+                if value != 1 and ("times" in column or column.startswith("of ")):
                     rows[f"{name}: {peer}"] = {"ratio": value, "what": column.replace("_", " ")}
     return rows
 
@@ -39,7 +40,10 @@ def main() -> None:
         if subprocess.run([sys.executable, str(folder / f"{name}.py")], cwd=ROOT).returncode:
             failed.append(name)
     done = {n: json.loads((RESULTS / f"{n}.json").read_text()) for n in chosen if n not in failed and (RESULTS / f"{n}.json").is_file()}
-    print(f"\n{table('all ratios', combined(done))}")
+    ratios = combined(done)
+    print(f"\n{table('all ratios', ratios)}")
+    if not arguments.only:
+        bars("ratios", "cardproof is ... times as fast as", {n: row["ratio"] for n, row in ratios.items() if row["what"] == FASTER})
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 
