@@ -184,6 +184,21 @@ def test_at_published_scale_it_is_the_models_card(tmp_path):
     assert "safeguard-deberta-ragtruth" in text.split("## Verifier")[1]
 
 
+def summary(text):
+    return text.split("## In short")[1].split("## Training")[0]
+
+
+def test_the_summary_counts_verdicts_at_published_scale_alone(tmp_path, made):
+    folder = with_figures(write_run(tmp_path / "run", scale="published"))
+    found = judge(folder, CLAIMS)
+    write_json(folder / "claims.json", found)
+    text = summary(rendered(record_all(folder)))
+    assert f"The published card's {len(found['claims'])} claims by verdict: " in text
+    for verdict, count in found["counts"].items():
+        assert (f"{verdict.replace('_', ' ')} {count}" in text) == (count > 0)
+    assert "by verdict" not in summary(rendered(made, CLAIMS))
+
+
 @pytest.mark.parametrize("scale", ["published", "embedded"])
 def test_a_broken_chain_is_said_and_no_verdict_given(tmp_path, scale):
     folder = record_all(with_figures(write_run(tmp_path / "run", scale=scale)))
@@ -237,15 +252,34 @@ def test_verdicts_come_from_the_runs_claims_where_it_has_them(run):
 
 def test_the_audits_findings_are_told(run):
     assert "say about each other" not in rendered(run)
+    assert "audit" not in summary(rendered(run))
     write_json(run / "audit.json", to_json(run_audit(CLAIMS, count_parameters=False)))
-    section = rendered(run).split("say about each other")[1]
+    section = rendered(run).split("### What the published numbers say about each other")[1]
     assert "- **error**:" in section
     assert "[^audit" in section
+    counts = read_json(run / "audit.json")["counts"]
+    assert f"errors {counts['error']}, warnings {counts['warning']}." in summary(rendered(run))
 
 
 # --- sentences follow from results ------------------------------------------------------------------------------------
 
 PAIR = "grounded-base"
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "said"),
+    [
+        (0.2, 0.01, "**higher**: +0.200"),
+        (0.2, 0.2, "higher, chance not ruled out: +0.200"),
+        (0.0, 1.0, "none: +0.000"),
+        (-0.2, 0.01, "**lower**: -0.200"),
+        (None, None, "– ("),
+    ],
+)
+def test_the_summary_says_what_a_difference_shows(run, difference, p, said):
+    change(run, "evaluation/axes.json", lambda axes: axes["paired"][PAIR]["strict"].update(difference=difference, p=p, p_holm=p))
+    row = next(line for line in summary(rendered(run)).splitlines() if line.startswith("| strict"))
+    assert f"| {said}" in row
 
 
 @pytest.mark.parametrize(

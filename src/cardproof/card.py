@@ -133,6 +133,7 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
         "verifier": verifier,
         "aucs": _aucs(verifier),
         "claims": claims,
+        "judged_before": (run_dir / "claims.json").is_file(),
         "audit": _read(run_dir / "audit.json", required=False),
         "unpinned": unpinned(run_dir),
         "assumptions": [_without_folders(entry) for entry in configuration.assumptions(run)],
