@@ -57,6 +57,8 @@ rule acquire_verifier:
     benchmark:
         f"{RUN}/cost/acquire_verifier.tsv"
     priority: 1
+    resources:
+        mem_mb=MODEL_MEMORY_MB,  # the verifier is loaded, to see that it can judge
     params:
         source=CONFIG.verifier.source,
         id=CONFIG.verifier.id,

@@ -25,6 +25,7 @@ GPU_RULES = ("preflight", "sample", "sample_train", "train", "verify", "verify_t
 """Rules that ask the scheduler for the configured GPUs."""
 Kind = Literal["counted", "as printed", "at most", "estimated", "assumed"]
 GB = 10**9
+SCRATCH = "vLLM's temporary copy"
 NAME, WIDTH = 24, 120
 """Columns of a figure's name, and of a line of the text form."""
 
@@ -54,6 +55,7 @@ def plan(config: Config, run_dir: Path, templates: Path, claims: Path, snakefile
         *_tokens(config, work),
         *downloads(config, sizes, run_dir),
         _kept(config, sizes),
+        *_scratch(config, sizes),
         *_memory(config, work, sizes),
         *_hours(config, work, sizes),
         *jobs(config, snakefile),
@@ -61,9 +63,9 @@ def plan(config: Config, run_dir: Path, templates: Path, claims: Path, snakefile
 
 
 def requirements(config: Config, run_dir: Path, templates: Path, claims: Path) -> list[Figure]:
-    """Downloads and memory alone: what a machine must have. Raises CardproofError as `plan` does."""
+    """Downloads, disk and memory alone: what a machine must have. Raises CardproofError as `plan` does."""
     sizes, work = _look(config, run_dir, templates, claims)
-    return [*downloads(config, sizes, run_dir), _kept(config, sizes), *_memory(config, work, sizes)]
+    return [*downloads(config, sizes, run_dir), _kept(config, sizes), *_scratch(config, sizes), *_memory(config, work, sizes)]
 
 
 def _look(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple[memory.Shapes, Workload]:
@@ -82,6 +84,15 @@ def _kept(config: Config, sizes: memory.Shapes) -> Figure:
     each = 2 * lora + memory.optimizer_states(sizes, config.training.rank, config.training.optimizer)
     how = f"{runs} training runs x (adapter and checkpoint of {lora:,} bytes each, optimiser states)"
     return Figure("disk", "training", runs * each, "bytes", "estimated", how)
+
+
+def _scratch(config: Config, sizes: memory.Shapes) -> list[Figure]:
+    """vLLM reads weights from files alone, so those that went through NF4 are written out, for as long as a job samples."""
+    if config.sampling.backend != "vllm" or config.model.sampling_quantization != "nf4":
+        return []
+    width = memory.HALF if config.runtime.gpus else memory.FLOAT
+    how = f"{sizes.parameters:,} parameters x {width} bytes: vLLM's copy of the weights after NF4, in TMPDIR, for each sampling job"
+    return [Figure("disk", SCRATCH, sizes.parameters * width, "bytes", "estimated", how)]
 
 
 def _counts(config: Config, work: Workload) -> list[Figure]:

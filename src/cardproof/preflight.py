@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, Literal
 from cardproof import deployment, hub
 from cardproof.config import Config
 from cardproof.errors import CardproofError
-from cardproof.plan import GB, Figure, disk_need, peak, requirements
+from cardproof.plan import GB, SCRATCH, Figure, disk_need, peak, requirements
 
 INSIDE = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH")
@@ -53,6 +54,7 @@ def preflight(config: Config, run_dir: Path, templates: Path, claims: Path) -> l
         checks = [*_gpus(config, peak(figures) if figures else None), *checks]
     checks += [
         _disk(run_dir, figures),
+        *_temporary(run_dir, figures),
         *_folders(config),
         *_engine(config),
         *_revisions(config),
@@ -107,13 +109,31 @@ def _memory(config: Config) -> Check:
     return Check("memory", status, f"the machine has {total / GB:.0f} GB of memory", f"model steps ask for {need} GB (runtime.memory_gb)")
 
 
+def _there(folder: Path) -> Path:
+    """The folder, or the nearest above it that exists."""
+    return next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+
+
 def _disk(run_dir: Path, figures: Sequence[Figure]) -> Check:
-    there = next(p for p in (run_dir.absolute(), *run_dir.absolute().parents) if p.exists())
+    there = _there(run_dir)
     free, need = shutil.disk_usage(there).free, disk_need(figures)
     if not os.access(there, os.W_OK):
         return Check("disk", "failed", f"{there} cannot be written to", "a folder of your own to run in (snakemake --directory)")
     status: Literal["ok", "failed"] = "ok" if free >= need else "failed"
     return Check("disk", status, f"{free / GB:.0f} GB are free for {run_dir}", f"{need / GB:.0f} GB for weights, adapters and checkpoints")
+
+
+def _temporary(run_dir: Path, figures: Sequence[Figure]) -> list[Check]:
+    """Room for what vLLM reads and nobody keeps; beside the run's own needs where both lie on one disk."""
+    copy = next((f.value for f in figures if f.name == SCRATCH), 0.0)
+    if not copy:
+        return []
+    place = Path(tempfile.gettempdir())
+    shared = place.stat().st_dev == _there(run_dir).stat().st_dev
+    free, need = shutil.disk_usage(place).free, copy + (disk_need(figures) if shared else 0)
+    status: Literal["ok", "failed"] = "ok" if free >= need else "failed"
+    needed = f"{need / GB:.0f} GB for vLLM's copy of the weights{' and the run beside it' if shared else ''}, or a larger TMPDIR"
+    return [Check("temporary files", status, f"{free / GB:.0f} GB are free in {place}", needed)]
 
 
 def hub_sources(config: Config) -> dict[str, tuple[str, str | None]]:
