@@ -1,11 +1,12 @@
 # What people look at: figures and the card, from results alone.
-FIGURES = ("training_loss", "axes", "stress", "near_miss", "compute_curve")
+FIGURES = ("training_loss", "axes", "stress", "near_miss", "compute_curve", "published")
 
 
 rule figures:
     input:
         evaluation=rules.evaluate.output,
         training=[f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
+        verdicts=rules.claims.output,
     output:
         [f"{RUN}/figures/{name}.{kind}" for name in FIGURES for kind in ("json", "png")],
         # Only the drawings go into Snakemake's own report.

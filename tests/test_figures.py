@@ -12,9 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardproof import figures
+from cardproof.claims import judge
 from cardproof.errors import CardproofError
-from cardproof.files import read_json
+from cardproof.files import read_json, write_json
+from conftest import ROOT
 from fixtures_run import ARMS, Profile, write_run
+
+
+def judged(folder):
+    write_json(folder / "claims.json", judge(folder, ROOT / "published" / "claims.yaml"))
+    return folder
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,7 +34,7 @@ def coarse():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, coarse):
-    folder = write_run(tmp_path_factory.mktemp("figures") / "run")
+    folder = judged(write_run(tmp_path_factory.mktemp("figures") / "run"))
     figures.draw(folder, folder / "figures")
     return folder
 
@@ -100,8 +107,33 @@ def test_the_svg_stands_alone(run):
     ],
 )
 def test_odd_runs_are_drawn(tmp_path, arms, items, n):
-    folder = write_run(tmp_path / "run", arms=arms, items=items, n=n)
+    folder = judged(write_run(tmp_path / "run", arms=arms, items=items, n=n))
     assert len(figures.draw(folder, folder / "figures")) == 3 * len(figures.FIGURES)
+
+
+def test_printed_numbers_are_the_claims_and_verdicts_are_at_published_scale_alone(run, tmp_path):
+    drawn = {row["claim"]: row for row in read_json(run / "figures" / "published.json")["rows"]}
+    for claim in read_json(run / "claims.json")["claims"]:
+        share = claim["unit"] in ("share", "score") and claim["kind"] not in ("setting", "predicate")
+        assert (claim["id"] in drawn) == share
+        if share:
+            row = drawn[claim["id"]]
+            assert (row["printed"], row["value"]) == (claim["published"], claim["regenerated"]["value"])
+            assert row["verdict"] is None, "another model's numbers have none"
+    same = judged(write_run(tmp_path / "run", scale="published"))
+    figures.draw(same, same / "figures")
+    verdicts = {row["claim"]: row["verdict"] for row in read_json(same / "figures" / "published.json")["rows"]}
+    assert verdicts == {c["id"]: c["verdict"].replace("_", " ") for c in read_json(same / "claims.json")["claims"] if c["id"] in drawn}
+    assert len(verdicts) > 20
+
+
+def test_unjudged_claims_are_said(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    (folder / "claims.json").unlink()
+    with pytest.raises(CardproofError, match=r"claims\.json does not exist") as caught:
+        figures.draw(folder, tmp_path / "out")
+    assert "cardproof claims" in caught.value.hint
 
 
 def test_a_run_without_training_says_so_in_the_figure(run, tmp_path):

@@ -7,6 +7,7 @@ told apart by marker and label as well. The same data gives the same bytes.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -122,6 +123,13 @@ class Results:
         if name not in self._read:
             self._read[name] = read_json(self.folder / "evaluation" / f"{name}.json")
         return self._read[name]
+
+    def claims(self) -> Any:
+        """The content of `claims.json`; CardproofError where the claims are not judged yet."""
+        path = self.folder / "claims.json"
+        if not path.is_file():
+            raise CardproofError(f"{path} does not exist.", "judge the claims first: `cardproof claims`.")
+        return read_json(path)
 
     def training(self) -> dict[str, Any]:
         """Variant -> metrics, for every variant that an arm uses or that was trained besides."""
@@ -455,6 +463,69 @@ def _open_interval(found: Data, most: int) -> str:
 # --- common -----------------------------------------------------------------------------------------------------------
 
 
+# --- printed and regenerated -------------------------------------------------------------------------------------------
+
+
+def published(results: Results) -> Data:
+    """Every share and score that the card prints or the run has, side by side; verdicts where both are of the published scale."""
+    found = results.claims()
+    rows = [
+        {
+            "claim": row["id"],
+            "label": row["text"],
+            "arm": row["arm"],
+            "printed": row["published"],
+            "verdict": row["verdict"].replace("_", " ") if found["comparable"] else None,
+            **{key: None if row["regenerated"] is None else row["regenerated"][key] for key in ("value", "n", "low", "high", "level")},
+        }
+        for row in found["claims"]
+        if row["unit"] in ("share", "score") and row["kind"] not in ("setting", "predicate")
+    ]
+    return {
+        "title": "The published card's numbers beside this run's",
+        "source": "claims.json#/claims/{row}/{published,regenerated}",
+        "comparable": found["comparable"],
+        "rows": rows,
+    }
+
+
+def _draw_published(fig: Any, data: Data) -> None:
+    """A row per claim: a bar where the card's number lies, a dot with its interval where the run's does, both in figures at the right."""
+    rows, pitch = data["rows"], 0.265
+    height = pitch * len(rows) + 1.25
+    fig.set_size_inches(WIDTH, height)
+    # Verdicts need a column of their own, and the plot is narrower then.
+    ax = fig.add_axes((0.385, 0.66 / height, 0.235 if data["comparable"] else 0.36, 1 - 1.25 / height))
+    columns = {"printed": 1.25, "this run": 1.58, "verdict": 1.63} if data["comparable"] else {"printed": 1.19, "this run": 1.38}
+    looks = palette([row["arm"] or "" for row in rows])
+    sides = {"printed": "right", "this run": "right", "verdict": "left"}
+    for name, x in columns.items():
+        ax.text(x, -0.85, name, transform=ax.get_yaxis_transform(), ha=sides[name], va="center", fontsize=SMALL, color=MUTED)
+    for y, row in enumerate(rows):
+        colour, marker = looks[row["arm"] or ""]
+        label = "\n".join(textwrap.wrap(row["label"], 40))
+        ax.text(-0.04, y, label, transform=ax.get_yaxis_transform(), ha="right", va="center", fontsize=SMALL, linespacing=0.95)
+        if row["value"] is not None:
+            if row["low"] is not None:
+                ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt")
+            ax.plot(row["value"], y, marker=marker, markersize=5.5, color=colour, clip_on=False, zorder=3)
+        if row["printed"] is not None:
+            ax.plot([float(row["printed"])] * 2, [y - 0.38, y + 0.38], color=INK, linewidth=2.2, clip_on=False, zorder=4)
+        cells = {"printed": row["printed"], "this run": None if row["value"] is None else f"{row['value']:.3f}", "verdict": row["verdict"]}
+        for name, x in columns.items():
+            ink = _letters(colour) if name == "this run" else INK
+            words = {"transform": ax.get_yaxis_transform(), "ha": sides[name], "va": "center", "fontsize": SMALL, "color": ink}
+            ax.text(x, y, "–" if cells[name] is None else cells[name], **words)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlim(0, 1)
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+    ax.grid(axis="x")
+    ax.set_axisbelow(True)
+    level = next((row["level"] for row in rows if row["level"] is not None), None)
+    ax.set_xlabel("black bars: printed; dots: this run" + (f", {level:.0%} intervals over items" if level else ""), fontsize=SMALL)
+
+
 def _label_ends(ax: Any, x: float, ends: Mapping[str, float], labels: Mapping[str, str], colours: Mapping[str, str]) -> dict[str, float]:
     """Labels right of the ends of lines, pushed apart where they would overlap; returns where each stands."""
     low, high = ax.get_ylim()
@@ -491,5 +562,6 @@ FIGURES: dict[str, tuple[Callable[[Results], Data], Callable[[Any, Data], None]]
     "stress": (stress, _draw_forest),
     "near_miss": (near_miss, _draw_near_miss),
     "compute_curve": (compute_curve, _draw_compute_curve),
+    "published": (published, _draw_published),
 }
 """Name -> (data from results, drawing from data), in the order of the card."""

@@ -147,7 +147,7 @@ def _page(env: jinja2.Environment, name: str, context: Mapping[str, Any]) -> str
 def _caption(templates: Path, run_dir: Path, results: Results, name: str) -> str:
     """A figure's caption as the card has it, without its footnotes."""
     names = {n: results[n] for n in ("axes", "stress", "mechanism", "compute", "format_lock")}
-    context = {**names, "run": results.config, "reference": configuration.REFERENCE, "source": lambda *_: ""}
+    context = {**names, "claims": results.claims(), "run": results.config, "reference": configuration.REFERENCE, "source": lambda *_: ""}
     return card.environment(templates).get_template(f"captions/{name}.md.j2").render(context)
 
 

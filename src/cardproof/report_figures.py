@@ -90,10 +90,16 @@ def _quotes(data: Mapping[str, Any]) -> Table:
     return Table(["candidates", "condition", "arm", "quotes", *(k.replace("_", " ") for k in kinds), "near misses repaired by"], rows)
 
 
+def _published(data: Mapping[str, Any]) -> Table:
+    rows = [[row["label"], row["printed"] or "–", _estimate(row), *([row["verdict"]] * data["comparable"])] for row in data["rows"]]
+    return Table(["claim", "printed", "this run [interval]", *(["verdict"] * data["comparable"])], rows)
+
+
 TABLES: dict[str, Callable[[Mapping[str, Any]], Table]] = {
     "training_loss": _losses,
     "axes": _groups,
     "stress": _groups,
     "near_miss": _quotes,
     "compute_curve": _curves,
+    "published": _published,
 }

@@ -172,7 +172,7 @@ def made(verb: str, given: Mapping[str, Any], run: Path, config: Config | None) 
             files = below("config.yaml", "audit.json", *evaluated, training, "distill/selection.json", "provenance/steps.json")
             return Made("claims", [*path("claims"), *files], path("out"), {})
         case "figures":
-            return Made("figures", below("config.yaml", *evaluated, training), sorted(Path(given["out"]).glob("*.*")), {})
+            return Made("figures", below("config.yaml", "claims.json", *evaluated, training), sorted(Path(given["out"]).glob("*.*")), {})
         case "replay":
             taken = Path(given["run"], "provenance/replayed.json")
             return Made("replay", path("source"), [taken, *(Path(given["run"], name) for name in read_json(taken))], {})
