@@ -42,7 +42,7 @@ def main() -> None:
     done = {n: json.loads((RESULTS / f"{n}.json").read_text()) for n in chosen if n not in failed and (RESULTS / f"{n}.json").is_file()}
     ratios = combined(done)
     print(f"\n{table('all ratios', ratios)}")
-    if not arguments.only:
+    if not arguments.only and not failed:
         bars("ratios", "cardproof is ... times as fast as", {n: row["ratio"] for n, row in ratios.items() if row["what"] == FASTER})
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")

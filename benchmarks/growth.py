@@ -88,6 +88,12 @@ def step_seconds(items: int, folder: Path) -> tuple[float, float]:
         return run(), run()
 
 
+def quiet_step_seconds(items: int) -> tuple[float, float]:
+    """The same in a folder of its own, and without the step's progress."""
+    with tempfile.TemporaryDirectory() as scratch, open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        return step_seconds(items, Path(scratch))
+
+
 def main() -> None:
     """Run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -100,12 +106,10 @@ def main() -> None:
 
     before = machine()
     steps = {}
-    for items in (1, *ITEMS):
-        # The step's progress is of no use here; and its very first run also pays for imports: that one is not counted.
-        with tempfile.TemporaryDirectory() as scratch, open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-            fresh, again = step_seconds(items, Path(scratch))
+    quiet_step_seconds(1)  # the very first run also pays for imports
+    for items in ITEMS:
+        fresh, again = quiet_step_seconds(items)
         steps[f"{items} items"] = {"seconds": fresh, "ms per item": 1000 * fresh / items, "rerun seconds": again}
-    del steps["1 items"]
     first = steps[f"{ITEMS[0]} items"]["ms per item"]
     for row in steps.values():
         row["times the first"] = row["ms per item"] / first
