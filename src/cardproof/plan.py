@@ -53,10 +53,7 @@ def plan(config: Config, run_dir: Path, templates: Path, claims: Path, snakefile
         *_counts(config, work),
         *_training(config, work, sizes),
         *_tokens(config, work),
-        *downloads(config, sizes, run_dir),
-        _kept(config, sizes),
-        *_scratch(config, sizes),
-        *_memory(config, work, sizes),
+        *_required(config, work, sizes, run_dir),
         *_hours(config, work, sizes),
         *jobs(config, snakefile),
     ]
@@ -65,6 +62,10 @@ def plan(config: Config, run_dir: Path, templates: Path, claims: Path, snakefile
 def requirements(config: Config, run_dir: Path, templates: Path, claims: Path) -> list[Figure]:
     """Downloads, disk and memory alone: what a machine must have. Raises CardproofError as `plan` does."""
     sizes, work = _look(config, run_dir, templates, claims)
+    return _required(config, work, sizes, run_dir)
+
+
+def _required(config: Config, work: Workload, sizes: memory.Shapes, run_dir: Path) -> list[Figure]:
     return [*downloads(config, sizes, run_dir), _kept(config, sizes), *_scratch(config, sizes), *_memory(config, work, sizes)]
 
 
@@ -90,9 +91,8 @@ def _scratch(config: Config, sizes: memory.Shapes) -> list[Figure]:
     """vLLM reads weights from files alone, so those that went through NF4 are written out, for as long as a job samples."""
     if config.sampling.backend != "vllm" or config.model.sampling_quantization != "nf4":
         return []
-    width = memory.HALF if config.runtime.gpus else memory.FLOAT
-    how = f"{sizes.parameters:,} parameters x {width} bytes: vLLM's copy of the weights after NF4, in TMPDIR, for each sampling job"
-    return [Figure("disk", SCRATCH, sizes.parameters * width, "bytes", "estimated", how)]
+    [(_, size, how)] = _weights(sizes, False, _width(config))
+    return [Figure("disk", SCRATCH, size, "bytes", "estimated", f"{how}: what went through NF4, in TMPDIR, for each sampling job")]
 
 
 def _counts(config: Config, work: Workload) -> list[Figure]:
@@ -211,7 +211,7 @@ def training_memory(config: Config, sizes: memory.Shapes, tokens: int) -> list[F
     """Peak memory of one training step on an example of `tokens` tokens, part by part."""
     settings, gpu = config.training, config.runtime.gpus > 0
     nf4 = config.model.quantization == "nf4"
-    width = memory.HALF if gpu else memory.FLOAT
+    width = _width(config)
     # peft's preparation for k-bit training casts what is not packed to float32, and the residual stream follows it.
     plain = memory.FLOAT if nf4 else width
     lora = sizes.lora_parameters(settings.rank)
@@ -261,7 +261,7 @@ def sampling_memory(config: Config, sizes: memory.Shapes, prompt: int, n: int) -
     """Peak memory while replies are drawn to prompts of `prompt` tokens, N each, part by part."""
     gpu = config.runtime.gpus > 0
     nf4 = _packed(config)
-    width = memory.HALF if gpu else memory.FLOAT
+    width = _width(config)
     limit, rows = config.sampling.max_new_tokens, config.sampling.rows
     items = max(1, rows // n)
     adapted = any(arm.adapter != "none" for arm in config.arms.values()) and gpu
@@ -296,6 +296,11 @@ def sampling_memory(config: Config, sizes: memory.Shapes, prompt: int, n: int) -
             f"({prompt} + {n} x {limit}) x {per_token:,}: the prompt's once, not {n} times",
         ),
     ]
+
+
+def _width(config: Config) -> int:
+    """Bytes of a number as the device computes with it."""
+    return memory.HALF if config.runtime.gpus else memory.FLOAT
 
 
 def _packed(config: Config) -> bool:
@@ -359,7 +364,7 @@ def _seconds(
     known = assumptions()
     twice = 2 * sizes.parameters
     gpu = config.runtime.gpus > 0
-    width = memory.HALF if gpu else memory.FLOAT
+    width = _width(config)
     nf4 = _packed(config)
     weights = sum(size for _, size, _ in _weights(sizes, nf4, width))
     prefill = decode = 0.0
