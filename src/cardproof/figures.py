@@ -152,8 +152,8 @@ def _letters(colour: str) -> str:
     return LETTERS.get(colour, colour)
 
 
-def _interval(estimate: Mapping[str, Any]) -> Data:
-    return {key: estimate[key] for key in ("value", "n", "low", "high", "level")}
+def _interval(estimate: Mapping[str, Any] | None) -> Data:
+    return {key: None if estimate is None else estimate[key] for key in ("value", "n", "low", "high", "level")}
 
 
 # --- training loss ----------------------------------------------------------------------------------------------------
@@ -252,14 +252,8 @@ def _draw_forest(fig: Any, data: Data) -> None:
         middle = y + (len(group["rows"]) - 1) / 2
         ax.text(-0.03, middle, group["name"], transform=ax.get_yaxis_transform(), ha="right", va="center", fontsize=NORMAL)
         for row in group["rows"]:
-            colour, marker = looks[row["arm"]]
-            if row["value"] is not None:
-                if row["low"] is not None:
-                    ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt")
-                fill = "white" if row.get("hollow") else colour
-                ax.plot(
-                    row["value"], y, marker=marker, markersize=5.5, markerfacecolor=fill, markeredgecolor=colour, clip_on=False, zorder=3
-                )
+            colour, _ = looks[row["arm"]]
+            _dot(ax, y, row, looks[row["arm"]], fill="white" if row.get("hollow") else colour)
             value = "–" if row["value"] is None else f"{row['value']:.3f}"
             for x, text, align in ((1.04, row["label"], "left"), (1.57, f"{value}   n {row['n']}", "right")):
                 ax.text(x, y, text, transform=ax.get_yaxis_transform(), ha=align, va="center", fontsize=SMALL, color=_letters(colour))
@@ -268,11 +262,7 @@ def _draw_forest(fig: Any, data: Data) -> None:
             ax.axhline(y - 0.5 + gap / 2, color=GRID, linewidth=0.7)
         y += gap
     ax.set_ylim(y - gap - 0.2, -0.8)
-    ax.set_xlim(0, 1)
-    ax.set_yticks([])
-    ax.spines["left"].set_visible(False)
-    ax.grid(axis="x")
-    ax.set_axisbelow(True)
+    _share_axis(ax)
     ax.set_xlabel(f"share or score; bars: {groups[0]['rows'][0]['level']:.0%} intervals over items")
 
 
@@ -460,9 +450,6 @@ def _open_interval(found: Data, most: int) -> str:
     return f" [{low}, {high}]"
 
 
-# --- common -----------------------------------------------------------------------------------------------------------
-
-
 # --- printed and regenerated -------------------------------------------------------------------------------------------
 
 
@@ -476,7 +463,7 @@ def published(results: Results) -> Data:
             "arm": row["arm"],
             "printed": row["published"],
             "verdict": row["verdict"].replace("_", " ") if found["comparable"] else None,
-            **{key: None if row["regenerated"] is None else row["regenerated"][key] for key in ("value", "n", "low", "high", "level")},
+            **_interval(row["regenerated"]),
         }
         for row in found["claims"]
         if row["unit"] in ("share", "score") and row["kind"] not in ("setting", "predicate")
@@ -502,13 +489,10 @@ def _draw_published(fig: Any, data: Data) -> None:
     for name, x in columns.items():
         ax.text(x, -0.85, name, transform=ax.get_yaxis_transform(), ha=sides[name], va="center", fontsize=SMALL, color=MUTED)
     for y, row in enumerate(rows):
-        colour, marker = looks[row["arm"] or ""]
+        colour, _ = looks[row["arm"] or ""]
         label = "\n".join(textwrap.wrap(row["label"], 40))
         ax.text(-0.04, y, label, transform=ax.get_yaxis_transform(), ha="right", va="center", fontsize=SMALL, linespacing=0.95)
-        if row["value"] is not None:
-            if row["low"] is not None:
-                ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt")
-            ax.plot(row["value"], y, marker=marker, markersize=5.5, color=colour, clip_on=False, zorder=3)
+        _dot(ax, y, row, looks[row["arm"] or ""], fill=colour)
         if row["printed"] is not None:
             ax.plot([float(row["printed"])] * 2, [y - 0.38, y + 0.38], color=INK, linewidth=2.2, clip_on=False, zorder=4)
         cells = {"printed": row["printed"], "this run": None if row["value"] is None else f"{row['value']:.3f}", "verdict": row["verdict"]}
@@ -517,13 +501,31 @@ def _draw_published(fig: Any, data: Data) -> None:
             words = {"transform": ax.get_yaxis_transform(), "ha": sides[name], "va": "center", "fontsize": SMALL, "color": ink}
             ax.text(x, y, "–" if cells[name] is None else cells[name], **words)
     ax.set_ylim(len(rows) - 0.4, -0.6)
+    _share_axis(ax)
+    level = next((row["level"] for row in rows if row["level"] is not None), None)
+    ax.set_xlabel("black bars: printed; dots: this run" + (f", {level:.0%} intervals over items" if level else ""), fontsize=SMALL)
+
+
+# --- common -----------------------------------------------------------------------------------------------------------
+
+
+def _dot(ax: Any, y: float, row: Mapping[str, Any], look: tuple[str, str], fill: str) -> None:
+    """An estimate in its row: a mark, filled or hollow, and its interval; nothing where it is undefined."""
+    colour, marker = look
+    if row["value"] is None:
+        return
+    if row["low"] is not None:
+        ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt")
+    ax.plot(row["value"], y, marker=marker, markersize=5.5, markerfacecolor=fill, markeredgecolor=colour, clip_on=False, zorder=3)
+
+
+def _share_axis(ax: Any) -> None:
+    """Shares from 0 to 1 along x; what stands in the rows, their own words say."""
     ax.set_xlim(0, 1)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x")
     ax.set_axisbelow(True)
-    level = next((row["level"] for row in rows if row["level"] is not None), None)
-    ax.set_xlabel("black bars: printed; dots: this run" + (f", {level:.0%} intervals over items" if level else ""), fontsize=SMALL)
 
 
 def _label_ends(ax: Any, x: float, ends: Mapping[str, float], labels: Mapping[str, str], colours: Mapping[str, str]) -> dict[str, float]:

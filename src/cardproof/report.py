@@ -57,7 +57,7 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
         "verdict_names": VERDICTS,
         "audit": read_json(run_dir / "audit.json"),
         "marks": report_items.MARKS,
-        "figures": [{**figure, "caption": _caption(templates, run_dir, results, figure["name"])} for figure in figures(run_dir)],
+        "figures": [{**figure, "caption": _caption(templates, results, claims, figure["name"])} for figure in figures(run_dir)],
         "assumptions": configuration.assumptions(results.config),
         "unpinned": card.unpinned(run_dir),
         "environment": _environment(run_dir),
@@ -144,10 +144,10 @@ def _page(env: jinja2.Environment, name: str, context: Mapping[str, Any]) -> str
         ) from None
 
 
-def _caption(templates: Path, run_dir: Path, results: Results, name: str) -> str:
+def _caption(templates: Path, results: Results, claims: Mapping[str, Any], name: str) -> str:
     """A figure's caption as the card has it, without its footnotes."""
     names = {n: results[n] for n in ("axes", "stress", "mechanism", "compute", "format_lock")}
-    context = {**names, "claims": results.claims(), "run": results.config, "reference": configuration.REFERENCE, "source": lambda *_: ""}
+    context = {**names, "claims": claims, "run": results.config, "reference": configuration.REFERENCE, "source": lambda *_: ""}
     return card.environment(templates).get_template(f"captions/{name}.md.j2").render(context)
 
 
