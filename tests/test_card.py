@@ -266,37 +266,37 @@ def test_the_audits_findings_are_told(run):
 PAIR = "grounded-base"
 
 
-@pytest.mark.parametrize(
-    ("difference", "p", "said"),
-    [
-        (0.2, 0.01, "**higher**: +0.200"),
-        (0.2, 0.2, "higher, chance not ruled out: +0.200"),
-        (0.0, 1.0, "none: +0.000"),
-        (-0.2, 0.01, "**lower**: -0.200"),
-        (None, None, "– ("),
-    ],
-)
-def test_the_summary_says_what_a_difference_shows(run, difference, p, said):
-    change(run, "evaluation/axes.json", lambda axes: axes["paired"][PAIR]["strict"].update(difference=difference, p=p, p_holm=p))
-    row = next(line for line in summary(rendered(run)).splitlines() if line.startswith("| strict"))
-    assert f"| {said}" in row
+def in_short(text):
+    """What the summary says of strict verbatim grounding."""
+    return next(line for line in summary(text).splitlines() if line.startswith("| strict"))
 
 
 @pytest.mark.parametrize(
-    ("difference", "p", "said"),
+    ("difference", "p", "said", "short"),
     [
-        (0.2, 0.01, "**grounded beats base** on strict verbatim grounding:"),
-        (0.2, 0.2, "**grounded is not shown to beat base** on strict verbatim grounding:"),
-        (0.0, 1.0, "**grounded does not beat base** on strict verbatim grounding: there is no difference"),
-        (-0.1, 0.3, "**grounded does not beat base** on strict verbatim grounding: it comes out worse, though"),
-        (-0.2, 0.01, "**grounded does not beat base** on strict verbatim grounding: it is worse"),
+        (0.2, 0.01, "**grounded beats base** on strict verbatim grounding:", "**higher**: +0.200"),
+        (0.2, 0.2, "**grounded is not shown to beat base** on strict verbatim grounding:", "higher, chance not ruled out: +0.200"),
+        (0.0, 1.0, "**grounded does not beat base** on strict verbatim grounding: there is no difference", "none: +0.000"),
+        (
+            -0.1,
+            0.3,
+            "**grounded does not beat base** on strict verbatim grounding: it comes out worse, though",
+            "lower, chance not ruled out: -0.100",
+        ),
+        (-0.2, 0.01, "**grounded does not beat base** on strict verbatim grounding: it is worse", "**lower**: -0.200"),
     ],
 )
-def test_strict_grounding(run, difference, p, said):
+def test_strict_grounding(run, difference, p, said, short):
     change(run, "evaluation/axes.json", lambda axes: axes["paired"][PAIR].update(strict=compared(difference, p)))
     text = rendered(run).split("## Stress")[0]
     assert said in text
     assert text.count("beat base**") + text.count("beats base**") == 1
+    assert f"| {short}" in in_short(text)
+
+
+def test_what_cannot_be_compared_is_a_dash_in_the_summary(run):
+    change(run, "evaluation/axes.json", lambda axes: axes["paired"][PAIR]["strict"].update(difference=None, p=None, p_holm=None))
+    assert "| – (" in in_short(rendered(run))
 
 
 @pytest.mark.parametrize(
