@@ -15,7 +15,7 @@ from pathlib import Path
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
-from cardproof import config as cardproof_config
+from cardproof.config import settings as cardproof_config
 from cardproof import cluster, deployment
 from cardproof.archive import configuration as archived_configuration
 from cardproof.card_metadata import EVAL_RESULTS

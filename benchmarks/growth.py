@@ -72,7 +72,7 @@ def step_seconds(items: int, folder: Path) -> tuple[float, float]:
     from unittest.mock import patch
 
     from benchmarks.scoring import N, write_work
-    from cardproof.config import Config
+    from cardproof.config.settings import Config
     from cardproof.sample import sample
 
     prompts = write_work(folder, items * N)[0]

@@ -37,7 +37,7 @@ def step(kind: str, folder: Path, examples: list[dict[str, list[int]]], scratch:
     import torch
     from transformers import Trainer, TrainingArguments
 
-    from cardproof.config import Training
+    from cardproof.config.settings import Training
     from cardproof.training import _collate, _trainer_class, load
 
     def padded(batch: list[dict[str, list[int]]]) -> dict[str, Any]:

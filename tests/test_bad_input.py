@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from cardproof import config as configuration
 from cardproof.cli import main
 from cardproof.conditions import prompt_hash
+from cardproof.config import settings as configuration
 from cardproof.files import write_rows
 from cardproof.records import Document, Message, Prompt, Rollout, Support
 from conftest import ROOT

@@ -13,9 +13,9 @@ import jinja2
 import pytest
 
 from cardproof import card
-from cardproof import config as configuration
 from cardproof.audit import run_audit, to_json
 from cardproof.claims import judge
+from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
 from cardproof.figures import FIGURES
 from cardproof.files import read_json, write_json, write_text

@@ -19,7 +19,7 @@ import yaml
 from cardproof.audit import Audit, run_audit, to_json
 from cardproof.claims import as_estimate, exit_code, judge, render_text
 from cardproof.claims_file import FACTOR, ValueClaim, claims_schema, numerals, parse_claims, read_claims, uncovered
-from cardproof.config import Config
+from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.predicates import pointer_of
 from cardproof.result_pointers import split_pointer

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cardproof import config, deployment
+from cardproof import deployment
 from cardproof.cluster import Nodes, Request, check
-from cardproof.config import Config
+from cardproof.config import settings as config
+from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.files import read_rows, sha256_file, write_rows
 from cardproof.records import Rollout

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cardproof import config
+from cardproof.config import settings as config
 from cardproof.errors import CardproofError
 from conftest import ROOT
 

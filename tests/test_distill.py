@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from cardproof.config import Distill
+from cardproof.config.settings import Distill
 from cardproof.distill import select
 from cardproof.records import Message
 from test_scoring import prompt, rollout

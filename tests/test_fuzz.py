@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from cardproof import card, contract, grounding, scoring, verifier
-from cardproof.config import Scoring
+from cardproof.config.settings import Scoring
 from cardproof.records import Defect, Document, Message, Prompt, Quote, Rollout, Score, Support
 from cardproof.scoring import Rouge
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cardproof import memory
-from cardproof.config import Config, Training
+from cardproof.config.settings import Config, Training
 from cardproof.errors import CardproofError
 from cardproof.parameters import Architecture
 from cardproof.workload import assumptions

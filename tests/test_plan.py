@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from cardproof import config, plan, workload
+from cardproof import plan, workload
+from cardproof.config import settings as config
 from cardproof.errors import CardproofError
 from conftest import ROOT
 from workflow_run import PATIENCE

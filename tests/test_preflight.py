@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cardproof import config, deployment, preflight
+from cardproof import deployment, preflight
+from cardproof.config import settings as config
 from cardproof.errors import CardproofError
 from cardproof.preflight import GB, Gpu, judge_gpus
 from conftest import ROOT

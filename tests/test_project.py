@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import cardproof
-from cardproof import config
+from cardproof.config import settings as config
 from cardproof.models import WHEELS
 
 ROOT = Path(__file__).resolve().parents[1]

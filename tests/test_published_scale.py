@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cardproof import config, lm, plan
+from cardproof import lm, plan
+from cardproof.config import settings as config
 from cardproof.files import read_rows
 from cardproof.records import Message, Prompt, Rollout
 from conftest import ROOT

@@ -9,9 +9,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardproof import claims, config, reconcile
+from cardproof import claims, reconcile
 from cardproof.cli import cli
-from cardproof.config import Variant
+from cardproof.config import settings as config
+from cardproof.config.settings import Variant
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json
 from fixtures_run import write_run

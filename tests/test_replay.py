@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from cardproof import archive, config
+from cardproof import archive
+from cardproof.config import settings as config
 from cardproof.errors import CardproofError
 from cardproof.verify import check
 from conftest import ROOT

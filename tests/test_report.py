@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cardproof import config as configuration
 from cardproof import diff, report, report_figures, report_items
+from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
 from cardproof.figures import FIGURES
 from cardproof.files import read_json, read_rows

@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from pyarrow.parquet import ParquetFile
 from rouge_score.rouge_scorer import RougeScorer
 
-from cardproof.config import Scoring
+from cardproof.config.settings import Scoring
 from cardproof.errors import CardproofError
 from cardproof.files import write_rows
 from cardproof.records import Document, Message, Prompt, Rollout, Score, Support

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardproof import card, config, evaluate, seeds
+from cardproof import card, evaluate, seeds
+from cardproof.config import settings as config
 from cardproof.errors import CardproofError
 from cardproof.files import read_json
 from cardproof.provenance import settings_fingerprint

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cardproof.config import Training, Variant
+from cardproof.config.settings import Training, Variant
 from cardproof.errors import CardproofError
 from cardproof.records import Example, Message, Turn
 from cardproof.training import count_parameters, load, tokenise, train, turns

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cardproof.benchmark import load_embedded
-from cardproof.config import Embedded
+from cardproof.config.settings import Embedded
 from cardproof.entailment_pairs import build_pairs
 from cardproof.errors import CardproofError
 from cardproof.models import unpack

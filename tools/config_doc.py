@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from cardproof.config import Arm, Config, Variant, described, field_texts
+from cardproof.config.settings import Arm, Config, Variant, described, field_texts
 
 HEAD = """# Configuration
 

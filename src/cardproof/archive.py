@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cardproof.config import Config, parse, validate
+from cardproof.config.settings import Config, parse, validate
 from cardproof.errors import CardproofError
 from cardproof.files import atomic, sha256_file, write_json
 from cardproof.sidecars import FOLDER, Record

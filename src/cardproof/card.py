@@ -19,9 +19,9 @@ import jinja2
 from pydantic import ValidationError
 
 from cardproof import card_metadata
-from cardproof import config as configuration
 from cardproof.claims import judge
-from cardproof.config import REFERENCE, Config
+from cardproof.config import settings as configuration
+from cardproof.config.settings import REFERENCE, Config
 from cardproof.errors import CardproofError
 from cardproof.evaluate import ALPHA
 from cardproof.figures import AXIS_NAMES, FIGURES, Results

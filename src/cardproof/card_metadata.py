@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cardproof.config import Benchmark, Config
+from cardproof.config.settings import Benchmark, Config
 from cardproof.errors import CardproofError
 from cardproof.figures import AXIS_NAMES
 from cardproof.records import Estimate

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cardproof.config import Condition, Config
+from cardproof.config.settings import Condition, Config
 from cardproof.contract import MAX_ID, REFUSAL_PHRASES, render
 from cardproof.errors import CardproofError, nearest
 from cardproof.files import sha256_text

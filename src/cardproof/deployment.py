@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
-from cardproof.config import Config
+from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.files import sha256_file, write_json
 

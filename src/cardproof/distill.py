@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from cardproof import contract
-from cardproof.config import Distill
+from cardproof.config.settings import Distill
 from cardproof.errors import CardproofError
 from cardproof.records import Example, Message, Prompt, Rollout, Turn
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from cardproof import config as configuration
+from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
 from cardproof.files import atomic, read_json, write_json
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from cardproof.benchmark import Benchmark as Rows
 from cardproof.benchmark import load_folder
-from cardproof.config import Benchmark
+from cardproof.config.settings import Benchmark
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, sha256_file, write_json
 from cardproof.models import fingerprint

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cardproof.config import Config
+from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.parameters import ARCHITECTURES, Architecture, architecture
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from cardproof import memory
 from cardproof.claims_file import read_claims
-from cardproof.config import CONDITIONS, Config, to_yaml
+from cardproof.config.settings import CONDITIONS, Config, to_yaml
 from cardproof.errors import CardproofError
 from cardproof.files import write_text
 from cardproof.reconcile import EXAMPLES, optimizer_steps

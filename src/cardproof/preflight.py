@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cardproof import deployment, hub
-from cardproof.config import Config
+from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.plan import GB, SCRATCH, Figure, disk_need, peak, requirements
 

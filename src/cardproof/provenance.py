@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cardproof.config import CONDITIONS, Config, Training
+from cardproof.config.settings import CONDITIONS, Config, Training
 from cardproof.files import sha256_text
 
 PACKAGE = Path(__file__).parent
@@ -87,7 +87,7 @@ RESCORED = frozenset({"score", "evaluate", "reconcile", "figures"})
 """Steps that a replay does itself; all others were done by the archived run."""
 
 # The vocabulary and the plumbing: a change there that matters shows in the rows themselves.
-IGNORED = frozenset({"__init__", "errors", "files", "records", "config", "provenance"})
+IGNORED = frozenset({"__init__", "errors", "files", "records", "config/settings", "provenance"})
 
 
 def modules_of(step: str) -> list[str]:

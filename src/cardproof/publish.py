@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from cardproof import card_metadata
 from cardproof.card import subject_of
-from cardproof.config import Config, load
+from cardproof.config.settings import Config, load
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, sha256_file
 from cardproof.verify import AGAIN, check

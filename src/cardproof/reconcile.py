@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cardproof.claims_file import CLAIMS_PATH, ValueClaim, read_claims
-from cardproof.config import Config, Variant
+from cardproof.config.settings import Config, Variant
 from cardproof.errors import CardproofError
 from cardproof.files import read_json
 

@@ -20,8 +20,8 @@ import jinja2
 from markupsafe import Markup
 
 from cardproof import card, diff, report_items
-from cardproof import config as configuration
 from cardproof.claims import VERDICTS
+from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
 from cardproof.figures import Results
 from cardproof.files import read_json, write_text

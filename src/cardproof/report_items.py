@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from cardproof import contract
-from cardproof.config import CONDITIONS, Config
+from cardproof.config.settings import CONDITIONS, Config
 from cardproof.files import read_rows
 from cardproof.grounding import near_miss_diff
 from cardproof.records import Grounding, Prompt, Reply, Rollout

@@ -70,7 +70,7 @@ def checked(result: str) -> str:
 
 def _checked_setting(result: str, pointer: str) -> str:
     """A pointer into the resolved configuration, which must lead to a setting that exists."""
-    from cardproof.config import Config
+    from cardproof.config.settings import Config
 
     found: object = Config().model_dump(mode="json")
     for part in pointer.removeprefix("/").split("/"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cardproof.config import Config
+from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.files import iter_rows, read_rows, sha256_file, write_rows
 from cardproof.models import model_hash

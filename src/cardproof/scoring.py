@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from cardproof import contract
-from cardproof.config import Scoring
+from cardproof.config.settings import Scoring
 from cardproof.errors import CardproofError
 from cardproof.files import atomic, iter_rows
 from cardproof.grounding import Verdict, verdict

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cardproof import lm
-from cardproof.config import Training, Variant
+from cardproof.config.settings import Training, Variant
 from cardproof.errors import CardproofError
 from cardproof.files import write_json
 from cardproof.models import fingerprint, model_hash

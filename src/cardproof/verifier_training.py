@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cardproof import config
+from cardproof.config import settings as config
 from cardproof.entailment_pairs import FOREIGN, KINDS, Pair, Templates, build_pairs
 from cardproof.errors import CardproofError
 from cardproof.files import read_json

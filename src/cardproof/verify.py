@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
-from cardproof.config import Config, load
+from cardproof.config.settings import Config, load
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, sha256_file, sha256_text
 from cardproof.sampling import store

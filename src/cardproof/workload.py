@@ -20,7 +20,7 @@ import yaml
 
 from cardproof import benchmark
 from cardproof.conditions import prompts_of
-from cardproof.config import CONDITIONS, Condition, Config
+from cardproof.config.settings import CONDITIONS, Condition, Config
 from cardproof.contract import render
 from cardproof.errors import CardproofError
 from cardproof.files import iter_rows, read_json

@@ -12,7 +12,7 @@ from cardproof.cli.group import FILE, ROOT, cli, given, with_config
 from cardproof.errors import CardproofError
 
 if TYPE_CHECKING:
-    from cardproof.config import Config
+    from cardproof.config.settings import Config
 
 
 @cli.command()
@@ -25,7 +25,7 @@ def config(files: tuple[Path, ...], explain: bool, assumptions: bool, defaults: 
     """Check a configuration, and print it, its meaning, its assumptions or its schema."""
     import json
 
-    from cardproof import config as model
+    from cardproof.config import settings as model
 
     if schema:
         click.echo(json.dumps(model.schema(), indent=2))
@@ -105,7 +105,7 @@ def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], None]:
 
             check_adapter(folder, base)
         if config_file is not None:
-            from cardproof.config import load
+            from cardproof.config.settings import load
             from cardproof.lm import quiet
             from cardproof.verifier import Verifier
 

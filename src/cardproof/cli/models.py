@@ -11,7 +11,7 @@ from cardproof.cli.group import FILE, ROOT, cli, given, with_config
 from cardproof.errors import CardproofError, nearest
 
 if TYPE_CHECKING:
-    from cardproof.config import Config
+    from cardproof.config.settings import Config
 
 
 @cli.command()

@@ -10,7 +10,7 @@ import click
 from cardproof.cli.group import CLAIMS, FILE, ROOT, cli, given
 
 if TYPE_CHECKING:
-    from cardproof.config import Config
+    from cardproof.config.settings import Config
 
 
 TEMPLATES = click.option("--templates", type=FILE, default=ROOT / "prompts", show_default=True, help="Prompt templates.")
@@ -21,7 +21,7 @@ OVERLAYS = click.option("--configfile", "files", type=FILE, multiple=True, help=
 
 def _resolved(files: tuple[Path, ...]) -> Config:
     """The published recipe with overlays on it, as the Snakefile merges them."""
-    from cardproof.config import load
+    from cardproof.config.settings import load
 
     return load(*dict.fromkeys([ROOT / "config.yaml", *(f.resolve() for f in files)]))
 
@@ -54,7 +54,7 @@ def preflight(files: tuple[Path, ...], resolved: Path | None, form: str, templat
     import json
 
     from cardproof import preflight as checking
-    from cardproof.config import load
+    from cardproof.config.settings import load
     from cardproof.files import write_json
 
     config = load(resolved) if resolved else _resolved(files)

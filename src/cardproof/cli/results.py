@@ -12,7 +12,7 @@ import click
 from cardproof.cli.group import CLAIMS, FILE, ROOT, cli, given, show, with_config
 
 if TYPE_CHECKING:
-    from cardproof.config import Config
+    from cardproof.config.settings import Config
 
 
 @cli.command()

@@ -1,0 +1,1 @@
+"""The settings: their model, how files become one, and how one is told."""
