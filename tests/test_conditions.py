@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from cardproof.conditions import build_prompts, near_duplicates, prompt_hash
-from cardproof.contract import format_reply, parse
+from cardproof.contract.grounding import ground
+from cardproof.contract.reading import format_reply, parse
 from cardproof.errors import CardproofError
-from cardproof.grounding import ground
 from cardproof.records import Passage, Prompt, Question
 
 PROMPTS = Path(__file__).resolve().parents[1] / "prompts"

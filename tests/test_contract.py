@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardproof import contract
-from cardproof.contract import format_reply, parse, render, well_formed
+from cardproof.contract import reading as contract
+from cardproof.contract.reading import format_reply, parse, render, well_formed
 from cardproof.errors import CardproofError
 from cardproof.records import Document, Reply
 

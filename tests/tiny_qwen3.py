@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cardproof import contract
 from cardproof.benchmark import Benchmark, load_embedded
+from cardproof.contract import reading as contract
 from cardproof.records import Document, Passage, Turn
 from cardproof.training import tokenise
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from cardproof.config.settings import Condition, Config
-from cardproof.contract import MAX_ID, REFUSAL_PHRASES, render
+from cardproof.contract.grounding import normalise
+from cardproof.contract.reading import MAX_ID, REFUSAL_PHRASES, render
 from cardproof.errors import CardproofError, nearest
 from cardproof.files import sha256_text
-from cardproof.grounding import normalise
 from cardproof.records import Document, Message, Passage, Prompt, Question, Role
 from cardproof.select import subset
 

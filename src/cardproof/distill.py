@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from cardproof import contract
 from cardproof.config.settings import Distill
+from cardproof.contract import reading as contract
 from cardproof.errors import CardproofError
 from cardproof.records import Example, Message, Prompt, Rollout, Turn
 

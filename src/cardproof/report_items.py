@@ -12,10 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from cardproof import contract
 from cardproof.config.settings import CONDITIONS, Config
+from cardproof.contract import reading as contract
+from cardproof.contract.grounding import near_miss_diff
 from cardproof.files import read_rows
-from cardproof.grounding import near_miss_diff
 from cardproof.records import Grounding, Prompt, Reply, Rollout
 from cardproof.rerank import ranked
 

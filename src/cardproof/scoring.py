@@ -12,11 +12,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
-from cardproof import contract
 from cardproof.config.settings import Scoring
+from cardproof.contract import reading as contract
+from cardproof.contract.grounding import Verdict, verdict
 from cardproof.errors import CardproofError
 from cardproof.files import atomic, iter_rows
-from cardproof.grounding import Verdict, verdict
 from cardproof.records import Defect, Grounding, Prompt, Rollout, Score, Support
 from cardproof.rollouts import read_rollouts
 

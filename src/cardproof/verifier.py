@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple
 
-from cardproof import contract
+from cardproof.contract import reading as contract
 from cardproof.entailment_pairs import ERRORS, plant, split_sentences, without_marker
 from cardproof.errors import CardproofError, nearest
 from cardproof.files import sha256_file

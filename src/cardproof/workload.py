@@ -21,7 +21,7 @@ import yaml
 from cardproof import benchmark
 from cardproof.conditions import prompts_of
 from cardproof.config.settings import CONDITIONS, Condition, Config
-from cardproof.contract import render
+from cardproof.contract.reading import render
 from cardproof.errors import CardproofError
 from cardproof.files import iter_rows, read_json
 from cardproof.records import Document, Message, Prompt, Rollout

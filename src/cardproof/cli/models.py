@@ -156,7 +156,7 @@ def score(config: Config, prompts: Path, samples: Path, support: Path, out: Path
 @given("--selection", "What was kept and why others fell, to write (JSON).")
 def distill(config: Config, prompts: Path, samples: Path, scores: Path, templates: Path, out: Path, selection: Path) -> None:
     """Keep each train item's best candidates as RAFT-style training examples."""
-    from cardproof import contract
+    from cardproof.contract import reading as contract
     from cardproof.distill import select, write
     from cardproof.evaluate import read_frame
     from cardproof.files import read_rows
