@@ -265,7 +265,7 @@ def main() -> None:
     from importlib.metadata import files as files_of
 
     from benchmarks.common import machine, write
-    from cardproof.models import unpack
+    from cardproof.acquire.folders import unpack
 
     before = machine()
     names = ["cardproof", *(n for n in PEERS if n != "cardproof" and (arguments.only is None or n in arguments.only))]

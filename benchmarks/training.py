@@ -78,8 +78,8 @@ def main() -> None:
     import torch
 
     from benchmarks.common import machine, table, write
+    from cardproof.acquire.folders import unpack
     from cardproof.lm import quiet
-    from cardproof.models import unpack
 
     before = machine()
     quiet()

@@ -15,7 +15,7 @@ import yaml
 from safetensors.numpy import save_file
 
 from cardproof import card
-from cardproof.hub import git_blob
+from cardproof.acquire.hub import git_blob
 from conftest import ROOT
 from hub_server import Hub, blob, serve
 from tiny_models import write_tiny_deberta

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 import cardproof
+from cardproof.acquire.folders import WHEELS
 from cardproof.config import settings as config
-from cardproof.models import WHEELS
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent

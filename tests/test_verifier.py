@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cardproof.acquire.folders import unpack
 from cardproof.benchmark import load_embedded
 from cardproof.config.settings import Embedded
 from cardproof.entailment_pairs import build_pairs
 from cardproof.errors import CardproofError
-from cardproof.models import unpack
 from cardproof.records import Document, Prompt, Rollout, Support
 from cardproof.verifier import (
     Label,

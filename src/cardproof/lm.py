@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from cardproof.acquire.weights import check_adapter
 from cardproof.errors import CardproofError
 from cardproof.records import Message
-from cardproof.weights import check_adapter
 
 Quantization = Literal["nf4", "none"]
 

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cardproof import deployment, hub
+from cardproof import deployment
+from cardproof.acquire import hub
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.plan import GB, SCRATCH, Figure, disk_need, peak, requirements

@@ -13,8 +13,8 @@ from cardproof.files import sha256_text
 PACKAGE = Path(__file__).parent
 
 STEPS: dict[str, tuple[str, ...]] = {
-    "acquire_benchmark": ("benchmark", "licences", "hub"),
-    "acquire_model": ("models", "hub"),
+    "acquire_benchmark": ("benchmark", "licences", "acquire/hub"),
+    "acquire_model": ("acquire/folders", "acquire/hub"),
     "split": ("split",),
     "prompts": ("conditions",),
     "sample": ("sampling/__init__", "sampling/packed", "sampling/shared_prefix", "sampling/transformers_backend", "lm"),

@@ -75,7 +75,7 @@ def push(upload: Upload, private: bool, message: str, environment: Mapping[str, 
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    from cardproof.hub import asking
+    from cardproof.acquire.hub import asking
 
     token = next((environment[name] for name in TOKENS if environment.get(name)), None)
     if token is None:

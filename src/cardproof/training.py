@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from cardproof import lm
+from cardproof.acquire.folders import fingerprint, model_hash
 from cardproof.config.settings import Training, Variant
 from cardproof.errors import CardproofError
 from cardproof.files import write_json
-from cardproof.models import fingerprint, model_hash
 from cardproof.provenance import code_fingerprint
 from cardproof.records import Example, Turn
 

@@ -96,7 +96,7 @@ def model_folder(config: Config, run_dir: Path) -> Iterator[Path | None]:
     elif config.model.source == "folder":
         yield Path(config.model.id)
     elif config.model.source == "embedded":
-        from cardproof.models import unpack
+        from cardproof.acquire.folders import unpack
 
         with TemporaryDirectory(prefix="cardproof-plan-") as temporary:
             unpack(config.model.id, Path(temporary) / "model")

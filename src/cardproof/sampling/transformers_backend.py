@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cardproof.acquire.folders import model_hash
 from cardproof.files import sha256_file
 from cardproof.lm import Quantization, load_for_sampling, load_tokenizer, prompt_ids, quiet
-from cardproof.models import model_hash
 from cardproof.records import Prompt
 from cardproof.sampling import Decoding, Draw
 

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from cardproof.acquire.folders import model_hash
+from cardproof.acquire.weights import check_adapter
 from cardproof.errors import CardproofError
 from cardproof.files import sha256_file
 from cardproof.lm import Quantization, dequantise_nf4, device, load_plain, load_tokenizer, prompt_ids, quiet
-from cardproof.models import model_hash
 from cardproof.records import Prompt
 from cardproof.sampling import Decoding, Draw
-from cardproof.weights import check_adapter
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """LoRA ranks vLLM reserves room for; an adapter takes the smallest that holds it."""

