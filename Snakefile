@@ -17,13 +17,13 @@ from snakemake.utils import min_version
 
 from cardproof.config import settings as cardproof_config
 from cardproof import cluster, deployment
-from cardproof.archive import configuration as archived_configuration
+from cardproof.evidence.archive import configuration as archived_configuration
 from cardproof.card_metadata import EVAL_RESULTS
 from cardproof.errors import CardproofError, of_system
 from cardproof.files import write_json, write_text
-from cardproof.provenance import code_fingerprint, settings_fingerprint
-from cardproof.verify import LOGS
-from cardproof.verify import logs as log_hashes
+from cardproof.evidence.provenance import code_fingerprint, settings_fingerprint
+from cardproof.evidence.verify import LOGS
+from cardproof.evidence.verify import logs as log_hashes
 
 min_version("9.0")
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from cardproof import evaluate, reconcile, seeds, sidecars
+from cardproof import evaluate, reconcile, seeds
 from cardproof.config import settings as config
+from cardproof.evidence import sidecars
 from cardproof.files import write_json, write_text
 from cardproof.mechanism import mechanism
 from cardproof.scoring import parquet_schema

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
-from cardproof import archive
 from cardproof.conditions import prompt_hash
 from cardproof.config import settings as configuration
+from cardproof.evidence import archive
 from cardproof.files import write_rows
 from cardproof.records import Document, Message, Prompt
 from conftest import ROOT

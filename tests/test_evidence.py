@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from cardproof import sidecars, verify
 from cardproof.cli import main
+from cardproof.evidence import sidecars, verify
+from cardproof.evidence.verify import check
 from cardproof.files import sha256_file
-from cardproof.verify import check
 from conftest import ROOT
 from workflow_run import RUN, contents, snakemake
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
-from cardproof.verify import check
+from cardproof.evidence.verify import check
 from conftest import ROOT
 from workflow_run import PATIENCE, RUN, contents
 

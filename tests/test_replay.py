@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from cardproof import archive
 from cardproof.config import settings as config
 from cardproof.errors import CardproofError
-from cardproof.verify import check
+from cardproof.evidence import archive
+from cardproof.evidence.verify import check
 from conftest import ROOT
 from workflow_run import RUN, planned, snakemake
 

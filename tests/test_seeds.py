@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from cardproof import card, evaluate, seeds
 from cardproof.config import settings as config
 from cardproof.errors import CardproofError
+from cardproof.evidence.provenance import settings_fingerprint
 from cardproof.files import read_json
-from cardproof.provenance import settings_fingerprint
 from fixtures_run import ARMS, ITEMS, frames, write_run
 from test_card import CLAIMS, rendered, with_figures
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cardproof.verify import check
+from cardproof.evidence.verify import check
 from conftest import ROOT
 from workflow_run import PATIENCE, RUN, contents, finished, planned, snakemake
 

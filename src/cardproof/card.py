@@ -24,11 +24,11 @@ from cardproof.config import settings as configuration
 from cardproof.config.settings import REFERENCE, Config
 from cardproof.errors import CardproofError
 from cardproof.evaluate import ALPHA
+from cardproof.evidence.verify import check
 from cardproof.figures import AXIS_NAMES, FIGURES, Results
 from cardproof.files import read_json, write_text
 from cardproof.reconcile import conclusion
 from cardproof.records import Comparison, Estimate
-from cardproof.verify import check
 
 SUBJECT = "grounded"
 PLACES = ("benchmark.path", "verifier.ragtruth")

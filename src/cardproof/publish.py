@@ -16,8 +16,8 @@ from cardproof import card_metadata
 from cardproof.card import subject_of
 from cardproof.config.settings import Config, load
 from cardproof.errors import CardproofError
+from cardproof.evidence.verify import AGAIN, check
 from cardproof.files import read_json, sha256_file
-from cardproof.verify import AGAIN, check
 
 CARD = "card/README.md"
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")

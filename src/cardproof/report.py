@@ -23,12 +23,12 @@ from cardproof import card, diff, report_items
 from cardproof.claims import VERDICTS
 from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
+from cardproof.evidence.provenance import STEPS
+from cardproof.evidence.sidecars import FOLDER, record_path
+from cardproof.evidence.verify import check
 from cardproof.figures import Results
 from cardproof.files import read_json, write_text
-from cardproof.provenance import STEPS
 from cardproof.report_figures import figures
-from cardproof.sidecars import FOLDER, record_path
-from cardproof.verify import check
 
 MAX_INLINE = 2_000_000
 """Characters of rollouts in the page itself; more are split into a file for each item."""

@@ -13,8 +13,8 @@ from cardproof.acquire.folders import model_hash
 from cardproof.acquire.weights import check_adapter
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
+from cardproof.evidence.provenance import code_fingerprint
 from cardproof.files import iter_rows, read_rows, sha256_file, write_rows
-from cardproof.provenance import code_fingerprint
 from cardproof.records import Prompt, Rollout
 from cardproof.sampling import Decoding, Draw, Sampler, rollout_seed
 from cardproof.sampling.store import Store, key

@@ -19,8 +19,8 @@ from cardproof import lm
 from cardproof.acquire.folders import fingerprint, model_hash
 from cardproof.config.settings import Training, Variant
 from cardproof.errors import CardproofError
+from cardproof.evidence.provenance import code_fingerprint
 from cardproof.files import write_json
-from cardproof.provenance import code_fingerprint
 from cardproof.records import Example, Turn
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "numpy")

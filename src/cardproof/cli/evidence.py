@@ -21,7 +21,7 @@ def verify(run: Path) -> None:
     Each result has a record of its inputs' hashes, the code, the settings and the command it was made with. Exits with 4 where a file was
     changed, removed or added after its step, or is older than what it is made from.
     """
-    from cardproof.verify import AGAIN, check
+    from cardproof.evidence.verify import AGAIN, check
 
     chain = check(run)
     for note in chain.notes:
@@ -49,7 +49,7 @@ def archive(run: Path, out: Path | None) -> None:
 
     The same run gives the same bytes. The prompts hold the benchmark's passages, so an archive is under their licence.
     """
-    from cardproof.archive import archive as pack
+    from cardproof.evidence.archive import archive as pack
     from cardproof.files import sha256_file
 
     target = out or Path(f"{run.resolve().name}.tar.zst")
@@ -62,6 +62,6 @@ def archive(run: Path, out: Path | None) -> None:
 @click.option("--run", type=FILE, required=True, help="Folder of the run to fill.")
 def replay(source: Path, run: Path) -> None:
     """Take prompts, samples, the verifier's word and training metrics from an archive, to be rescored without any model."""
-    from cardproof.archive import replay as unpack
+    from cardproof.evidence.archive import replay as unpack
 
     click.echo(f"{run}: {len(unpack(source, run))} files taken from {source}", err=True)

@@ -23,7 +23,7 @@ CLAIMS = ROOT / "published" / "claims.yaml"
 
 
 class Recorded(click.Command):
-    """A verb that leaves a record beside each result it made (see `cardproof.sidecars`)."""
+    """A verb that leaves a record beside each result it made (see `cardproof.evidence.sidecars`)."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb, then record what it made; a verb that ends with an exit code of its own has made it all the same."""
@@ -46,7 +46,7 @@ class Recorded(click.Command):
     def record(self, ctx: click.Context) -> None:
         """Write the records; a verb without output files has none."""
         if any(ctx.params.get(name) for name in ("out", "work", "corpus")) or ctx.info_name == "replay":
-            from cardproof.sidecars import arguments_of, record
+            from cardproof.evidence.sidecars import arguments_of, record
 
             record(str(ctx.info_name), ctx.params, arguments_of(str(ctx.info_name)))
 

@@ -60,8 +60,8 @@ def reconcile(config: Config, run: Path, claims: Path, out: Path | None) -> None
 @given("--out", "steps.json to write.")
 def provenance(config: Config, out: Path) -> None:
     """Record which code and which settings each step of a run depends on."""
+    from cardproof.evidence.provenance import steps
     from cardproof.files import write_json
-    from cardproof.provenance import steps
 
     write_json(out, steps(config))
 

@@ -22,13 +22,13 @@ from pydantic import Field
 from cardproof.card_metadata import EVAL_RESULTS
 from cardproof.config.settings import CONDITIONS, Config, load
 from cardproof.errors import CardproofError
+from cardproof.evidence.provenance import SETTINGS, STEPS, code_fingerprint, settings_fingerprint
 from cardproof.files import read_json, sha256_file, sha256_text, write_json
-from cardproof.provenance import SETTINGS, STEPS, code_fingerprint, settings_fingerprint
 from cardproof.records import Row
 
 FOLDER = Path("provenance", "files")
 """Where the records are, below a run."""
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 """The checkout: its templates and claims are named `project:PATH` in a record."""
 PACKAGES = (
     "accelerate", "bitsandbytes", "bm25s", "jinja2", "matplotlib", "numpy", "peft", "polars", "pyarrow", "pydantic", "rouge-score",

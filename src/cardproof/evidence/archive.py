@@ -17,9 +17,9 @@ from typing import Any
 
 from cardproof.config.settings import Config, parse, validate
 from cardproof.errors import CardproofError
+from cardproof.evidence.sidecars import FOLDER, Record
+from cardproof.evidence.verify import LEFT_OUT_LIST, LOGS, check
 from cardproof.files import atomic, sha256_file, write_json
-from cardproof.sidecars import FOLDER, Record
-from cardproof.verify import LEFT_OUT_LIST, LOGS, check
 
 LEVEL = 10
 CHANGED = "the archive was changed; fetch it again."

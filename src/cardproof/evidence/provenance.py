@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from cardproof.config.settings import CONDITIONS, Config, Training
 from cardproof.files import sha256_text
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 STEPS: dict[str, tuple[str, ...]] = {
     "acquire_benchmark": ("benchmark", "licences", "acquire/hub"),
@@ -28,7 +28,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "evaluate": ("evaluate", "seeds"),
     "reconcile": ("reconcile",),
     "provenance": ("select",),
-    "replay": ("archive",),
+    "replay": ("evidence/archive",),
     "audit": ("audit",),
     "claims": ("claims",),
     "figures": ("figures",),
@@ -87,7 +87,7 @@ RESCORED = frozenset({"score", "evaluate", "reconcile", "figures"})
 """Steps that a replay does itself; all others were done by the archived run."""
 
 # The vocabulary and the plumbing: a change there that matters shows in the rows themselves.
-IGNORED = frozenset({"__init__", "errors", "files", "records", "config/settings", "provenance"})
+IGNORED = frozenset({"__init__", "errors", "files", "records", "config/settings", "evidence/provenance"})
 
 
 def modules_of(step: str) -> list[str]:

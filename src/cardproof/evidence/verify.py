@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from cardproof.config.settings import Config, load
 from cardproof.errors import CardproofError
+from cardproof.evidence.sidecars import FOLDER, LEFT_OUT, PROJECT, Record, code_of, digest_of, hashes, names, read, record_path, settings_of
 from cardproof.files import read_json, sha256_file, sha256_text
 from cardproof.sampling import store
-from cardproof.sidecars import FOLDER, LEFT_OUT, PROJECT, Record, code_of, digest_of, hashes, names, read, record_path, settings_of
 
 CONFIG = "config.yaml"
 LOGS = "provenance/logs.json"
