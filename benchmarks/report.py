@@ -58,8 +58,8 @@ def make_run(folder: Path, items: int) -> int:
     """Write a run of made-up rollouts into `folder`; returns how many."""
     sys.path.insert(0, str(ROOT / "tests"))
     from cardproof import audit, claims, figures
-    from cardproof.benchmark import load_embedded
-    from cardproof.conditions import prompts_of
+    from cardproof.benchmark.folder import load_embedded
+    from cardproof.benchmark.prompts import prompts_of
     from cardproof.config import settings as config
     from cardproof.files import write_json, write_rows
     from cardproof.records import Rollout, Support

@@ -158,7 +158,7 @@ def vllm_cpu(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int], 
 
 def work(folder: Path) -> list[list[int]]:
     """Prompts of the given lengths: licence texts behind the chat template's own tokens."""
-    from cardproof.benchmark import load_embedded
+    from cardproof.benchmark.folder import load_embedded
     from cardproof.lm import load_tokenizer
 
     tokenizer = load_tokenizer(folder)

@@ -23,7 +23,7 @@ LENGTHS, REPLY, THREADS, MEMORY_GB = (180, 260, 340, 420, 500, 580, 660), 60, 2,
 
 def rows(folder: Path) -> list[dict[str, list[int]]]:
     """Examples of the given lengths, from licence texts."""
-    from cardproof.benchmark import load_embedded
+    from cardproof.benchmark.folder import load_embedded
     from cardproof.lm import load_tokenizer
 
     text = "\n\n".join(p.text for p in load_embedded()[0][:60])

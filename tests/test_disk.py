@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from cardproof.conditions import prompt_hash
+from cardproof.benchmark.prompts import prompt_hash
 from cardproof.config import settings as configuration
 from cardproof.evidence import archive
 from cardproof.files import write_rows

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardproof.benchmark import load_embedded
+from cardproof.benchmark.folder import load_embedded
 from cardproof.entailment_pairs import ERRORS, KINDS, build_pairs, plant, split_sentences, usable_sentences, without_marker
 from cardproof.records import Passage
 

@@ -114,7 +114,7 @@ def test_gpu_rules_are_those_that_ask_for_one() -> None:
 @pytest.mark.skipif(not (LEGAL / "qa.jsonl").exists(), reason=f"Legal RAG Bench is not at {LEGAL} (set CARDPROOF_SHARED)")
 def test_the_stated_sizes_are_those_of_the_real_benchmark(tmp_path: Path) -> None:
     """Exact for questions and answers; prompts within 8% (measured: 5%), as the passages of one side are not of mean length."""
-    from cardproof.benchmark import load_folder
+    from cardproof.benchmark.folder import load_folder
 
     passages, questions = load_folder(LEGAL)
     by_id = {p.id: p for p in passages}

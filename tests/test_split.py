@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardproof.benchmark import document_of, load_embedded, load_folder, word_ngrams
+from cardproof.benchmark.folder import document_of, load_embedded, load_folder, word_ngrams
+from cardproof.benchmark.split import Overlap, _draw, choose, shared, split
 from cardproof.errors import CardproofError
 from cardproof.records import Passage, Question
-from cardproof.split import Overlap, _draw, choose, shared, split
 
 SHARED = Path(os.environ.get("CARDPROOF_SHARED", Path(__file__).parents[2] / "shared"))
 REAL = SHARED / "data" / "legal_rag_bench"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cardproof.acquire.folders import unpack
-from cardproof.benchmark import load_embedded
+from cardproof.benchmark.folder import load_embedded
 from cardproof.config.settings import Embedded
 from cardproof.entailment_pairs import build_pairs
 from cardproof.errors import CardproofError

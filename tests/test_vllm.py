@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cardproof.benchmark import load_embedded
-from cardproof.conditions import build_prompts
+from cardproof.benchmark.folder import load_embedded
+from cardproof.benchmark.prompts import build_prompts
 from cardproof.errors import CardproofError
 from cardproof.files import read_rows, write_rows
 from cardproof.records import Prompt, Rollout

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cardproof.benchmark import Benchmark, load_embedded
+from cardproof.benchmark.folder import Benchmark, load_embedded
 from cardproof.contract import reading as contract
 from cardproof.records import Document, Passage, Turn
 from cardproof.training import tokenise
@@ -125,7 +125,7 @@ def write_tiny_qwen3(folder: Path, data: Benchmark, steps: int = 320, seed: int 
 
 def write_benchmark(folder: Path, data: Benchmark) -> Path:
     """Write the benchmark in the published one's layout: qa.jsonl and corpus.jsonl."""
-    from cardproof.benchmark import write
+    from cardproof.benchmark.folder import write
 
     folder.mkdir(parents=True, exist_ok=True)
     write(*data, folder / "corpus.jsonl", folder / "qa.jsonl")

@@ -18,15 +18,15 @@ from typing import Any
 
 import yaml
 
-from cardproof import benchmark
-from cardproof.conditions import prompts_of
+from cardproof.benchmark import folder as benchmark
+from cardproof.benchmark.prompts import prompts_of
+from cardproof.benchmark.split import split
+from cardproof.benchmark.subset import subset
 from cardproof.config.settings import CONDITIONS, Condition, Config
 from cardproof.contract.reading import render
 from cardproof.errors import CardproofError
 from cardproof.files import iter_rows, read_json
 from cardproof.records import Document, Message, Prompt, Rollout
-from cardproof.select import subset
-from cardproof.split import split
 
 TRAIN = "train"
 Encode = Callable[[Sequence[Message], str], int]

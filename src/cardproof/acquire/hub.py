@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from cardproof.acquire.folders import fingerprint
-from cardproof.benchmark import Benchmark as Rows
-from cardproof.benchmark import load_folder
+from cardproof.benchmark.folder import Benchmark as Rows
+from cardproof.benchmark.folder import load_folder
 from cardproof.config.settings import Benchmark
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, sha256_file, write_json

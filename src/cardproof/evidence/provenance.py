@@ -13,10 +13,10 @@ from cardproof.files import sha256_text
 PACKAGE = Path(__file__).parents[1]
 
 STEPS: dict[str, tuple[str, ...]] = {
-    "acquire_benchmark": ("benchmark", "licences", "acquire/hub"),
+    "acquire_benchmark": ("benchmark/folder", "benchmark/licences", "acquire/hub"),
     "acquire_model": ("acquire/folders", "acquire/hub"),
-    "split": ("split",),
-    "prompts": ("conditions",),
+    "split": ("benchmark/split",),
+    "prompts": ("benchmark/prompts",),
     "sample": ("sampling/__init__", "sampling/packed", "sampling/shared_prefix", "sampling/transformers_backend", "lm"),
     "gather": ("sample",),
     "train_verifier": ("verifier_training", "entailment_pairs"),
@@ -27,7 +27,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "train": ("training",),
     "evaluate": ("evaluate", "seeds"),
     "reconcile": ("reconcile",),
-    "provenance": ("select",),
+    "provenance": ("benchmark/subset",),
     "replay": ("evidence/archive",),
     "audit": ("audit",),
     "claims": ("claims",),

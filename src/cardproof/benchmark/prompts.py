@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cardproof.benchmark.subset import subset
 from cardproof.config.settings import Condition, Config
 from cardproof.contract.grounding import normalise
 from cardproof.contract.reading import MAX_ID, REFUSAL_PHRASES, render
 from cardproof.errors import CardproofError, nearest
 from cardproof.files import sha256_text
 from cardproof.records import Document, Message, Passage, Prompt, Question, Role
-from cardproof.select import subset
 
 SHINGLE = 5
 """Words in a row that two passages must share to count as overlapping there."""

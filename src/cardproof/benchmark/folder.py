@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from importlib.resources import files
 from pathlib import Path
 
+from cardproof.benchmark.licences import MAX_WORDS, licence_passages
 from cardproof.errors import CardproofError, nearest
 from cardproof.files import read_json, read_rows, sha256_file, write_rows
-from cardproof.licences import MAX_WORDS, licence_passages
 from cardproof.records import Passage, Question
 
 Benchmark = tuple[list[Passage], list[Question]]

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from cardproof.benchmark import document_of
+from cardproof.benchmark.folder import document_of
 from cardproof.records import Passage, Question
 
 T = TypeVar("T")
