@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from cardproof import grim, parameters
+from cardproof import grim
 from cardproof.audit import Audit, main_text, render_text, run_audit, to_json
 from cardproof.claims_file import read_claims, references
 from cardproof.errors import CardproofError
+from cardproof.models import sizes as parameters
 from cardproof.recipe_checks import step_readings
 
 CLAIMS = Path(__file__).resolve().parents[1] / "published" / "claims.yaml"

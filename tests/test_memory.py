@@ -12,7 +12,7 @@ import pytest
 from cardproof import memory
 from cardproof.config.settings import Config, Training
 from cardproof.errors import CardproofError
-from cardproof.parameters import Architecture
+from cardproof.models.sizes import Architecture
 from cardproof.workload import assumptions
 
 SIZES = Architecture(1000, 96, 256, 3, 6, 2, 32, False)
@@ -157,7 +157,8 @@ def test_activations_under_autocast_as_on_a_gpu(qwen3: Path, dropout: float, mon
     """NF4 with a float32 residual stream under bfloat16 autocast, what a GPU computes with; to the byte, the cast head included."""
     import torch
 
-    from cardproof import lm, training
+    from cardproof import training
+    from cardproof.models import loading as lm
 
     monkeypatch.setattr(lm, "compute_dtype", lambda: torch.bfloat16)
     model = training.load(qwen3, "nf4", Training(rank=RANK, dropout=dropout, gradient_checkpointing=False)).train()
@@ -189,7 +190,7 @@ def test_checkpointing_keeps_the_input_of_each_block(qwen3: Path) -> None:
 def test_keys_and_values_are_the_decoders_own_tensors(qwen3: Path) -> None:
     import torch
 
-    from cardproof.lm import load_plain
+    from cardproof.models.loading import load_plain
     from cardproof.sampling import Decoding
     from cardproof.sampling.shared_prefix import SharedPrefixDecoder, Tokens
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cardproof import lm, plan
+from cardproof import plan
 from cardproof.config import settings as config
 from cardproof.files import read_rows
+from cardproof.models import loading as lm
 from cardproof.records import Message, Prompt, Rollout
 from conftest import ROOT
 from hub_server import Hub, serve

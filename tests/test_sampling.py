@@ -41,7 +41,7 @@ def make_prompt(item: int, condition: str = "clean") -> Prompt:
 
 @pytest.fixture(scope="module")
 def decoder_parts(tiny_lm: Path):
-    from cardproof.lm import load_plain, load_tokenizer, prompt_ids
+    from cardproof.models.loading import load_plain, load_tokenizer, prompt_ids
 
     model, tokenizer = load_plain(tiny_lm).eval(), load_tokenizer(tiny_lm)
     return model, tokenizer, [prompt_ids(tokenizer, make_prompt(i).messages, "", False) for i in range(7)]
@@ -289,7 +289,7 @@ def test_a_changed_setting_is_sampled_anew(tiny_lm: Path, tmp_path: Path) -> Non
 def test_nf4_dequantised_gives_the_logits_of_linear4bit(tiny_lm: Path) -> None:
     import torch
 
-    from cardproof.lm import load_for_sampling, load_nf4, load_plain
+    from cardproof.models.loading import load_for_sampling, load_nf4, load_plain
 
     ids = torch.arange(3, 40)[None]
     with torch.inference_mode():
@@ -310,7 +310,7 @@ def test_what_a_gpu_samples_with_decodes_as_generate_does(
     """4-bit layers with a LoRA adapter beside them, in a GPU's compute type too: as far as a CPU can show what runs there."""
     import torch
 
-    from cardproof import lm
+    from cardproof.models import loading as lm
     from tiny_qwen3 import write_tiny_adapter
 
     monkeypatch.setattr(lm, "compute_dtype", lambda: getattr(torch, dtype))

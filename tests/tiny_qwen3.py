@@ -137,7 +137,7 @@ def write_tiny_adapter(folder: Path, model_folder: Path, rank: int, seed: int = 
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from cardproof.lm import load_plain
+    from cardproof.models.loading import load_plain
 
     torch.manual_seed(seed)
     lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
-from cardproof.parameters import ARCHITECTURES, Architecture, architecture
+from cardproof.models.sizes import ARCHITECTURES, Architecture, architecture
 
 FLOAT, HALF = 4, 2
 NF4_BLOCK, ABSMAX_BLOCK = 64, 256
@@ -61,7 +61,7 @@ def shapes(config: Config, folder: Path | None) -> Shapes:
             f"the sizes of {config.model.id!r} are not known before it is fetched.",
             "give a local folder that holds its config.json and tokenizer (model.source: folder); weights are not needed for a plan.",
         )
-    return shapes_of(architecture(config.model.id), f"config.json of {config.model.id}, by arithmetic (cardproof.parameters)")
+    return shapes_of(architecture(config.model.id), f"config.json of {config.model.id}, by arithmetic (cardproof.models.sizes)")
 
 
 def shapes_of(sizes: Architecture, how: str) -> Shapes:

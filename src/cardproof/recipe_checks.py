@@ -7,9 +7,9 @@ from math import ceil
 from typing import NamedTuple
 
 from cardproof import identities as rules
-from cardproof import parameters
 from cardproof.findings import Finding, Severity, Values, listed
 from cardproof.grim import decimals, rounded, rounding_interval, truncation_interval
+from cardproof.models import sizes as parameters
 
 
 class StepReading(NamedTuple):

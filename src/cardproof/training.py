@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cardproof import lm
 from cardproof.acquire.folders import fingerprint, model_hash
 from cardproof.config.settings import Training, Variant
 from cardproof.errors import CardproofError
 from cardproof.evidence.provenance import code_fingerprint
 from cardproof.files import write_json
+from cardproof.models import loading as lm
 from cardproof.records import Example, Turn
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "numpy")

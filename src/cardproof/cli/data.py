@@ -106,7 +106,7 @@ def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], None]:
             check_adapter(folder, base)
         if config_file is not None:
             from cardproof.config.settings import load
-            from cardproof.lm import quiet
+            from cardproof.models.loading import quiet
             from cardproof.verifier import Verifier
 
             quiet()

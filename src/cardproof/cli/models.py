@@ -86,7 +86,7 @@ def support(config: Config, model: Path, work: Any) -> None:
 
 
 def _load_verifier(config: Config, model: Path) -> Any:
-    from cardproof.lm import quiet
+    from cardproof.models.loading import quiet
     from cardproof.verifier import Verifier
 
     quiet()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cardproof.acquire.folders import model_hash
 from cardproof.files import sha256_file
-from cardproof.lm import Quantization, load_for_sampling, load_tokenizer, prompt_ids, quiet
+from cardproof.models.loading import Quantization, load_for_sampling, load_tokenizer, prompt_ids, quiet
 from cardproof.records import Prompt
 from cardproof.sampling import Decoding, Draw
 

@@ -18,7 +18,7 @@ from cardproof.acquire.folders import model_hash
 from cardproof.acquire.weights import check_adapter
 from cardproof.errors import CardproofError
 from cardproof.files import sha256_file
-from cardproof.lm import Quantization, dequantise_nf4, device, load_plain, load_tokenizer, prompt_ids, quiet
+from cardproof.models.loading import Quantization, dequantise_nf4, device, load_plain, load_tokenizer, prompt_ids, quiet
 from cardproof.records import Prompt
 from cardproof.sampling import Decoding, Draw
 

@@ -1,0 +1,1 @@
+"""A language model in memory: sizes, tokens, NF4, loading."""
