@@ -73,7 +73,7 @@ def step_seconds(items: int, folder: Path) -> tuple[float, float]:
 
     from benchmarks.scoring import N, write_work
     from cardproof.config.settings import Config
-    from cardproof.sample import sample
+    from cardproof.sampling.sample import sample
 
     prompts = write_work(folder, items * N)[0]
     model = folder / "model"
@@ -84,7 +84,10 @@ def step_seconds(items: int, folder: Path) -> tuple[float, float]:
         sample(Config(), "base", {prompts: folder / "out.jsonl"}, {"clean": N}, model, None, 0, 1, folder / "store.jsonl")
         return time.perf_counter() - started
 
-    with patch("cardproof.sample.load_sampler", lambda *_: Stub()), patch("cardproof.sample.model_hash", lambda _: "stub"):
+    with (
+        patch("cardproof.sampling.sample.load_sampler", lambda *_: Stub()),
+        patch("cardproof.sampling.sample.model_hash", lambda _: "stub"),
+    ):
         return run(), run()
 
 

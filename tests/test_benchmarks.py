@@ -39,7 +39,7 @@ def test_the_simulated_fan_out_is_the_one_by_hand(items: int, shards: int, worke
 
 
 def test_simulated_shards_are_cut_as_the_step_cuts_them() -> None:
-    from cardproof.sample import shard
+    from cardproof.sampling.sample import shard
 
     for items, of in [(10, 3), (1000, 64), (3, 4)]:
         assert growth.sizes(items, of) == [len(shard(list(range(items)), number, of)) for number in range(of)]  # type: ignore[arg-type]

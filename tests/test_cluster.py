@@ -21,7 +21,7 @@ from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.files import read_rows, sha256_file, write_rows
 from cardproof.records import Rollout
-from cardproof.sample import gather, shard
+from cardproof.sampling.sample import gather, shard
 from conftest import ROOT
 from workflow_run import PATIENCE
 

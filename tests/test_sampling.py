@@ -217,7 +217,7 @@ def config(**sampling) -> Config:
 
 
 def run(tiny_lm: Path, folder: Path, settings: Config, number: int = 0, of: int = 1, store: str = "store.jsonl") -> Path:
-    from cardproof.sample import sample
+    from cardproof.sampling.sample import sample
 
     source = folder / "prompts.jsonl"
     if not source.exists():
@@ -229,7 +229,7 @@ def run(tiny_lm: Path, folder: Path, settings: Config, number: int = 0, of: int 
 
 @pytest.mark.parametrize("of", [3, 8])
 def test_gathered_samples_do_not_depend_on_shards(tiny_lm: Path, tmp_path: Path, of: int) -> None:
-    from cardproof.sample import gather
+    from cardproof.sampling.sample import gather
 
     whole = run(tiny_lm, tmp_path, config())
     pieces = [run(tiny_lm, tmp_path, config(rows=4), i, of, f"store-{i}.jsonl") for i in range(of)]
@@ -240,7 +240,7 @@ def test_gathered_samples_do_not_depend_on_shards(tiny_lm: Path, tmp_path: Path,
 
 
 def test_a_killed_shard_resumes_without_repeating(tiny_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import cardproof.sample as module
+    import cardproof.sampling.sample as module
 
     whole = run(tiny_lm, tmp_path, config()).read_bytes()
     store = tmp_path / "store.jsonl"

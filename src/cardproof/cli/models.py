@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @given("--store", "Where finished items are kept as they come, so that a killed run repeats none.")
 def sample(config: Config, arm: str, model: Path, adapter: Path | None, work: Any, shard: str, store: Path) -> None:
     """Draw N replies per item; one load of the model serves all files given."""
-    from cardproof.sample import sample as run
+    from cardproof.sampling.sample import sample as run
 
     if arm not in config.sampled_arms:
         near = nearest(arm, config.sampled_arms)
@@ -42,7 +42,7 @@ def sample(config: Config, arm: str, model: Path, adapter: Path | None, work: An
 @click.argument("shards", nargs=-1, type=FILE, required=True)
 def gather(out: Path, shards: tuple[Path, ...]) -> None:
     """Join the shards of one arm and condition, in order."""
-    from cardproof.sample import gather as run
+    from cardproof.sampling.sample import gather as run
 
     run(shards, out)
 

@@ -18,7 +18,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "split": ("benchmark/split",),
     "prompts": ("benchmark/prompts",),
     "sample": ("sampling/__init__", "sampling/packed", "sampling/shared_prefix", "sampling/transformers_backend", "models/loading"),
-    "gather": ("sample",),
+    "gather": ("sampling/sample",),
     "train_verifier": ("verifier_training", "entailment_pairs"),
     "verify": ("verifier",),
     "check_verifier": ("verifier",),
