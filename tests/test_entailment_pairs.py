@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cardproof.benchmark.folder import load_embedded
-from cardproof.entailment_pairs import ERRORS, KINDS, build_pairs, plant, split_sentences, usable_sentences, without_marker
 from cardproof.records import Passage
+from cardproof.verifier.pairs import ERRORS, KINDS, build_pairs, plant, split_sentences, usable_sentences, without_marker
 
 PASSAGES = [
     Passage(

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from cardproof.acquire.folders import unpack
 from cardproof.benchmark.folder import load_embedded
 from cardproof.config.settings import Embedded
-from cardproof.entailment_pairs import build_pairs
 from cardproof.errors import CardproofError
 from cardproof.records import Document, Prompt, Rollout, Support
-from cardproof.verifier import (
+from cardproof.verifier.model import (
     Label,
     Verifier,
     answer_sentences,
@@ -27,6 +26,7 @@ from cardproof.verifier import (
     resolve_label,
     verify_rollouts,
 )
+from cardproof.verifier.pairs import build_pairs
 from tiny_models import write_tiny_deberta
 
 SHARED = Path(os.environ.get("CARDPROOF_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -123,7 +123,7 @@ def test_auc_with_too_few_is_none():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    from cardproof.verifier_training import train
+    from cardproof.verifier.train_verifier import train
 
     folder = tmp_path_factory.mktemp("verifier")
     unpack("minilm-l6", folder / "encoder")
@@ -151,7 +151,7 @@ def test_the_encoder_in_the_deberta_class_computes_what_bert_does(trained):
     import torch
     from transformers import AutoModel
 
-    from cardproof.verifier_training import load_encoder
+    from cardproof.verifier.train_verifier import load_encoder
 
     model, tokenizer = load_encoder(trained[0] / "encoder")
     bert = AutoModel.from_pretrained(trained[0] / "encoder").eval()
@@ -168,7 +168,7 @@ def test_reloading_gives_identical_probabilities(trained):
 
 def test_training_twice_gives_the_same_weights(trained, tmp_path):
     from cardproof.files import sha256_file
-    from cardproof.verifier_training import train
+    from cardproof.verifier.train_verifier import train
 
     passages = load_embedded()[0]
     train(trained[0] / "encoder", tmp_path / "out", passages[:60], passages[60:75], Embedded(pairs=48, epochs=1), seed=1, threads=1)
@@ -287,7 +287,7 @@ def test_models_that_would_score_at_random_are_refused(trained, tmp_path):
 
 
 def test_training_refuses_what_it_cannot_use(trained, tmp_path):
-    from cardproof.verifier_training import train
+    from cardproof.verifier.train_verifier import train
 
     with pytest.raises(CardproofError, match="training pairs"):
         train(trained[0] / "encoder", tmp_path / "o", [], [], Embedded(), seed=0)

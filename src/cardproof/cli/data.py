@@ -107,7 +107,7 @@ def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], None]:
         if config_file is not None:
             from cardproof.config.settings import load
             from cardproof.models.loading import quiet
-            from cardproof.verifier import Verifier
+            from cardproof.verifier.model import Verifier
 
             quiet()
             Verifier(folder, entailment_label=load(config_file).verifier.entailment_label)

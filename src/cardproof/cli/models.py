@@ -60,7 +60,7 @@ def train_verifier(config: Config, encoder: Path, corpus: Path, train: Path, eva
     from cardproof.benchmark.subset import passages_of
     from cardproof.files import nothing_partial, read_rows, write_json
     from cardproof.records import Passage, Question
-    from cardproof.verifier_training import train as run
+    from cardproof.verifier.train_verifier import train as run
 
     passages = read_rows(corpus, Passage)
     sides = [passages_of(passages, read_rows(side, Question)) for side in (train, eval)]
@@ -77,7 +77,7 @@ def support(config: Config, model: Path, work: Any) -> None:
     """Let the verifier judge each answer by the documents it cites."""
     from cardproof.files import read_rows, write_rows
     from cardproof.records import Prompt, Rollout
-    from cardproof.verifier import verify_rollouts
+    from cardproof.verifier.model import verify_rollouts
 
     verifier = _load_verifier(config, model)
     for prompts_path, samples_path, out in work:
@@ -87,7 +87,7 @@ def support(config: Config, model: Path, work: Any) -> None:
 
 def _load_verifier(config: Config, model: Path) -> Any:
     from cardproof.models.loading import quiet
-    from cardproof.verifier import Verifier
+    from cardproof.verifier.model import Verifier
 
     quiet()
     settings = config.verifier
@@ -116,7 +116,7 @@ def check_verifier(
 
     from cardproof.files import iter_rows, read_json, read_rows, write_json
     from cardproof.records import Prompt, Rollout, Support
-    from cardproof.verifier import check_planted, coverage, ragtruth_auc
+    from cardproof.verifier.model import check_planted, coverage, ragtruth_auc
 
     verifier = _load_verifier(config, model)
     planted = check_planted(read_rows(prompts, Prompt), read_rows(samples, Rollout), verifier, config.seed, config.contract.refusal_phrases)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from cardproof.config import settings as config
-from cardproof.entailment_pairs import FOREIGN, KINDS, Pair, Templates, build_pairs
 from cardproof.errors import CardproofError
 from cardproof.files import read_json
 from cardproof.records import Passage
-from cardproof.verifier import MULTIPLE, Verifier, auc
+from cardproof.verifier.model import MULTIPLE, Verifier, auc
+from cardproof.verifier.pairs import FOREIGN, KINDS, Pair, Templates, build_pairs
 
 LABELS = {0: "contradicted/unsupported", 1: "entailed"}
 MAX_TOKENS = 128

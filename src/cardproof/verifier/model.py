@@ -11,10 +11,10 @@ from statistics import NormalDist
 from typing import Any, Literal, NamedTuple
 
 from cardproof.contract import reading as contract
-from cardproof.entailment_pairs import ERRORS, plant, split_sentences, without_marker
 from cardproof.errors import CardproofError, nearest
 from cardproof.files import sha256_file
 from cardproof.records import Estimate, Prompt, Rollout, Support
+from cardproof.verifier.pairs import ERRORS, plant, split_sentences, without_marker
 
 MULTIPLE = 8
 """Pairs are padded to a multiple of this many tokens, and only pairs of one padded length share a batch: a score then does not depend on

@@ -1,0 +1,1 @@
+"""P(entailed) of an answer: the model, its training, its check."""
