@@ -63,7 +63,7 @@ def make_run(folder: Path, items: int) -> int:
     from cardproof.config import settings as config
     from cardproof.files import write_json, write_rows
     from cardproof.records import Rollout, Support
-    from cardproof.scoring import score_files, write_scores
+    from cardproof.scoring.score import score_files, write_scores
     from fixtures_run import write_run
 
     write_run(folder)

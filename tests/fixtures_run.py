@@ -14,7 +14,7 @@ from cardproof.config import settings as config
 from cardproof.evidence import sidecars
 from cardproof.files import write_json, write_text
 from cardproof.mechanism import mechanism
-from cardproof.scoring import parquet_schema
+from cardproof.scoring.score import parquet_schema
 from cardproof.statistics import How
 
 ITEMS, CANDIDATES = 24, 8

@@ -87,7 +87,7 @@ def test_starting_imports_nothing_heavy() -> None:
 def test_scoring_starts_without_what_it_does_not_use() -> None:
     code = """
 import sys
-from cardproof.scoring import Rouge
+from cardproof.scoring.score import Rouge
 print(Rouge()("it was revoked", "a revoking"), sorted({"torch", "nltk", "scipy", "polars"} & set(sys.modules)))
 from nltk.stem.porter import PorterStemmer
 import nltk

@@ -11,7 +11,7 @@ from cardproof import evaluate, files, statistics
 from cardproof.errors import CardproofError
 from cardproof.mechanism import mechanism, quotes
 from cardproof.records import Comparison, Estimate, Score
-from cardproof.scoring import parquet_schema
+from cardproof.scoring.score import parquet_schema
 
 QUICK = {"resamples": 200, "seed": 3}
 

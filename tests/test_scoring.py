@@ -16,7 +16,7 @@ from cardproof.config.settings import Scoring
 from cardproof.errors import CardproofError
 from cardproof.files import write_rows
 from cardproof.records import Document, Message, Prompt, Rollout, Score, Support
-from cardproof.scoring import (
+from cardproof.scoring.score import (
     InStep,
     Rouge,
     Scored,
@@ -217,13 +217,13 @@ def test_scores_are_written_group_by_group(tmp_path: Path, monkeypatch: pytest.M
             taken += 1
             yield row
 
-    monkeypatch.setattr("cardproof.scoring.ROWS", 30)
+    monkeypatch.setattr("cardproof.scoring.score.ROWS", 30)
     held: list[int] = []
-    monkeypatch.setattr("cardproof.scoring._columns", lambda group, schema: held.append(taken) or _columns(group, schema))
+    monkeypatch.setattr("cardproof.scoring.score._columns", lambda group, schema: held.append(taken) or _columns(group, schema))
     assert write_scores(tmp_path / "grouped.parquet", counted()) == 100
     assert held == [30, 60, 90, 100], "a group is written before the next one is scored"
     assert ParquetFile(tmp_path / "grouped.parquet").num_row_groups == 4
-    monkeypatch.setattr("cardproof.scoring.ROWS", 1000)
+    monkeypatch.setattr("cardproof.scoring.score.ROWS", 1000)
     write_scores(tmp_path / "whole.parquet", iter(rows))
     assert_frame_equal(pl.read_parquet(tmp_path / "grouped.parquet"), pl.read_parquet(tmp_path / "whole.parquet"), check_exact=True)
 

@@ -139,7 +139,7 @@ def score(config: Config, prompts: Path, samples: Path, support: Path, out: Path
     """Compute every axis of every rollout."""
     import gc
 
-    from cardproof.scoring import score_files, write_scores
+    from cardproof.scoring.score import score_files, write_scores
 
     gc.disable()  # rows hold no cycles, and looking for some among so many takes a tenth of the time
     arms = [*config.sampled_arms, "train"]

@@ -22,7 +22,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "train_verifier": ("verifier/train_verifier", "verifier/pairs"),
     "verify": ("verifier/model",),
     "check_verifier": ("verifier/model",),
-    "score": ("scoring",),
+    "score": ("scoring/score",),
     "distill": ("distill",),
     "train": ("training",),
     "evaluate": ("evaluate", "seeds"),

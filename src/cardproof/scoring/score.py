@@ -18,7 +18,7 @@ from cardproof.contract.grounding import Verdict, verdict
 from cardproof.errors import CardproofError
 from cardproof.files import atomic, iter_rows
 from cardproof.records import Defect, Grounding, Prompt, Rollout, Score, Support
-from cardproof.rollouts import read_rollouts
+from cardproof.scoring.rollouts import read_rollouts
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,0 +1,1 @@
+"""From a rollout to every axis, and the table they are kept in."""
