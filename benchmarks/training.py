@@ -38,7 +38,7 @@ def step(kind: str, folder: Path, examples: list[dict[str, list[int]]], scratch:
     from transformers import Trainer, TrainingArguments
 
     from cardproof.config.settings import Training
-    from cardproof.training import _collate, _trainer_class, load
+    from cardproof.training.train import _collate, _trainer_class, load
 
     def padded(batch: list[dict[str, list[int]]]) -> dict[str, Any]:
         longest = max(len(row["input_ids"]) for row in batch)

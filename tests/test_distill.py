@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from cardproof.config.settings import Distill
-from cardproof.distill import select
 from cardproof.records import Message
+from cardproof.training.distill import select
 from test_scoring import prompt, rollout
 
 GOOD = 'EVIDENCE:\n[A#1] "A loan may be renewed *twice*"\nANSWER: Twice [A#1].'

@@ -34,7 +34,7 @@ def qwen3(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(qwen3: Path) -> Any:
     """The same in NF4 with LoRA, as the training step loads it."""
-    from cardproof.training import load
+    from cardproof.training.train import load
 
     settings = Training(rank=RANK, dropout=0.0, gradient_checkpointing=False)
     # As it is trained: out of training mode, CPUs with AVX512-BF16 take a kernel that wants other widths.
@@ -157,8 +157,8 @@ def test_activations_under_autocast_as_on_a_gpu(qwen3: Path, dropout: float, mon
     """NF4 with a float32 residual stream under bfloat16 autocast, what a GPU computes with; to the byte, the cast head included."""
     import torch
 
-    from cardproof import training
     from cardproof.models import loading as lm
+    from cardproof.training import train as training
 
     monkeypatch.setattr(lm, "compute_dtype", lambda: torch.bfloat16)
     model = training.load(qwen3, "nf4", Training(rank=RANK, dropout=dropout, gradient_checkpointing=False)).train()

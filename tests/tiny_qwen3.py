@@ -15,7 +15,7 @@ from typing import Any
 from cardproof.benchmark.folder import Benchmark, load_embedded
 from cardproof.contract import reading as contract
 from cardproof.records import Document, Passage, Turn
-from cardproof.training import tokenise
+from cardproof.training.train import tokenise
 
 PROMPTS = Path(__file__).resolve().parents[1] / "prompts"
 ITEMS = (13, 15, 18, 26, 48, 54, 58, 70)

@@ -157,10 +157,10 @@ def score(config: Config, prompts: Path, samples: Path, support: Path, out: Path
 def distill(config: Config, prompts: Path, samples: Path, scores: Path, templates: Path, out: Path, selection: Path) -> None:
     """Keep each train item's best candidates as RAFT-style training examples."""
     from cardproof.contract import reading as contract
-    from cardproof.distill import select, write
     from cardproof.evaluate import read_frame
     from cardproof.files import read_rows
     from cardproof.records import Message, Prompt, Rollout
+    from cardproof.training.distill import select, write
 
     def ask(prompt: Prompt, in_contract: bool) -> list[Message]:
         demonstration = in_contract and config.contract.demonstration and config.distill.demonstration
@@ -191,7 +191,7 @@ def train(config: Config, variant: str, examples: Path, model: Path, out: Path, 
     """Train one LoRA adapter on the NF4 base."""
     from cardproof.files import nothing_partial, read_rows
     from cardproof.records import Example
-    from cardproof.training import train as run
+    from cardproof.training.train import train as run
 
     if variant not in config.training_runs:
         near = nearest(variant, config.training_runs)

@@ -1,0 +1,1 @@
+"""From scored candidates to examples, from examples to an adapter."""
