@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from cardproof import evaluate, reconcile, seeds
+from cardproof import reconcile
 from cardproof.config import settings as config
+from cardproof.evaluation import between_seeds as seeds
+from cardproof.evaluation import evaluate
+from cardproof.evaluation.mechanism import mechanism
+from cardproof.evaluation.statistics import How
 from cardproof.evidence import sidecars
 from cardproof.files import write_json, write_text
-from cardproof.mechanism import mechanism
 from cardproof.scoring.score import parquet_schema
-from cardproof.statistics import How
 
 ITEMS, CANDIDATES = 24, 8
 QUICK = {"resamples": 200, "seed": 0}

@@ -7,9 +7,10 @@ import json
 import polars as pl
 import pytest
 
-from cardproof import evaluate, files, statistics
+from cardproof import files
 from cardproof.errors import CardproofError
-from cardproof.mechanism import mechanism, quotes
+from cardproof.evaluation import evaluate, statistics
+from cardproof.evaluation.mechanism import mechanism, quotes
 from cardproof.records import Comparison, Estimate, Score
 from cardproof.scoring.score import parquet_schema
 

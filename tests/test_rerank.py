@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardproof import rerank
 from cardproof.errors import CardproofError
+from cardproof.evaluation import rerank
 
 light = settings(max_examples=60, deadline=None)
 

@@ -23,7 +23,7 @@ from cardproof.claims import judge
 from cardproof.config import settings as configuration
 from cardproof.config.settings import REFERENCE, Config
 from cardproof.errors import CardproofError
-from cardproof.evaluate import ALPHA
+from cardproof.evaluation.evaluate import ALPHA
 from cardproof.evidence.verify import check
 from cardproof.figures import AXIS_NAMES, FIGURES, Results
 from cardproof.files import read_json, write_text

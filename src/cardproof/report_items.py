@@ -15,9 +15,9 @@ import polars as pl
 from cardproof.config.settings import CONDITIONS, Config
 from cardproof.contract import reading as contract
 from cardproof.contract.grounding import near_miss_diff
+from cardproof.evaluation.rerank import ranked
 from cardproof.files import read_rows
 from cardproof.records import Grounding, Prompt, Reply, Rollout
-from cardproof.rerank import ranked
 
 AXES = ("strict", "content", "attribution", "citation_validity", "rouge_l", "gold_rouge", "support", "composite")
 MAX_DIFF = 4_000

@@ -157,7 +157,7 @@ def score(config: Config, prompts: Path, samples: Path, support: Path, out: Path
 def distill(config: Config, prompts: Path, samples: Path, scores: Path, templates: Path, out: Path, selection: Path) -> None:
     """Keep each train item's best candidates as RAFT-style training examples."""
     from cardproof.contract import reading as contract
-    from cardproof.evaluate import read_frame
+    from cardproof.evaluation.evaluate import read_frame
     from cardproof.files import read_rows
     from cardproof.records import Message, Prompt, Rollout
     from cardproof.training.distill import select, write

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 @given("--out", "Folder for axes, stress, mechanism, compute and format_lock (JSON).")
 def evaluate(config: Config, scores: Path, out: Path) -> None:
     """Turn scores into the card's numbers, each with n and an interval; with several training seeds, the spread between them, too."""
-    from cardproof import seeds
-    from cardproof.evaluate import run
-    from cardproof.statistics import How
+    from cardproof.evaluation import between_seeds as seeds
+    from cardproof.evaluation.evaluate import run
+    from cardproof.evaluation.statistics import How
 
     settings = config.evaluation
     run(

@@ -25,7 +25,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "score": ("scoring/score",),
     "distill": ("training/distill",),
     "train": ("training/train",),
-    "evaluate": ("evaluate", "seeds"),
+    "evaluate": ("evaluation/evaluate", "evaluation/between_seeds"),
     "reconcile": ("reconcile",),
     "provenance": ("benchmark/subset",),
     "replay": ("evidence/archive",),

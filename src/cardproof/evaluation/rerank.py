@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from cardproof.errors import CardproofError
-from cardproof.statistics import BATCH, ROUNDING, Floats
+from cardproof.evaluation.statistics import BATCH, ROUNDING, Floats
 
 
 def order(composites: ArrayLike) -> list[int]:

@@ -15,13 +15,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import polars as pl
 
-from cardproof import statistics
 from cardproof.errors import CardproofError, nearest
+from cardproof.evaluation import statistics
+from cardproof.evaluation.mechanism import mechanism
+from cardproof.evaluation.rerank import aligned, best_of, by_rank, curves, equivalence, equivalence_interval, picked
+from cardproof.evaluation.statistics import Floats, How
 from cardproof.files import write_json
-from cardproof.mechanism import mechanism
 from cardproof.records import Comparison, Estimate, Score
-from cardproof.rerank import aligned, best_of, by_rank, curves, equivalence, equivalence_interval, picked
-from cardproof.statistics import Floats, How
 
 Frames = Mapping[str, pl.DataFrame]
 """Arm -> Score rows of one condition."""

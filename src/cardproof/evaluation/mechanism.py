@@ -12,10 +12,10 @@ from typing import Any, get_args
 
 import polars as pl
 
-from cardproof import statistics
+from cardproof.evaluation import statistics
+from cardproof.evaluation.rerank import aligned, by_rank, picked
+from cardproof.evaluation.statistics import Floats, How
 from cardproof.records import Comparison, QuoteKind, Step
-from cardproof.rerank import aligned, by_rank, picked
-from cardproof.statistics import Floats, How
 
 KINDS: tuple[str, ...] = get_args(QuoteKind)
 STEPS: tuple[str, ...] = get_args(Step)

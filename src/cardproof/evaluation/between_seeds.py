@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from cardproof.evaluate import AXES, estimate, read_scores
+from cardproof.evaluation.evaluate import AXES, estimate, read_scores
+from cardproof.evaluation.rerank import aligned, picked
+from cardproof.evaluation.statistics import How
 from cardproof.files import read_json, write_json
-from cardproof.rerank import aligned, picked
-from cardproof.statistics import How
 
 FILES = {"clean": "axes.json", "stress": "stress.json"}
 
