@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from cardproof import reconcile
+from cardproof.claims import reconcile
 from cardproof.config import settings as config
 from cardproof.evaluation import between_seeds as seeds
 from cardproof.evaluation import evaluate

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from cardproof import grim
-from cardproof.audit import Audit, main_text, render_text, run_audit, to_json
-from cardproof.claims_file import read_claims, references
+from cardproof.claims import grim
+from cardproof.claims.audit import Audit, main_text, render_text, run_audit, to_json
+from cardproof.claims.claims_file import read_claims, references
+from cardproof.claims.recipe_checks import step_readings
 from cardproof.errors import CardproofError
 from cardproof.models import sizes as parameters
-from cardproof.recipe_checks import step_readings
 
 CLAIMS = Path(__file__).resolve().parents[1] / "published" / "claims.yaml"
 RAW = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))

@@ -13,8 +13,8 @@ import jinja2
 import pytest
 
 from cardproof import card
-from cardproof.audit import run_audit, to_json
-from cardproof.claims import judge
+from cardproof.claims.audit import run_audit, to_json
+from cardproof.claims.claims import judge
 from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
 from cardproof.figures import FIGURES

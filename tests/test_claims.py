@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 import yaml
 
-from cardproof.audit import Audit, run_audit, to_json
-from cardproof.claims import as_estimate, exit_code, judge, render_text
-from cardproof.claims_file import FACTOR, ValueClaim, claims_schema, numerals, parse_claims, read_claims, uncovered
+from cardproof.claims.audit import Audit, run_audit, to_json
+from cardproof.claims.claims import as_estimate, exit_code, judge, render_text
+from cardproof.claims.claims_file import FACTOR, ValueClaim, claims_schema, numerals, parse_claims, read_claims, uncovered
+from cardproof.claims.pointers import split_pointer
+from cardproof.claims.predicates import pointer_of
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
-from cardproof.predicates import pointer_of
-from cardproof.result_pointers import split_pointer
 
 ROOT = Path(__file__).resolve().parents[1]
 CLAIMS = ROOT / "published" / "claims.yaml"
@@ -131,7 +131,7 @@ def report(published: Path) -> dict[str, Any]:
 
 def test_schema_is_in_step_with_the_model() -> None:
     stored = json.loads((ROOT / "schemas" / "claims.schema.json").read_text(encoding="utf-8"))
-    assert stored == claims_schema(), "run: python -c 'from cardproof.claims_file import write_schema; write_schema()'"
+    assert stored == claims_schema(), "run: python -c 'from cardproof.claims.claims_file import write_schema; write_schema()'"
 
 
 def test_every_number_of_the_facts_has_a_claim() -> None:

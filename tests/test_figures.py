@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardproof import figures
-from cardproof.claims import judge
+from cardproof.claims.claims import judge
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json
 from conftest import ROOT

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardproof import claims, reconcile
+from cardproof.claims import claims, reconcile
 from cardproof.cli import cli
 from cardproof.config import settings as config
 from cardproof.config.settings import Variant

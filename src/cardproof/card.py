@@ -19,7 +19,8 @@ import jinja2
 from pydantic import ValidationError
 
 from cardproof import card_metadata
-from cardproof.claims import judge
+from cardproof.claims.claims import judge
+from cardproof.claims.reconcile import conclusion
 from cardproof.config import settings as configuration
 from cardproof.config.settings import REFERENCE, Config
 from cardproof.errors import CardproofError
@@ -27,7 +28,6 @@ from cardproof.evaluation.evaluate import ALPHA
 from cardproof.evidence.verify import check
 from cardproof.figures import AXIS_NAMES, FIGURES, Results
 from cardproof.files import read_json, write_text
-from cardproof.reconcile import conclusion
 from cardproof.records import Comparison, Estimate
 
 SUBJECT = "grounded"

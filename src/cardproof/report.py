@@ -20,7 +20,7 @@ import jinja2
 from markupsafe import Markup
 
 from cardproof import card, diff, report_items
-from cardproof.claims import VERDICTS
+from cardproof.claims.claims import VERDICTS
 from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
 from cardproof.evidence.provenance import STEPS

@@ -46,7 +46,7 @@ def evaluate(config: Config, scores: Path, out: Path) -> None:
 @click.option("--out", type=FILE, default=None, help="Write reconcile.json there.")
 def reconcile(config: Config, run: Path, claims: Path, out: Path | None) -> None:
     """Compare the readings of the printed recipe, which contradicts itself, by their steps and training losses."""
-    from cardproof import reconcile as judge
+    from cardproof.claims import reconcile as judge
     from cardproof.files import write_json
 
     found = judge.reconcile(config, run, claims)
@@ -73,7 +73,7 @@ def provenance(config: Config, out: Path) -> None:
 @click.option("--out", type=FILE, default=None, help="Write JSON there as well.")
 def audit(claims: Path, form: str, count: bool, out: Path | None) -> None:
     """Check the published card against itself: identities, counts, possible proportions. No GPU, no network, seconds."""
-    from cardproof import audit as auditor
+    from cardproof.claims import audit as auditor
     from cardproof.files import write_json
 
     result = auditor.run_audit(claims, count)
@@ -90,7 +90,7 @@ def audit(claims: Path, form: str, count: bool, out: Path | None) -> None:
 @click.option("--fail-on", type=click.Choice(["differs"]), default=None, help="Exit with 3 when a comparable claim differs.")
 def claims(run: Path, claims: Path, out: Path | None, form: str, fail_on: str | None) -> None:
     """Judge every number on the published card by a run's results."""
-    from cardproof import claims as judge
+    from cardproof.claims import claims as judge
     from cardproof.files import write_json
 
     report = judge.judge(run, claims)

@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from cardproof.checks import check, predicate
-from cardproof.claims_file import CLAIMS_PATH, ClaimsFile, read_claims
+from cardproof.claims.checks import check, predicate
+from cardproof.claims.claims_file import CLAIMS_PATH, ClaimsFile, read_claims
+from cardproof.claims.findings import Finding, Severity
 from cardproof.files import plain, sha256_file
-from cardproof.findings import Finding, Severity
 from cardproof.records import Row
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)

@@ -19,15 +19,15 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from cardproof.audit import Audit, run_audit
-from cardproof.claims_file import CLAIMS_PATH, FACTOR, Claim, PredicateClaim, ValueClaim, read_claims
+from cardproof.claims.audit import Audit, run_audit
+from cardproof.claims.claims_file import CLAIMS_PATH, FACTOR, Claim, PredicateClaim, ValueClaim, read_claims
+from cardproof.claims.grim import decimals, rounded
+from cardproof.claims.identities import references
+from cardproof.claims.pointers import rule_of, split_pointer
+from cardproof.claims.predicates import on_run, pointer_of
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, sha256_file
-from cardproof.grim import decimals, rounded
-from cardproof.identities import references
-from cardproof.predicates import on_run, pointer_of
 from cardproof.records import Estimate
-from cardproof.result_pointers import rule_of, split_pointer
 
 Verdict = Literal["differs", "inconsistent_as_published", "exact", "consistent", "not_comparable", "not_run", "absent"]
 Tier = Literal["audited", "replayed", "regenerated", "retrained"]

@@ -7,8 +7,8 @@ from fractions import Fraction
 from math import log2
 from typing import NamedTuple
 
-from cardproof.claims_file import DoublingsWithin, EquivalentWithin, Expression, Greater, IntervalBelow, RatioAtMost, ValueClaim
-from cardproof.grim import decimals, rounded
+from cardproof.claims.claims_file import DoublingsWithin, EquivalentWithin, Expression, Greater, IntervalBelow, RatioAtMost, ValueClaim
+from cardproof.claims.grim import decimals, rounded
 from cardproof.records import Estimate
 
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from cardproof.claims_file import ValueClaim
-from cardproof.grim import Interval, rounded
+from cardproof.claims.claims_file import ValueClaim
+from cardproof.claims.grim import Interval, rounded
 from cardproof.records import Row
 
 Severity = Literal["error", "warning", "note", "ok"]

@@ -11,13 +11,13 @@ from fractions import Fraction
 from math import floor, log2
 from typing import Any
 
-from cardproof import identities as rules
-from cardproof.claims_file import PredicateClaim
-from cardproof.findings import Finding, Values, listed, listed_words, span
-from cardproof.grim import counts, decimals, denominators, rounded
-from cardproof.identities import Identity
-from cardproof.predicates import on_card
-from cardproof.recipe_checks import keep_top, lora_parameters, optimizer_steps
+from cardproof.claims import identities as rules
+from cardproof.claims.claims_file import PredicateClaim
+from cardproof.claims.findings import Finding, Values, listed, listed_words, span
+from cardproof.claims.grim import counts, decimals, denominators, rounded
+from cardproof.claims.identities import Identity
+from cardproof.claims.predicates import on_card
+from cardproof.claims.recipe_checks import keep_top, lora_parameters, optimizer_steps
 
 # --- differences and bounds --------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from cardproof.claims_file import CLAIMS_PATH, ValueClaim, read_claims
+from cardproof.claims.claims_file import CLAIMS_PATH, ValueClaim, read_claims
 from cardproof.config.settings import Config, Variant
 from cardproof.errors import CardproofError
 from cardproof.files import read_json

@@ -15,12 +15,12 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
 
+from cardproof.claims.grim import NUMBER, Interval, decimals, rounding_interval, truncation_interval
+from cardproof.claims.identities import COUNTED, Id, Identity, Text, references
+from cardproof.claims.pointers import arm_of, checked
 from cardproof.errors import CardproofError, nearest
 from cardproof.files import write_json
-from cardproof.grim import NUMBER, Interval, decimals, rounding_interval, truncation_interval
-from cardproof.identities import COUNTED, Id, Identity, Text, references
 from cardproof.records import Row
-from cardproof.result_pointers import arm_of, checked
 
 CLAIMS_PATH = Path("published/claims.yaml")
 SCHEMA_PATH = Path("schemas/claims.schema.json")

@@ -6,9 +6,9 @@ from fractions import Fraction
 from math import ceil
 from typing import NamedTuple
 
-from cardproof import identities as rules
-from cardproof.findings import Finding, Severity, Values, listed
-from cardproof.grim import decimals, rounded, rounding_interval, truncation_interval
+from cardproof.claims import identities as rules
+from cardproof.claims.findings import Finding, Severity, Values, listed
+from cardproof.claims.grim import decimals, rounded, rounding_interval, truncation_interval
 from cardproof.models import sizes as parameters
 
 

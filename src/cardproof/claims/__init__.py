@@ -1,0 +1,1 @@
+"""The published card: as data, against itself, against a run."""
