@@ -18,7 +18,7 @@ from snakemake.utils import min_version
 from cardproof.config import settings as cardproof_config
 from cardproof import cluster, deployment
 from cardproof.evidence.archive import configuration as archived_configuration
-from cardproof.card_metadata import EVAL_RESULTS
+from cardproof.pages.card_metadata import EVAL_RESULTS
 from cardproof.errors import CardproofError, of_system
 from cardproof.files import write_json, write_text
 from cardproof.evidence.provenance import code_fingerprint, settings_fingerprint

@@ -57,12 +57,12 @@ def reply(draw: random.Random, prompt: Any, others: list[str], strict: float) ->
 def make_run(folder: Path, items: int) -> int:
     """Write a run of made-up rollouts into `folder`; returns how many."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from cardproof import figures
     from cardproof.benchmark.folder import load_embedded
     from cardproof.benchmark.prompts import prompts_of
     from cardproof.claims import audit, claims
     from cardproof.config import settings as config
     from cardproof.files import write_json, write_rows
+    from cardproof.pages import figures
     from cardproof.records import Rollout, Support
     from cardproof.scoring.score import score_files, write_scores
     from fixtures_run import write_run
@@ -160,7 +160,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     from benchmarks.common import machine, write
-    from cardproof import report
+    from cardproof.pages import report
 
     before = machine()
     with tempfile.TemporaryDirectory() as scratch:

@@ -12,13 +12,13 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from cardproof import card
 from cardproof.claims.audit import run_audit, to_json
 from cardproof.claims.claims import judge
 from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
-from cardproof.figures import FIGURES
 from cardproof.files import read_json, write_json, write_text
+from cardproof.pages import card
+from cardproof.pages.figures import FIGURES
 from fixtures_run import ARMS, record_all, write_run
 
 ROOT = Path(__file__).parent.parent

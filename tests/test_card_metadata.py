@@ -8,10 +8,10 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
-from cardproof import card, card_metadata
 from cardproof.config import settings as config
 from cardproof.errors import CardproofError
-from cardproof.figures import AXIS_NAMES, FIGURES, Results
+from cardproof.pages import card, card_metadata
+from cardproof.pages.figures import AXIS_NAMES, FIGURES, Results
 from fixtures_run import write_run
 from test_card import REPORT
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardproof import figures
 from cardproof.claims.claims import judge
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json
+from cardproof.pages import figures
 from conftest import ROOT
 from fixtures_run import ARMS, Profile, write_run
 

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from cardproof import card
 from cardproof.config.settings import Scoring
 from cardproof.contract import grounding
 from cardproof.contract import reading as contract
+from cardproof.pages import card
 from cardproof.records import Defect, Document, Message, Prompt, Quote, Rollout, Score, Support
 from cardproof.scoring import score as scoring
 from cardproof.scoring.score import Rouge

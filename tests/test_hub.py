@@ -14,8 +14,8 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
-from cardproof import card
 from cardproof.acquire.hub import git_blob
+from cardproof.pages import card
 from conftest import ROOT
 from hub_server import Hub, blob, serve
 from tiny_models import write_tiny_deberta

@@ -10,11 +10,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cardproof import diff, report, report_figures, report_items
 from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
-from cardproof.figures import FIGURES
 from cardproof.files import read_json, read_rows
+from cardproof.pages import diff, report
+from cardproof.pages import inline_figures as report_figures
+from cardproof.pages import items as report_items
+from cardproof.pages.figures import FIGURES
 from cardproof.records import Rollout
 from conftest import ROOT
 from test_card import NUMBER_WORDS

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from cardproof import report
 from cardproof.files import read_json, read_rows, write_rows
+from cardproof.pages import report
 from cardproof.records import Rollout, Support
 from conftest import ROOT
 from workflow_run import PATIENCE, RUN

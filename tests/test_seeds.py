@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardproof import card
 from cardproof.config import settings as config
 from cardproof.errors import CardproofError
 from cardproof.evaluation import between_seeds as seeds
 from cardproof.evaluation import evaluate
 from cardproof.evidence.provenance import settings_fingerprint
 from cardproof.files import read_json
+from cardproof.pages import card
 from fixtures_run import ARMS, ITEMS, frames, write_run
 from test_card import CLAIMS, rendered, with_figures
 

@@ -21,7 +21,7 @@ def publish(run: Path, repository: str, really: bool, private: bool, message: st
     Only says what it would send, unless --push is given; then HF_TOKEN must hold a token that may write. A run whose results do not follow
     from their inputs (see `cardproof verify`) is refused. Benchmark texts, prompts and samples are never sent.
     """
-    from cardproof import publish as publisher
+    from cardproof.pages import publish as publisher
 
     upload = publisher.prepare(run, repository)
     click.echo(publisher.render_text(upload))

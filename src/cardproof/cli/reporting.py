@@ -18,7 +18,7 @@ def report(run: Path, templates: Path, out: Path) -> None:
 
     Open index.html in a browser; it needs no network. diff.html and diff.md set the published card beside the run, claim by claim.
     """
-    from cardproof import report as reporter
+    from cardproof.pages import report as reporter
 
     pages = reporter.write(run, out, templates)
     size = sum(p.stat().st_size for p in pages)

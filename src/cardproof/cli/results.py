@@ -105,7 +105,7 @@ def claims(run: Path, claims: Path, out: Path | None, form: str, fail_on: str | 
 @given("--out", "Folder for the figures.")
 def figures(run: Path, out: Path) -> None:
     """Draw the figures, each beside the data it shows."""
-    from cardproof.figures import draw
+    from cardproof.pages.figures import draw
 
     draw(run, out)
 
@@ -117,6 +117,6 @@ def figures(run: Path, out: Path) -> None:
 @given("--out", "Card to write (Markdown).")
 def card(run: Path, templates: Path, claims: Path, out: Path) -> None:
     """Render the model card from results alone."""
-    from cardproof.card import render
+    from cardproof.pages.card import render
 
     render(run, templates, out, claims)

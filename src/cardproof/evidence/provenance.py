@@ -31,9 +31,9 @@ STEPS: dict[str, tuple[str, ...]] = {
     "replay": ("evidence/archive",),
     "audit": ("claims/audit",),
     "claims": ("claims/claims",),
-    "figures": ("figures",),
-    "card": ("card",),
-    "report": ("report",),
+    "figures": ("pages/figures",),
+    "card": ("pages/card",),
+    "report": ("pages/report",),
 }
 """Entry modules of each step; everything they import from the package counts, too."""
 

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from cardproof.card_metadata import EVAL_RESULTS
 from cardproof.config.settings import CONDITIONS, Config, load
 from cardproof.errors import CardproofError
 from cardproof.evidence.provenance import SETTINGS, STEPS, code_fingerprint, settings_fingerprint
 from cardproof.files import read_json, sha256_file, sha256_text, write_json
+from cardproof.pages.card_metadata import EVAL_RESULTS
 from cardproof.records import Row
 
 FOLDER = Path("provenance", "files")

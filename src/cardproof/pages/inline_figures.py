@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cardproof.errors import CardproofError
-from cardproof.figures import COLOURS, FIGURES, GRID, INK, LETTERS, MUTED
 from cardproof.files import read_json
+from cardproof.pages.figures import COLOURS, FIGURES, GRID, INK, LETTERS, MUTED
 
 PAPER = "#ffffff"
 VARIABLES = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cardproof.card import DASH, cell, published, regenerated, remark, words
 from cardproof.claims.claims import COMPARABLE_SCALE, SCALAR
+from cardproof.pages.card import DASH, cell, published, regenerated, remark, words
 
 
 def rows(claims: Mapping[str, Any]) -> list[dict[str, Any]]:

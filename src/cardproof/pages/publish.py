@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cardproof import card_metadata
-from cardproof.card import subject_of
 from cardproof.config.settings import Config, load
 from cardproof.errors import CardproofError
 from cardproof.evidence.verify import AGAIN, check
 from cardproof.files import read_json, sha256_file
+from cardproof.pages import card_metadata
+from cardproof.pages.card import subject_of
 
 CARD = "card/README.md"
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")

@@ -19,16 +19,17 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from cardproof import card, diff, report_items
 from cardproof.claims.claims import VERDICTS
 from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
 from cardproof.evidence.provenance import STEPS
 from cardproof.evidence.sidecars import FOLDER, record_path
 from cardproof.evidence.verify import check
-from cardproof.figures import Results
 from cardproof.files import read_json, write_text
-from cardproof.report_figures import figures
+from cardproof.pages import card, diff
+from cardproof.pages import items as report_items
+from cardproof.pages.figures import Results
+from cardproof.pages.inline_figures import figures
 
 MAX_INLINE = 2_000_000
 """Characters of rollouts in the page itself; more are split into a file for each item."""

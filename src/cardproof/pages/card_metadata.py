@@ -13,13 +13,13 @@ from typing import Any
 
 from cardproof.config.settings import Benchmark, Config
 from cardproof.errors import CardproofError
-from cardproof.figures import AXIS_NAMES
+from cardproof.pages.figures import AXIS_NAMES
 from cardproof.records import Estimate
 
 LICENSE = "apache-2.0"
 HUB_IDS = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 """Embedded models by the name under which the Hub knows them."""
-SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
+SCHEMAS = Path(__file__).resolve().parents[3] / "schemas"
 EVAL_RESULTS = ".eval_results/cardproof.yaml"
 TASK = "text-generation"
 SHOWN = {"axes": "oracle passage alone", "stress": "distractors added, oracle passage dropped at times"}

@@ -18,7 +18,6 @@ from typing import Any
 import jinja2
 from pydantic import ValidationError
 
-from cardproof import card_metadata
 from cardproof.claims.claims import judge
 from cardproof.claims.reconcile import conclusion
 from cardproof.config import settings as configuration
@@ -26,8 +25,9 @@ from cardproof.config.settings import REFERENCE, Config
 from cardproof.errors import CardproofError
 from cardproof.evaluation.evaluate import ALPHA
 from cardproof.evidence.verify import check
-from cardproof.figures import AXIS_NAMES, FIGURES, Results
 from cardproof.files import read_json, write_text
+from cardproof.pages import card_metadata
+from cardproof.pages.figures import AXIS_NAMES, FIGURES, Results
 from cardproof.records import Comparison, Estimate
 
 SUBJECT = "grounded"

@@ -1,0 +1,1 @@
+"""What people look at: card, figures, page, diff, Hub."""
