@@ -16,7 +16,8 @@ from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 from cardproof.config import settings as cardproof_config
-from cardproof import cluster, deployment
+from cardproof.machine import containers as deployment
+from cardproof.machine import slurm as cluster
 from cardproof.evidence.archive import configuration as archived_configuration
 from cardproof.pages.card_metadata import EVAL_RESULTS
 from cardproof.errors import CardproofError, of_system

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cardproof import deployment
-from cardproof.cluster import Nodes, Request, check
 from cardproof.config import settings as config
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.files import read_rows, sha256_file, write_rows
+from cardproof.machine import containers as deployment
+from cardproof.machine.slurm import Nodes, Request, check
 from cardproof.records import Rollout
 from cardproof.sampling.sample import gather, shard
 from conftest import ROOT

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from cardproof import memory
 from cardproof.config.settings import Config, Training
 from cardproof.errors import CardproofError
+from cardproof.machine import memory
+from cardproof.machine.workload import assumptions
 from cardproof.models.sizes import Architecture
-from cardproof.workload import assumptions
 
 SIZES = Architecture(1000, 96, 256, 3, 6, 2, 32, False)
 RANK = 8

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from cardproof import plan, workload
 from cardproof.config import settings as config
 from cardproof.errors import CardproofError
+from cardproof.machine import plan, workload
 from conftest import ROOT
 from workflow_run import PATIENCE
 

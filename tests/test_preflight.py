@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from cardproof import deployment, preflight
 from cardproof.config import settings as config
 from cardproof.errors import CardproofError
-from cardproof.preflight import GB, Gpu, judge_gpus
+from cardproof.machine import containers as deployment
+from cardproof.machine import preflight
+from cardproof.machine.preflight import GB, Gpu, judge_gpus
 from conftest import ROOT
 from workflow_run import PATIENCE
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from cardproof import plan
 from cardproof.config import settings as config
 from cardproof.files import read_rows
+from cardproof.machine import plan
 from cardproof.models import loading as lm
 from cardproof.records import Message, Prompt, Rollout
 from conftest import ROOT

@@ -165,8 +165,8 @@ def test_every_claim_has_a_verdict_and_none_is_compared(first: Path) -> None:
 
 def test_the_plan_is_what_the_run_did(first: Path, tmp_path: Path) -> None:
     """Planned before anything is there, and again with the finished run at hand: equal to the files and to Snakemake's own count."""
-    from cardproof import plan
     from cardproof.config import settings as config
+    from cardproof.machine import plan
 
     settings = config.load(ROOT / "config.yaml", ROOT / "config" / "ci.yaml")
 

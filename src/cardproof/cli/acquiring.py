@@ -21,7 +21,7 @@ def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None)
     from cardproof.acquire import hub
     from cardproof.config import settings as configuration
     from cardproof.files import write_json
-    from cardproof.preflight import hub_sources
+    from cardproof.machine.preflight import hub_sources
 
     sources = hub_sources(configuration.load(*(files or (ROOT / "config.yaml",))))
     if not sources:

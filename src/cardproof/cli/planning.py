@@ -35,7 +35,7 @@ def plan(files: tuple[Path, ...], form: str, templates: Path, claims: Path) -> N
     """Print the work before it is done: prompts, rollouts, tokens, downloads, memory, hours, jobs, and how each was derived."""
     import json
 
-    from cardproof import plan as planning
+    from cardproof.machine import plan as planning
 
     config = _resolved(files)
     figures = planning.plan(config, Path("results") / config.run, templates, claims, ROOT / "Snakefile")
@@ -53,9 +53,9 @@ def preflight(files: tuple[Path, ...], resolved: Path | None, form: str, templat
     """Check that this machine has what a run needs: GPU, memory, disk, revisions, cache, token, container, versions."""
     import json
 
-    from cardproof import preflight as checking
     from cardproof.config.settings import load
     from cardproof.files import write_json
+    from cardproof.machine import preflight as checking
 
     config = load(resolved) if resolved else _resolved(files)
     checks = checking.preflight(config, Path("results") / config.run, templates, claims)

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cardproof import memory
 from cardproof.claims.claims_file import read_claims
 from cardproof.claims.reconcile import EXAMPLES, optimizer_steps
 from cardproof.config.settings import CONDITIONS, Config, to_yaml
 from cardproof.errors import CardproofError
 from cardproof.files import write_text
-from cardproof.workload import TRAIN, Workload, assumptions, model_folder, workload
+from cardproof.machine import memory
+from cardproof.machine.workload import TRAIN, Workload, assumptions, model_folder, workload
 
 GPU_RULES = ("preflight", "sample", "sample_train", "train", "verify", "verify_train", "check_verifier")
 """Rules that ask the scheduler for the configured GPUs."""

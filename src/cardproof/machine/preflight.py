@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cardproof import deployment
 from cardproof.acquire import hub
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
-from cardproof.plan import GB, SCRATCH, Figure, disk_need, peak, requirements
+from cardproof.machine import containers as deployment
+from cardproof.machine.plan import GB, SCRATCH, Figure, disk_need, peak, requirements
 
 INSIDE = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH")
