@@ -60,6 +60,7 @@ def make_run(folder: Path, items: int) -> int:
     from cardproof.benchmark.folder import load_embedded
     from cardproof.benchmark.prompts import prompts_of
     from cardproof.claims import audit, claims
+    from cardproof.config import reading
     from cardproof.config import settings as config
     from cardproof.files import write_json, write_rows
     from cardproof.pages import figures
@@ -68,7 +69,7 @@ def make_run(folder: Path, items: int) -> int:
     from fixtures_run import write_run
 
     write_run(folder)
-    settings = config.load(folder / "config.yaml")
+    settings = reading.load(folder / "config.yaml")
     passages, questions = load_embedded()
     texts = [p.text for p in passages if len(p.text.split()) > 20]
     asked = [questions[i % len(questions)].model_copy(update={"id": i}) for i in range(items)]

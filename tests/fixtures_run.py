@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from cardproof.claims import reconcile
+from cardproof.config import reading, texts
 from cardproof.config import settings as config
 from cardproof.evaluation import between_seeds as seeds
 from cardproof.evaluation import evaluate
@@ -183,7 +184,7 @@ VERIFIER = {
 def settings(scale: str, training_seeds: Sequence[int] = ()) -> config.Config:
     """The resolved configuration of a synthetic run."""
     if scale == "published":
-        return config.validate({"run": "published"})
+        return reading.validate({"run": "published"})
     embedded = {
         "run": "demo",
         "scale": scale,
@@ -194,7 +195,7 @@ def settings(scale: str, training_seeds: Sequence[int] = ()) -> config.Config:
         "training": {"variants": {"grounded": {}, "hybrid": {"contract_share": 0.5}}, "seeds": list(training_seeds)},
         "arms": {"hybrid": {"adapter": "trained", "variant": "hybrid", "id": None}},
     }
-    return config.load(overrides=config.merge({"arms": config.Config().model_dump()["arms"]}, embedded))
+    return reading.load(overrides=reading.merge({"arms": config.Config().model_dump()["arms"]}, embedded))
 
 
 def write_scores(folder: Path, name: str, profile: Profile, seed: int, items: int, n: int) -> None:
@@ -215,7 +216,7 @@ def write_run(
     """Write everything the figures and the card read into `folder`; the figures themselves are not drawn."""
     arms = arms or ARMS
     resolved = settings(scale, training_seeds)
-    write_text(folder / "config.yaml", config.to_yaml(resolved))
+    write_text(folder / "config.yaml", texts.to_yaml(resolved))
     clean = frames("clean", arms, 1, items, n)
     stress = frames("stress", arms, 2, items, max(1, n // 2), dropped=items // 3)
     freeform = frames("freeform", arms, 3, items, max(1, n // 2))

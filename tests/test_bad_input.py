@@ -17,7 +17,7 @@ import pytest
 
 from cardproof.benchmark.prompts import prompt_hash
 from cardproof.cli import main
-from cardproof.config import settings as configuration
+from cardproof.config import reading, texts
 from cardproof.files import write_rows
 from cardproof.records import Document, Message, Prompt, Rollout, Support
 from conftest import ROOT
@@ -60,8 +60,8 @@ def overlay(text: str | bytes, name: str = "mine.yaml") -> Callable[[Path], list
 
 
 def settings(folder: Path, **over: Any) -> None:
-    loaded = configuration.load(ROOT / "config.yaml", ROOT / "config/ci.yaml", overrides=over)
-    (folder / "config.yaml").write_text(configuration.to_yaml(loaded))
+    loaded = reading.load(ROOT / "config.yaml", ROOT / "config/ci.yaml", overrides=over)
+    (folder / "config.yaml").write_text(texts.to_yaml(loaded))
 
 
 def benchmark(corpus: bytes | None = None, questions: bytes | None = None, **over: Any) -> Callable[[Path], list[str]]:

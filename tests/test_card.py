@@ -14,6 +14,7 @@ import pytest
 
 from cardproof.claims.audit import run_audit, to_json
 from cardproof.claims.claims import judge
+from cardproof.config import reading, texts
 from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json, write_text
@@ -35,7 +36,7 @@ NUMBER_WORDS = r"\b(zero|two|three|four|five|six|seven|eight|nine|ten|twenty|thi
 def read_once():
     """The texts of the configuration's fields are read from source at each rendering; once is enough for a test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(configuration, "field_texts", functools.cache(configuration.field_texts))
+        patch.setattr(configuration, "field_texts", functools.cache(texts.field_texts))
         yield
 
 
@@ -496,11 +497,11 @@ def test_a_run_without_adapters_has_no_card(made):
 
 
 def test_a_model_from_a_folder_is_named_and_its_place_is_not(run):
-    settings = configuration.load(run / "config.yaml").model_dump(mode="json")
+    settings = reading.load(run / "config.yaml").model_dump(mode="json")
     settings["verifier"] |= {"source": "folder", "id": "/far/away/deberta", "ragtruth": "/far/away/ragtruth"}
     settings["model"] |= {"source": "folder", "id": "/far/away/qwen3"}
     settings["benchmark"] |= {"source": "folder", "path": "/far/away/bench"}
-    write_text(run / "config.yaml", configuration.to_yaml(configuration.validate(settings)))
+    write_text(run / "config.yaml", texts.to_yaml(reading.validate(settings)))
     metrics = read_json(run / "verifier" / "metrics.json")
     write_json(run / "verifier" / "metrics.json", {"auc": metrics["auc"]})
     text = rendered(run, CLAIMS)

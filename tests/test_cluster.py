@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cardproof.config import settings as config
+from cardproof.config import reading, texts
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.files import read_rows, sha256_file, write_rows
@@ -26,7 +26,7 @@ from conftest import ROOT
 from workflow_run import PATIENCE
 
 RULES = sorted((ROOT / "rules").glob("*.smk"))
-CI = config.load(ROOT / "config.yaml", ROOT / "config" / "ci.yaml")
+CI = reading.load(ROOT / "config.yaml", ROOT / "config" / "ci.yaml")
 
 
 def snakemake(folder: Path, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -236,7 +236,7 @@ def test_samples_are_the_same_bytes_for_any_number_of_shards(tmp_path: Path, tin
         )
     write_rows(prompts, rows)
     settings = tmp_path / "config.yaml"
-    settings.write_text(config.to_yaml(CI))
+    settings.write_text(texts.to_yaml(CI))
     gathered = {}
     for of in (1, 3, 8):
         pieces = [tmp_path / f"{number}-of-{of}.jsonl" for number in range(of)]

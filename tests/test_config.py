@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cardproof.config import reading, texts
 from cardproof.config import settings as config
 from cardproof.errors import CardproofError
 from conftest import ROOT
@@ -41,7 +42,7 @@ OVERLAYS = sorted(p.name for p in (ROOT / "config").glob("*.yaml"))
 )
 def test_what_is_wrong_is_said_in_one_sentence(values: dict, found: str, hint: str) -> None:
     with pytest.raises(CardproofError) as error:
-        config.validate(values)
+        reading.validate(values)
     assert found in error.value.sentence
     assert "\n" not in error.value.sentence
     assert hint in error.value.hint
@@ -51,24 +52,24 @@ def test_a_broken_file_is_named_with_its_line(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("run: demo\nsampling: {temperature: 1\n")
     with pytest.raises(CardproofError, match=r"bad\.yaml, line \d+: no valid YAML"):
-        config.load(bad)
+        reading.load(bad)
     bad.write_text("- a\n- b\n")
     with pytest.raises(CardproofError, match="holds no mapping but list"):
-        config.load(bad)
+        reading.load(bad)
     with pytest.raises(CardproofError, match="does not exist"):
-        config.load(tmp_path / "none.yaml")
+        reading.load(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_overlay_loads_and_is_not_called_published(overlay: str) -> None:
-    loaded = config.load(ROOT / "config.yaml", ROOT / "config" / overlay)
+    loaded = reading.load(ROOT / "config.yaml", ROOT / "config" / overlay)
     assert loaded.scale != "published"
     assert loaded.run != "published"
 
 
 def test_every_setting_says_where_it_comes_from() -> None:
     published = config.Config()
-    silent = [path for path, _, text in config.described(published) if "Assumed" not in text and "tated on the card" not in text]
+    silent = [path for path, _, text in texts.described(published) if "Assumed" not in text and "tated on the card" not in text]
     # What names things or follows from another key states nothing about the method.
     assert [path for path in silent if not path.endswith(".variant")] == ["scale"]
 
@@ -78,8 +79,8 @@ def test_what_the_card_states_is_stated_here() -> None:
     assert (c.conditions.stress.distractors, c.conditions.stress.oracle_drop, c.conditions.clean.n) == (4, 0.3, 8)
     assert (c.training.rank, c.distill.keep_top, c.scoring.rouge_threshold, c.model.quantization) == (32, 3, 0.3, "nf4")
     assert (c.training.variants["grounded"].epochs, c.training.variants["grounded"].effective_batch) == (2, 7)
-    stated = {path for path, _, text in config.described(c) if "tated on the card" in text}
-    assumed = {row["key"] for row in config.assumptions(c)}
+    stated = {path for path, _, text in texts.described(c) if "tated on the card" in text}
+    assumed = {row["key"] for row in texts.assumptions(c)}
     assert {"training.learning_rate", "training.alpha", "sampling.temperature", "scoring.composite", "contract.demonstration"} <= assumed
     assert {"training.rank", "distill.keep_top", "conditions.stress.oracle_drop"} <= stated
     assert not assumed & stated
@@ -87,17 +88,17 @@ def test_what_the_card_states_is_stated_here() -> None:
 
 def test_arms_stand_in_the_cards_order_however_they_were_merged() -> None:
     arms = {"zeta": {"adapter": "folder", "id": "x"}, "grounded": {"adapter": "folder", "id": "y"}, "base": {}}
-    assert list(config.validate({"arms": arms}).arms) == ["base", "grounded", "zeta"]
+    assert list(reading.validate({"arms": arms}).arms) == ["base", "grounded", "zeta"]
 
 
 def test_yaml_round_trips() -> None:
-    loaded = config.load(ROOT / "config.yaml", ROOT / "config" / "demo.yaml")
-    assert config.validate(yaml.safe_load(config.to_yaml(loaded))) == loaded
+    loaded = reading.load(ROOT / "config.yaml", ROOT / "config" / "demo.yaml")
+    assert reading.validate(yaml.safe_load(texts.to_yaml(loaded))) == loaded
 
 
 def test_a_fingerprint_sees_its_own_paths_only() -> None:
     base = config.Config()
-    other = config.validate({"sampling": {"temperature": 0.1}})
+    other = reading.validate({"sampling": {"temperature": 0.1}})
     assert base.fingerprint("sampling.temperature") != other.fingerprint("sampling.temperature")
     assert base.fingerprint("sampling.top_p", "training") == other.fingerprint("sampling.top_p", "training")
     with pytest.raises(KeyError):
@@ -105,9 +106,9 @@ def test_a_fingerprint_sees_its_own_paths_only() -> None:
 
 
 def test_merge_replaces_leaves_and_keeps_the_rest() -> None:
-    assert config.merge({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": 3}, "d": [2]}) == {"a": {"b": 3, "c": 2}, "d": [2]}
+    assert reading.merge({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": 3}, "d": [2]}) == {"a": {"b": 3, "c": 2}, "d": [2]}
 
 
 def test_the_schema_is_in_sync() -> None:
     written = json.loads((ROOT / "schemas" / "config.schema.json").read_text())
-    assert written == config.schema(), "run: cardproof config --schema > schemas/config.schema.json"
+    assert written == texts.schema(), "run: cardproof config --schema > schemas/config.schema.json"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from cardproof.benchmark.prompts import prompt_hash
-from cardproof.config import settings as configuration
+from cardproof.config import reading, texts
 from cardproof.evidence import archive
 from cardproof.files import write_rows
 from cardproof.records import Document, Message, Prompt
@@ -67,8 +67,8 @@ def prompts(n: int) -> list[Prompt]:
 
 def test_sampling_goes_on_where_the_disk_was_full(tiny_lm: Path, tmp_path: Path) -> None:
     settings = {"conditions": {"clean": {"n": 4}}, "sampling": {"max_new_tokens": 12, "rows": 16}}
-    loaded = configuration.load(ROOT / "config.yaml", ROOT / "config/ci.yaml", overrides=settings)
-    (tmp_path / "config.yaml").write_text(configuration.to_yaml(loaded))
+    loaded = reading.load(ROOT / "config.yaml", ROOT / "config/ci.yaml", overrides=settings)
+    (tmp_path / "config.yaml").write_text(texts.to_yaml(loaded))
     write_rows(tmp_path / "prompts.jsonl", prompts(10))
 
     def sample(name: str, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:

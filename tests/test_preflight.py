@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cardproof.config import reading
 from cardproof.config import settings as config
 from cardproof.errors import CardproofError
 from cardproof.machine import containers as deployment
@@ -120,7 +121,7 @@ def test_vllm_must_be_there_for_the_interpreter_named(tmp_path: Path) -> None:
 
 
 def test_a_container_asked_for_needs_apptainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = config.validate(WITHOUT_GPU)
+    asked = reading.validate(WITHOUT_GPU)
 
     def found() -> preflight.Check:
         checks = preflight.preflight(asked, tmp_path, ROOT / "prompts", ROOT / "published/claims.yaml")
@@ -134,7 +135,7 @@ def test_a_container_asked_for_needs_apptainer(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_full_disk_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    published = config.validate(WITHOUT_GPU)
+    published = reading.validate(WITHOUT_GPU)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=30 * GB))
@@ -147,7 +148,7 @@ def test_a_full_disk_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(("backend", "free", "failed"), [("vllm", 40, True), ("vllm", 80, False), ("transformers", 40, False)])
 def test_vllm_needs_room_for_its_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, free: int, failed: bool) -> None:
     """The run asks for 36 GB (the test above), its temporary copy for 30 more on the same disk."""
-    published = config.validate({**WITHOUT_GPU, "runtime": {"gpus": 1}, "sampling": {"backend": backend}})
+    published = reading.validate({**WITHOUT_GPU, "runtime": {"gpus": 1}, "sampling": {"backend": backend}})
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=free * GB))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -182,7 +183,7 @@ def test_a_driver_without_torch_for_it_is_named(tmp_path: Path, monkeypatch: pyt
 
 
 def test_an_embedded_run_has_no_preflight(tmp_path: Path) -> None:
-    demo = config.load(ROOT / "config.yaml", ROOT / "config/demo.yaml")
+    demo = reading.load(ROOT / "config.yaml", ROOT / "config/demo.yaml")
     assert not demo.needs_preflight
     assert config.Config().needs_preflight
     result = snakemake(tmp_path, "-n", "--configfile", str(ROOT / "config/demo.yaml"))

@@ -17,7 +17,7 @@ import yaml
 
 import cardproof
 from cardproof.acquire.folders import WHEELS
-from cardproof.config import settings as config
+from cardproof.config import reading, texts
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -157,7 +157,7 @@ def test_config_yaml_is_in_sync() -> None:
 
 def test_config_schema_is_in_sync() -> None:
     stored = json.loads((ROOT / "schemas/config.schema.json").read_text())
-    assert stored == config.schema(), f"schemas/config.schema.json and the model: {GENERATED}"
+    assert stored == texts.schema(), f"schemas/config.schema.json and the model: {GENERATED}"
 
 
 def test_config_page_is_in_sync() -> None:
@@ -167,7 +167,7 @@ def test_config_page_is_in_sync() -> None:
 
 @pytest.mark.parametrize("overlay", sorted(p.name for p in (ROOT / "config").glob("*.yaml")))
 def test_overlays_are_valid(overlay: str) -> None:
-    config.load(ROOT / "config.yaml", ROOT / "config" / overlay)
+    reading.load(ROOT / "config.yaml", ROOT / "config" / overlay)
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cardproof.config import reading
 from cardproof.config import settings as config
 from cardproof.files import read_rows
 from cardproof.machine import plan
@@ -122,7 +123,7 @@ def test_every_rule_of_the_published_run_ran(done: tuple[Path, dict[str, int]], 
 def test_the_plan_is_what_the_run_did(done: tuple[Path, dict[str, int]]) -> None:
     """By the published recipe's own settings: prompts, rollouts, tokens, steps of every seed and reading, parameters and jobs."""
     run, ran = done
-    found = plan.plan(config.load(run / "config.yaml"), run, ROOT / "prompts", ROOT / "published/claims.yaml", ROOT / "Snakefile")
+    found = plan.plan(reading.load(run / "config.yaml"), run, ROOT / "prompts", ROOT / "published/claims.yaml", ROOT / "Snakefile")
     planned = {(f.section, f.name): f.value for f in found}
     counted = {(f.section, f.name) for f in found if f.kind == "counted"}
     drawn = {path: read_rows(path, Rollout) for path in sorted(run.glob("samples/*/*.jsonl"))}
@@ -143,7 +144,7 @@ def test_the_plan_is_what_the_run_did(done: tuple[Path, dict[str, int]]) -> None
 
 
 def test_only_sizes_and_paths_differ_from_the_published_recipe(done: tuple[Path, dict[str, int]]) -> None:
-    ours, published = (dict(leaves(c.model_dump(mode="json"))) for c in (config.load(done[0] / "config.yaml"), config.Config()))
+    ours, published = (dict(leaves(c.model_dump(mode="json"))) for c in (reading.load(done[0] / "config.yaml"), config.Config()))
     assert ours.keys() == published.keys()
     assert {key for key in ours if ours[key] != published[key]} <= SIZES_AND_PATHS
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cardproof.claims import claims, reconcile
 from cardproof.cli import cli
-from cardproof.config import settings as config
+from cardproof.config import reading
 from cardproof.config.settings import Variant
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json
@@ -40,7 +40,7 @@ def lose(folder, name, train_loss, last_loss):
 
 
 def judge(folder):
-    return reconcile.reconcile(config.load(folder / "config.yaml"), folder)
+    return reconcile.reconcile(reading.load(folder / "config.yaml"), folder)
 
 
 def test_the_readings_make_the_printed_steps_and_the_recipe_does_not(published):
@@ -51,7 +51,7 @@ def test_the_readings_make_the_printed_steps_and_the_recipe_does_not(published):
 
 
 def test_a_reading_equal_to_a_variant_is_not_trained_again(published):
-    resolved = config.load(published / "config.yaml")
+    resolved = reading.load(published / "config.yaml")
     assert list(resolved.training_runs) == ["grounded", "b7x1", "b14x2"]
     assert resolved.reading_runs == {"b7x1": "b7x1", "b14x2": "b14x2", "b7x2": "grounded"}
 
@@ -107,7 +107,7 @@ def test_claims_without_a_loss_are_refused(published, tmp_path):
     text = CLAIMS.read_text(encoding="utf-8").replace("id: training.loss", "id: training.other_loss")
     (tmp_path / "claims.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(CardproofError, match=r"has no value for training\.loss"):
-        reconcile.reconcile(config.load(published / "config.yaml"), published, tmp_path / "claims.yaml")
+        reconcile.reconcile(reading.load(published / "config.yaml"), published, tmp_path / "claims.yaml")
 
 
 def test_the_card_shows_every_reading(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from cardproof.config import settings as config
+from cardproof.config import reading, texts
 from cardproof.errors import CardproofError
 from cardproof.evidence import archive
 from cardproof.evidence.verify import check
@@ -26,9 +26,9 @@ def test_a_gpu_run_is_replayed_without_gpu_hub_or_what_it_names(tmp_path: Path) 
     archived = tmp_path / "archived"
     archived.mkdir()
     overlay = {"sampling": {"backend": "vllm", "python": "/somewhere/python"}, "runtime": {"image": "docker://somewhere/else"}}
-    loaded = config.load(ROOT / "config.yaml", overrides=overlay)
+    loaded = reading.load(ROOT / "config.yaml", overrides=overlay)
     assert loaded.runtime.gpus == 1
-    (archived / "config.yaml").write_text(config.to_yaml(loaded))
+    (archived / "config.yaml").write_text(texts.to_yaml(loaded))
     jobs = planned(snakemake(tmp_path, "-n", "--config", f"replay={archived}", "--", "claims", configfile="config.yaml"))
     assert jobs == {"replay": 1, "score": 9, "evaluate": 1, "audit": 1, "provenance": 1, "claims": 1}
     found = archive.configuration(archived)

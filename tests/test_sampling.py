@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardproof.config.settings import Config, validate
+from cardproof.config.reading import validate
+from cardproof.config.settings import Config
 from cardproof.files import read_rows, write_rows
 from cardproof.records import Document, Message, Prompt, Rollout
 from cardproof.sampling import Decoding, rollout_seed

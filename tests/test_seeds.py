@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardproof.config import settings as config
+from cardproof.config import reading
 from cardproof.errors import CardproofError
 from cardproof.evaluation import between_seeds as seeds
 from cardproof.evaluation import evaluate
@@ -29,7 +29,7 @@ TRAINED = {
 
 
 def test_each_further_seed_adds_a_training_run_and_an_arm():
-    found = config.validate(TRAINED)
+    found = reading.validate(TRAINED)
     assert list(found.training_runs) == ["grounded", "hybrid", "hybrid.seed3", "hybrid.seed5", "grounded.seed3", "grounded.seed5"]
     assert {name: run.seed for name, run in found.training_runs.items() if name.startswith("grounded")} == {
         "grounded": 0,
@@ -43,14 +43,14 @@ def test_each_further_seed_adds_a_training_run_and_an_arm():
 
 
 def test_a_single_seed_adds_nothing():
-    found = config.validate({**TRAINED, "training": {**TRAINED["training"], "seeds": []}, "seed": 7})
+    found = reading.validate({**TRAINED, "training": {**TRAINED["training"], "seeds": []}, "seed": 7})
     assert found.training_seeds == [7]
     assert not found.replicas
     assert list(found.sampled_arms) == list(found.arms)
 
 
 def test_a_further_seed_retrains_none_of_the_others():
-    few, many = (config.validate({**TRAINED, "training": {**TRAINED["training"], "seeds": s}}) for s in ([0, 3], [0, 3, 9]))
+    few, many = (reading.validate({**TRAINED, "training": {**TRAINED["training"], "seeds": s}}) for s in ([0, 3], [0, 3, 9]))
     for name in few.training_runs:
         assert settings_fingerprint(few, "train", variant=name) == settings_fingerprint(many, "train", variant=name)
     fingerprints = {settings_fingerprint(many, "train", variant=name) for name in many.training_runs}
@@ -59,7 +59,7 @@ def test_a_further_seed_retrains_none_of_the_others():
 
 def test_a_seed_named_twice_is_refused():
     with pytest.raises(CardproofError, match=r"training.seeds names a seed twice: \[1, 1\]"):
-        config.validate({"training": {"seeds": [1, 1]}})
+        reading.validate({"training": {"seeds": [1, 1]}})
 
 
 @given(st.lists(st.floats(-1e3, 1e3) | st.none(), min_size=1, max_size=6))

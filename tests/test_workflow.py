@@ -46,9 +46,8 @@ def test_nothing_is_written_outside_results(first: Path) -> None:
 
 
 def test_the_recorded_settings_are_the_overlay(first: Path) -> None:
-    from cardproof.config import settings as config
 
-    assert config.load(first / RUN / "config.yaml") == config.load(ROOT / "config.yaml", ROOT / "config" / "ci.yaml")
+    assert reading.load(first / RUN / "config.yaml") == reading.load(ROOT / "config.yaml", ROOT / "config" / "ci.yaml")
 
 
 def test_the_training_is_qlora_and_counts_are_consistent(first: Path) -> None:
@@ -165,10 +164,10 @@ def test_every_claim_has_a_verdict_and_none_is_compared(first: Path) -> None:
 
 def test_the_plan_is_what_the_run_did(first: Path, tmp_path: Path) -> None:
     """Planned before anything is there, and again with the finished run at hand: equal to the files and to Snakemake's own count."""
-    from cardproof.config import settings as config
+    from cardproof.config import reading
     from cardproof.machine import plan
 
-    settings = config.load(ROOT / "config.yaml", ROOT / "config" / "ci.yaml")
+    settings = reading.load(ROOT / "config.yaml", ROOT / "config" / "ci.yaml")
 
     def figures(run: Path) -> dict[tuple[str, str], tuple[str, float]]:
         found = plan.plan(settings, run, ROOT / "prompts", ROOT / "published" / "claims.yaml", ROOT / "Snakefile")

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from cardproof.config.settings import Arm, Config, Variant, described, field_texts
+from cardproof.config.settings import Arm, Config, Variant
+from cardproof.config.texts import described, field_texts
 
 HEAD = """# Configuration
 

@@ -19,11 +19,11 @@ def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None)
     On a cluster without a network: `cardproof acquire --mirror DIR` where there is one, copy DIR, and set CARDPROOF_MIRROR=DIR there.
     """
     from cardproof.acquire import hub
-    from cardproof.config import settings as configuration
+    from cardproof.config import reading
     from cardproof.files import write_json
     from cardproof.machine.preflight import hub_sources
 
-    sources = hub_sources(configuration.load(*(files or (ROOT / "config.yaml",))))
+    sources = hub_sources(reading.load(*(files or (ROOT / "config.yaml",))))
     if not sources:
         click.echo("This configuration takes nothing from the hub.")
         return

@@ -25,21 +25,22 @@ def config(files: tuple[Path, ...], explain: bool, assumptions: bool, defaults: 
     """Check a configuration, and print it, its meaning, its assumptions or its schema."""
     import json
 
+    from cardproof.config import reading, texts
     from cardproof.config import settings as model
 
     if schema:
-        click.echo(json.dumps(model.schema(), indent=2))
+        click.echo(json.dumps(texts.schema(), indent=2))
         return
     if defaults:
-        click.echo(model.PUBLISHED_HEADER + model.to_yaml(model.Config()), nl=False)
+        click.echo(texts.PUBLISHED_HEADER + texts.to_yaml(model.Config()), nl=False)
         return
-    loaded = model.load(*(files or (ROOT / "config.yaml",)))
+    loaded = reading.load(*(files or (ROOT / "config.yaml",)))
     if assumptions or explain:
-        for path, value, text in model.described(loaded):
+        for path, value, text in texts.described(loaded):
             if explain or "Assumed" in text:
                 click.echo(f"{path} = {json.dumps(value, ensure_ascii=False)}\n    {text}")
     else:
-        click.echo(model.to_yaml(loaded, comments=False), nl=False)
+        click.echo(texts.to_yaml(loaded, comments=False), nl=False)
 
 
 @cli.command("acquire-benchmark")
@@ -105,7 +106,7 @@ def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], None]:
 
             check_adapter(folder, base)
         if config_file is not None:
-            from cardproof.config.settings import load
+            from cardproof.config.reading import load
             from cardproof.models.loading import quiet
             from cardproof.verifier.model import Verifier
 

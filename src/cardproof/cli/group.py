@@ -95,7 +95,7 @@ def with_config(verb: Callable[..., None]) -> Callable[..., None]:
     option = click.option("--config", "config_file", type=FILE, required=True, help="Resolved configuration of the run.")
 
     def run(config_file: Path, **options: Any) -> None:
-        from cardproof.config.settings import load
+        from cardproof.config.reading import load
 
         verb(config=load(config_file), **options)
 

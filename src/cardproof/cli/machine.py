@@ -21,7 +21,7 @@ OVERLAYS = click.option("--configfile", "files", type=FILE, multiple=True, help=
 
 def _resolved(files: tuple[Path, ...]) -> Config:
     """The published recipe with overlays on it, as the Snakefile merges them."""
-    from cardproof.config.settings import load
+    from cardproof.config.reading import load
 
     return load(*dict.fromkeys([ROOT / "config.yaml", *(f.resolve() for f in files)]))
 
@@ -53,7 +53,7 @@ def preflight(files: tuple[Path, ...], resolved: Path | None, form: str, templat
     """Check that this machine has what a run needs: GPU, memory, disk, revisions, cache, token, container, versions."""
     import json
 
-    from cardproof.config.settings import load
+    from cardproof.config.reading import load
     from cardproof.files import write_json
     from cardproof.machine import preflight as checking
 

@@ -6,30 +6,19 @@ report lists the assumptions from these texts, so nothing assumed can be shown a
 
 from __future__ import annotations
 
-import ast
-import copy
 import functools
-import inspect
 import json
 import operator
 import re
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from cardproof.errors import CardproofError, nearest
 from cardproof.files import sha256_text
 
 CONDITIONS = ("clean", "stress", "freeform")
 REFERENCE = "base"
-PUBLISHED_HEADER = """# The published recipe: the defaults of the configuration model, written out. Overlays in config/ change scale and
-# source only.
-# Made by `cardproof config --defaults > config.yaml`; a test keeps it in sync.
-"""
 
 
 class Section(BaseModel):
@@ -443,182 +432,3 @@ class Config(Section):
         """The values at dotted paths, as JSON types; KeyError where there is none."""
         whole = self.model_dump(mode="json")
         return {path: functools.reduce(operator.getitem, path.split("."), whole) for path in paths}
-
-
-class _OnceEachKey(yaml.SafeLoader):
-    """YAML's safe loader, but a key that stands twice is an error: plain YAML takes the last one without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
-            seen.add(getattr(key, "value", None) if isinstance(key, yaml.ScalarNode) else id(key))
-        return super().construct_mapping(node, deep)
-
-
-def load(*files: Path, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Merge YAML files (later ones win, key by key) and overrides, and validate.
-
-    Raises CardproofError with one sentence and a hint for the first thing wrong.
-    """
-    merged: dict[str, Any] = {}
-    for file in files:
-        try:
-            content = Path(file).read_bytes()
-        except FileNotFoundError:
-            raise CardproofError(f"{file} does not exist.", "check the path given to --configfile.") from None
-        merged = merge(merged, parse(content, str(file)))
-    return validate(merge(merged, overrides or {}), ", ".join(str(f) for f in files) or "configuration")
-
-
-def parse(content: bytes, where: str) -> dict[str, Any]:
-    """The mapping in a YAML file of the configuration; CardproofError says `where` and on which line it is none."""
-    try:
-        part = yaml.load(content.decode("utf-8"), Loader=_OnceEachKey)
-    except UnicodeDecodeError as e:
-        raise CardproofError(f"{where}: byte {e.start + 1} is not valid UTF-8.", "save the file as UTF-8.") from None
-    except yaml.YAMLError as e:
-        mark = getattr(e, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise CardproofError(f"{where}{line}: no valid YAML: {getattr(e, 'problem', e)}.", "check indentation and colons.") from None
-    except RecursionError:
-        raise CardproofError(f"{where}: no valid YAML: nested too deeply.", "write `key: value` lines.") from None
-    if part is not None and not isinstance(part, dict):
-        raise CardproofError(f"{where}: holds no mapping but {type(part).__name__}.", "write `key: value` lines.")
-    return part or {}
-
-
-def same(file: Path, config: Config) -> bool:
-    """Whether a file holds these very settings."""
-    try:
-        return load(file) == config
-    except CardproofError:
-        return False
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Deep merge of two mappings; a value of `over` that is no mapping replaces the other whole."""
-    merged = copy.deepcopy(dict(base))
-    for key, value in over.items():
-        old = merged.get(key)
-        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else copy.deepcopy(value)
-    return merged
-
-
-def validate(values: Mapping[str, Any], where: str = "configuration") -> Config:
-    """A mapping as a Config; CardproofError names key and value of the first error and the nearest known key."""
-    try:
-        return Config.model_validate(values)
-    except ValidationError as e:
-        error = e.errors()[0]
-        path = [str(p) for p in error["loc"]]
-        name = ".".join(path)
-        if error["type"] == "extra_forbidden":
-            known = _known_keys(path[:-1])
-            near = nearest(path[-1], known)
-            place = f" in {'.'.join(path[:-1])!r}" if path[:-1] else ""
-            raise CardproofError(
-                f"{where}: unknown key {path[-1]!r}{place}.", f"did you mean {near!r}?" if near else f"known keys: {', '.join(known)}."
-            ) from None
-        message = error["msg"].removeprefix("Value error, ")
-        if error["type"] == "value_error":
-            raise CardproofError(
-                f"{where}: {name + ': ' if name else ''}{message}.", "see `cardproof config --help` and docs/config.md."
-            ) from None
-        raise CardproofError(
-            f"{where}: {name}: {message[0].lower()}{message[1:]}, found {error['input']!r:.80}.",
-            _hint(path) or "see `cardproof config --explain`.",
-        ) from None
-
-
-def _walk(path: Sequence[str]) -> type[BaseModel] | None:
-    kind: Any = Config
-    for part in path:
-        if not (inspect.isclass(kind) and issubclass(kind, BaseModel)):
-            return None
-        if part not in kind.model_fields:
-            return None
-        annotation = kind.model_fields[part].annotation
-        if get_origin(annotation) is dict:
-            entry = get_args(annotation)[1]
-            return entry if inspect.isclass(entry) and issubclass(entry, BaseModel) else None
-        kind = annotation
-    return kind if inspect.isclass(kind) and issubclass(kind, BaseModel) else None
-
-
-def _known_keys(path: Sequence[str]) -> list[str]:
-    kind = _walk(path) or (_walk(path[:-1]) if path else None)
-    return list(kind.model_fields) if kind else []
-
-
-def _hint(path: Sequence[str]) -> str | None:
-    kind = _walk(path[:-1]) or (_walk(path[:-2]) if len(path) > 1 else None)
-    text = field_texts(kind).get(path[-1]) if kind else None
-    return f"{path[-1]}: {text}" if text else None
-
-
-@functools.cache
-def field_texts(kind: type[BaseModel]) -> dict[str, str]:
-    """The docstring under each field of a section, read from the source."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    texts: dict[str, str] = {}
-    for field, after in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(after, ast.Expr):
-            value = after.value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                texts[field.target.id] = " ".join(value.value.split())
-    return texts
-
-
-def described(config: Config) -> Iterator[tuple[str, Any, str]]:
-    """(dotted path, value, text) of every leaf of a configuration."""
-
-    def walk(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any, str]]:
-        texts = field_texts(type(section))
-        for name in type(section).model_fields:
-            value = getattr(section, name)
-            path = f"{prefix}{name}"
-            if isinstance(value, BaseModel):
-                yield from walk(value, f"{path}.")
-            elif isinstance(value, dict) and value and all(isinstance(v, BaseModel) for v in value.values()):
-                for key, entry in value.items():
-                    yield from walk(entry, f"{path}.{key}.")
-            else:
-                yield path, value, texts.get(name, "")
-
-    yield from walk(config, "")
-
-
-def assumptions(config: Config) -> list[dict[str, Any]]:
-    """Every value the card does not state: path, value, reason."""
-    return [{"key": path, "value": value, "why": text} for path, value, text in described(config) if "Assumed" in text]
-
-
-def to_yaml(config: Config, comments: bool = True) -> str:
-    """A configuration as YAML with each field's text as a comment above it: the form written into each run."""
-
-    def walk(section: BaseModel, indent: int) -> Iterator[str]:
-        texts, pad = field_texts(type(section)), "  " * indent
-        for name in type(section).model_fields:
-            value = getattr(section, name)
-            if comments and texts.get(name):
-                yield from (f"{pad}# {line}" for line in textwrap.wrap(texts[name], 110))
-            if isinstance(value, BaseModel):
-                yield f"{pad}{name}:"
-                yield from walk(value, indent + 1)
-            elif isinstance(value, dict) and value and all(isinstance(v, BaseModel) for v in value.values()):
-                yield f"{pad}{name}:"
-                for key, entry in value.items():
-                    yield f"{pad}  {key}:"
-                    yield from walk(entry, indent + 2)
-            else:
-                yield f"{pad}{name}: {json.dumps(value, ensure_ascii=False)}"
-
-    return "\n".join(walk(config, 0)) + "\n"
-
-
-def schema() -> dict[str, Any]:
-    """JSON schema of the configuration (`schemas/config.schema.json`)."""
-    return Config.model_json_schema()

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cardproof.config.settings import Config, parse, validate
+from cardproof.config.reading import parse, validate
+from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.evidence.sidecars import FOLDER, Record
 from cardproof.evidence.verify import LEFT_OUT_LIST, LOGS, check

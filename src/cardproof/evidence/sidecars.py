@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from cardproof.config.settings import CONDITIONS, Config, load
+from cardproof.config.reading import load
+from cardproof.config.settings import CONDITIONS, Config
 from cardproof.errors import CardproofError
 from cardproof.evidence.provenance import SETTINGS, STEPS, code_fingerprint, settings_fingerprint
 from cardproof.files import read_json, sha256_file, sha256_text, write_json

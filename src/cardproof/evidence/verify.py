@@ -13,7 +13,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
-from cardproof.config.settings import Config, load
+from cardproof.config.reading import load
+from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.evidence.sidecars import FOLDER, LEFT_OUT, PROJECT, Record, code_of, digest_of, hashes, names, read, record_path, settings_of
 from cardproof.files import read_json, sha256_file, sha256_text

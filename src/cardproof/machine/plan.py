@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from cardproof.claims.claims_file import read_claims
 from cardproof.claims.reconcile import EXAMPLES, optimizer_steps
-from cardproof.config.settings import CONDITIONS, Config, to_yaml
+from cardproof.config.settings import CONDITIONS, Config
+from cardproof.config.texts import to_yaml
 from cardproof.errors import CardproofError
 from cardproof.files import write_text
 from cardproof.machine import memory

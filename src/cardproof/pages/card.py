@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from cardproof.claims.claims import judge
 from cardproof.claims.reconcile import conclusion
 from cardproof.config import settings as configuration
+from cardproof.config import texts
 from cardproof.config.settings import REFERENCE, Config
 from cardproof.errors import CardproofError
 from cardproof.evaluation.evaluate import ALPHA
@@ -136,7 +137,7 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
         "judged_before": (run_dir / "claims.json").is_file(),
         "audit": _read(run_dir / "audit.json", required=False),
         "unpinned": unpinned(run_dir),
-        "assumptions": [_without_folders(entry) for entry in configuration.assumptions(run)],
+        "assumptions": [_without_folders(entry) for entry in texts.assumptions(run)],
         "figures": _figures(run_dir, out_path),
     }
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from cardproof.config import reading
 from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
 from cardproof.files import atomic, read_json, write_json
@@ -115,7 +116,7 @@ class Results:
 
     def __init__(self, run_dir: Path) -> None:
         self.folder = run_dir
-        self.config = configuration.load(run_dir / "config.yaml")
+        self.config = reading.load(run_dir / "config.yaml")
         self._read: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cardproof.config.settings import Config, load
+from cardproof.config.reading import load
+from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.evidence.verify import AGAIN, check
 from cardproof.files import read_json, sha256_file

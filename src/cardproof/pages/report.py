@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from cardproof.claims.claims import VERDICTS
 from cardproof.config import settings as configuration
+from cardproof.config import texts
 from cardproof.errors import CardproofError
 from cardproof.evidence.provenance import STEPS
 from cardproof.evidence.sidecars import FOLDER, record_path
@@ -59,7 +60,7 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
         "audit": read_json(run_dir / "audit.json"),
         "marks": report_items.MARKS,
         "figures": [{**figure, "caption": _caption(templates, results, claims, figure["name"])} for figure in figures(run_dir)],
-        "assumptions": configuration.assumptions(results.config),
+        "assumptions": texts.assumptions(results.config),
         "unpinned": card.unpinned(run_dir),
         "environment": _environment(run_dir),
         "costs": costs(run_dir),
