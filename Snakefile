@@ -15,7 +15,8 @@ from pathlib import Path
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
-from cardproof.config import settings as cardproof_config
+from cardproof.config import reading, texts
+from cardproof.config.settings import CONDITIONS, REFERENCE
 from cardproof.machine import containers as deployment
 from cardproof.machine import slurm as cluster
 from cardproof.evidence.archive import configuration as archived_configuration
@@ -41,7 +42,7 @@ try:
     if config.get("replay"):
         CONFIG = archived_configuration(Path(config["replay"]))
     else:
-        CONFIG = cardproof_config.validate(config, " + ".join(str(f) for f in workflow.configfiles))
+        CONFIG = reading.validate(config, " + ".join(str(f) for f in workflow.configfiles))
     CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
     IMAGE_IDENTITY = deployment.prepare(CONFIG, Path(workflow.basedir)) if CONTAINED else ""
 except CardproofError as error:
@@ -56,7 +57,6 @@ RUN = f"results/{CONFIG.run}"
 CONFIG_FILE = f"{RUN}/config.yaml"
 ARMS = list(CONFIG.sampled_arms)
 TRAINED = list(CONFIG.training_runs)
-CONDITIONS = list(cardproof_config.CONDITIONS)
 SHARDS = list(range(CONFIG.sampling.shards))
 GPUS = CONFIG.runtime.gpus
 MODEL_MEMORY_MB = 1000 * CONFIG.runtime.memory_gb
@@ -87,8 +87,8 @@ onstart:
             print(f"cardproof: error: {error}", file=sys.stderr)
             sys.exit(error.exit_code)
     try:
-        if not cardproof_config.same(Path(CONFIG_FILE), CONFIG):
-            write_text(Path(CONFIG_FILE), cardproof_config.to_yaml(CONFIG))
+        if not reading.same(Path(CONFIG_FILE), CONFIG):
+            write_text(Path(CONFIG_FILE), texts.to_yaml(CONFIG))
     except OSError as error:
         print(f"cardproof: error: {of_system(error)}", file=sys.stderr)
         sys.exit(CardproofError.exit_code)

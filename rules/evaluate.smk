@@ -26,7 +26,7 @@ rule check_verifier:
     input:
         model=verifier_folder,
         prompts=f"{RUN}/prompts/clean.jsonl",
-        samples=f"{RUN}/samples/{cardproof_config.REFERENCE}/clean.jsonl",
+        samples=f"{RUN}/samples/{REFERENCE}/clean.jsonl",
         support=[f"{RUN}/support/{arm}/{condition}.jsonl" for arm in ARMS for condition in CONDITIONS],
         training=rules.train_verifier.output.metrics if CONFIG.verifier.source == "embedded" else [],
     output:

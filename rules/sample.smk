@@ -48,7 +48,7 @@ use rule sample as sample_train with:
         sampler=SAMPLER,
         settings=settings("sample_train"),
         code=code("sample"),
-        arm=cardproof_config.REFERENCE,
+        arm=REFERENCE,
         adapter="",
         work=lambda wildcards, input, output: f"--work {input.prompts} {output}",
         store=f"{RUN}/store/train.{{shard}}-of-{len(SHARDS)}.jsonl",

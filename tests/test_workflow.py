@@ -47,6 +47,8 @@ def test_nothing_is_written_outside_results(first: Path) -> None:
 
 def test_the_recorded_settings_are_the_overlay(first: Path) -> None:
 
+    from cardproof.config import reading
+
     assert reading.load(first / RUN / "config.yaml") == reading.load(ROOT / "config.yaml", ROOT / "config" / "ci.yaml")
 
 

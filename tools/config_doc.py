@@ -13,7 +13,7 @@ from cardproof.config.texts import described, field_texts
 
 HEAD = """# Configuration
 
-Made by `make generated` from `src/cardproof/config.py`; a test keeps it in sync.
+Made by `make generated` from `src/cardproof/config/settings.py`; a test keeps it in sync.
 
 `config.yaml` is the published recipe: the defaults below, written out. An overlay (`--configfile config/demo.yaml`) names only what differs
 and is merged over it, key by key; of several, later ones win. Unknown keys are refused, with the nearest known one as a hint. Each run

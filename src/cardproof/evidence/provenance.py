@@ -87,7 +87,7 @@ RESCORED = frozenset({"score", "evaluate", "reconcile", "figures"})
 """Steps that a replay does itself; all others were done by the archived run."""
 
 # The vocabulary and the plumbing: a change there that matters shows in the rows themselves.
-IGNORED = frozenset({"__init__", "errors", "files", "records", "config/settings", "evidence/provenance"})
+IGNORED = frozenset({"__init__", "errors", "files", "records", "config/settings", "config/reading", "evidence/provenance"})
 
 
 def modules_of(step: str) -> list[str]:
