@@ -132,7 +132,7 @@ def _items(
 
 def plain_normalise(text: str, steps: Sequence[str]) -> str:
     """The ladder as one would first write it down: its definitions are the package's, since they say what is to be computed."""
-    from cardproof.contract.grounding import _MARKUP, _SPACE, _TYPOGRAPHY
+    from cardproof.contract.ladder import _MARKUP, _SPACE, _TYPOGRAPHY
 
     text = unicodedata.normalize("NFKC", text)
     if "typography" in steps:
@@ -158,7 +158,7 @@ def plain_normalise(text: str, steps: Sequence[str]) -> str:
 
 def plain_quote(text: str, cited: str, documents: dict[str, str]) -> tuple[str, list[str]]:
     """Kind and repair of one quote."""
-    from cardproof.contract.grounding import LADDER, SUBSETS
+    from cardproof.contract.ladder import LADDER, SUBSETS
 
     if not any(ch.isalnum() for ch in plain_normalise(text, LADDER)):
         return "fabricated", []

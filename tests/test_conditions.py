@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from cardproof.benchmark.prompts import build_prompts, near_duplicates, prompt_hash
+from cardproof.contract.form import format_reply
 from cardproof.contract.grounding import ground
-from cardproof.contract.reading import format_reply, parse
+from cardproof.contract.reading import parse
 from cardproof.errors import CardproofError
 from cardproof.records import Passage, Prompt, Question
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from cardproof.config.settings import Scoring
-from cardproof.contract import grounding
+from cardproof.contract import form, grounding, ladder
 from cardproof.contract import reading as contract
 from cardproof.pages import card
 from cardproof.records import Defect, Document, Message, Prompt, Quote, Rollout, Score, Support
@@ -69,18 +69,18 @@ def test_the_parser_never_raises_and_its_spans_are_true(text: str) -> None:
     assert reply.answer in text
     assert set(reply.defects) <= set(get_args(Defect))
     assert len(set(reply.citations)) == len(reply.citations)
-    assert all(f"{cited}" in text and len(cited) <= contract.MAX_ID for cited in reply.citations)
+    assert all(f"{cited}" in text and len(cited) <= form.MAX_ID for cited in reply.citations)
     assert contract.well_formed(reply) == (not reply.defects)
     assert contract.parse(text) == reply
 
 
 @fuzz(3000)
-@given(HOSTILE, st.sampled_from(grounding.SUBSETS))
+@given(HOSTILE, st.sampled_from(ladder.SUBSETS))
 def test_the_normaliser_never_raises_and_is_idempotent(text: str, steps: tuple) -> None:
     RAN["normalise"] += 1
-    whole = grounding.normalise(text)
-    assert grounding.normalise(whole) == whole
-    out = grounding.normalised(text, steps)
+    whole = ladder.normalise(text)
+    assert ladder.normalise(whole) == whole
+    out = ladder.normalised(text, steps)
     assert len(out.text) == len(out.starts) == len(out.ends)
     assert all(0 <= a < b <= len(text) for a, b in zip(out.starts, out.ends, strict=True))
     assert list(out.starts) == sorted(out.starts)
@@ -100,9 +100,7 @@ def test_grounding_never_raises_and_its_verdicts_are_true(text: str, cited: str 
     whole = {d.id: d.text for d in documents}[found.doc_id]
     shown = whole[found.start : found.end]
     # In the whole document: a mark at the beginning of a line is markup, and a piece cut out of a line begins one.
-    assert shown and (
-        (shown == text) if found.strict else (grounding.normalise(text, found.steps) in grounding.normalise(whole, found.steps))
-    )
+    assert shown and ((shown == text) if found.strict else (ladder.normalise(text, found.steps) in ladder.normalise(whole, found.steps)))
     assert found.attributed == (found.strict and found.doc_id == cited)
 
 
@@ -128,7 +126,7 @@ def scored(text: str, in_contract: bool, support: float | None) -> Score:
     )  # fmt: skip
     word = Support(item=1, k=0, support=support, premises=[], pairs=0, truncated=0)
     prompt = PROMPT.model_copy(update={"contract": in_contract})
-    return scoring.score(prompt, rollout, word, Scoring(), contract.REFUSAL_PHRASES, ROUGE)
+    return scoring.score(prompt, rollout, word, Scoring(), form.REFUSAL_PHRASES, ROUGE)
 
 
 @fuzz(4000)
@@ -259,7 +257,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "parse": contract.parse,
     "parse evidence": lambda text: contract.parse(f"EVIDENCE:\n{text}"),
     "parse answer": lambda text: contract.parse(f"ANSWER: {text}"),
-    "normalise": grounding.normalise,
+    "normalise": ladder.normalise,
     "clean_answer": verifier.clean_answer,
     "answer_sentences": verifier.answer_sentences,
     "card.cell": card.cell,

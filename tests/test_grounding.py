@@ -9,7 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cardproof.contract.grounding import LADDER, SUBSETS, Verdict, ground, near_miss_diff, normalise, normalised
+from cardproof.contract.grounding import Verdict, ground, near_miss_diff
+from cardproof.contract.ladder import LADDER, SUBSETS, normalise, normalised
 from cardproof.records import Document, Grounding, Quote, Step
 
 SHARED = Path(os.environ.get("CARDPROOF_SHARED", Path(__file__).resolve().parents[2] / "shared"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cardproof.benchmark.folder import Benchmark, load_embedded
-from cardproof.contract import reading as contract
+from cardproof.contract import asking, form
 from cardproof.records import Document, Passage, Turn
 from cardproof.training.train import tokenise
 
@@ -46,7 +46,7 @@ def replies_to(passage: Passage) -> list[str]:
     """Two replies that keep the contract and quote the passage verbatim: equal candidates are kept only once."""
     words = passage.text.split("\n")[0].split(" ")
     return [
-        contract.format_reply([(passage.id, " ".join(words[:count]))], f"{answer} [{passage.id}].")
+        form.format_reply([(passage.id, " ".join(words[:count]))], f"{answer} [{passage.id}].")
         for count, answer in ((6, "The passage says so"), (9, "So it is written"))
     ]
 
@@ -89,7 +89,7 @@ def write_tiny_qwen3(folder: Path, data: Benchmark, steps: int = 320, seed: int 
     for question in questions:
         oracle = by_id[question.relevant_passage_id]
         shown = [Document(id=oracle.id, text=oracle.text, role="oracle")]
-        messages = contract.render(question.question, shown, True, PROMPTS)
+        messages = asking.render(question.question, shown, True, PROMPTS)
         turns += [Turn(messages=messages, reply=reply) for reply in replies_to(oracle)]
     texts = [m.content for t in turns for m in t.messages] + [t.reply for t in turns] + [p.text for p in passages]
     tokenizer = write_tokenizer(folder, texts)

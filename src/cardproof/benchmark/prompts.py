@@ -13,8 +13,9 @@ from typing import Any
 
 from cardproof.benchmark.subset import subset
 from cardproof.config.settings import Condition, Config
-from cardproof.contract.grounding import normalise
-from cardproof.contract.reading import MAX_ID, REFUSAL_PHRASES, render
+from cardproof.contract.asking import render
+from cardproof.contract.form import MAX_ID, REFUSAL_PHRASES
+from cardproof.contract.ladder import normalise
 from cardproof.errors import CardproofError, nearest
 from cardproof.files import sha256_text
 from cardproof.records import Document, Message, Passage, Prompt, Question, Role

@@ -156,7 +156,7 @@ def score(config: Config, prompts: Path, samples: Path, support: Path, out: Path
 @given("--selection", "What was kept and why others fell, to write (JSON).")
 def distill(config: Config, prompts: Path, samples: Path, scores: Path, templates: Path, out: Path, selection: Path) -> None:
     """Keep each train item's best candidates as RAFT-style training examples."""
-    from cardproof.contract import reading as contract
+    from cardproof.contract import asking
     from cardproof.evaluation.evaluate import read_frame
     from cardproof.files import read_rows
     from cardproof.records import Message, Prompt, Rollout
@@ -164,7 +164,7 @@ def distill(config: Config, prompts: Path, samples: Path, scores: Path, template
 
     def ask(prompt: Prompt, in_contract: bool) -> list[Message]:
         demonstration = in_contract and config.contract.demonstration and config.distill.demonstration
-        return contract.render(prompt.question, prompt.documents, in_contract, templates, demonstration, config.contract.refusal_phrases[0])
+        return asking.render(prompt.question, prompt.documents, in_contract, templates, demonstration, config.contract.refusal_phrases[0])
 
     examples, summary = select(
         read_rows(prompts, Prompt),

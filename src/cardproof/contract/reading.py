@@ -13,19 +13,10 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate, islice
 from operator import itemgetter
-from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
-import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-
-from cardproof.errors import CardproofError
-from cardproof.records import Defect, Document, Message, Quote, Reply
-
-REFUSAL_PHRASES: tuple[str, ...] = ("INSUFFICIENT EVIDENCE",)
-MAX_ID = 80
-"""Longest document id in characters; longer bracketed text is prose."""
+from cardproof.contract.form import MAX_ID, REFUSAL_PHRASES
+from cardproof.records import Defect, Quote, Reply
 
 # --- reading a reply --------------------------------------------------------------------------------------------------
 
@@ -206,12 +197,6 @@ def well_formed(reply: Reply) -> bool:
     return not reply.defects
 
 
-def format_reply(quotes: Sequence[tuple[str, str]], answer: str) -> str:
-    """The canonical well-formed reply for `(doc_id, text)` quotes and an answer; without quotes the answer section alone."""
-    evidence = ["EVIDENCE:", *(f'[{doc_id}] "{text}"' for doc_id, text in quotes)] if quotes else []
-    return "\n".join([*evidence, f"ANSWER: {answer}"])
-
-
 def _after_thinking(text: str) -> int:
     """Where the reply proper begins: after a reasoning block; at the end of the text where such a block was cut."""
     closing = text.find("</think>")
@@ -377,84 +362,3 @@ def _citations(answer: str) -> Iterator[tuple[int, str]]:
         for part in _SEVERAL_IDS.split(inside):
             if part.strip():
                 yield m.start(), part.strip()
-
-
-# --- putting the question ---------------------------------------------------------------------------------------------
-
-
-class _Demonstration(BaseModel):
-    """One worked example (an entry of `demonstrations.yaml`), shown as an earlier turn."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    documents: dict[str, str]
-    question: str
-    quotes: list[tuple[str, str]]
-    answer: str
-
-
-def render(
-    question: str,
-    documents: Sequence[Document],
-    contract: bool,
-    templates_dir: Path,
-    demonstration: bool = False,
-    refusal_phrase: str = REFUSAL_PHRASES[0],
-) -> list[Message]:
-    """The conversation that puts a question: a system and a user turn, with worked examples between them where `demonstration`.
-
-    Documents are shown as `[doc_id] text`, their text unchanged: a passage that imitates `[doc_id]` forges nothing, since quotes and
-    citations are later checked against the documents themselves. CardproofError names a template that is missing, broken or asks for an
-    unknown variable.
-    """
-    templates_dir = Path(templates_dir)
-    kind = "contract" if contract else "freeform"
-    messages = [Message(role="system", content=_fill(templates_dir, f"{kind}_system.j2", refusal_phrase=refusal_phrase))]
-    if demonstration:
-        for example in _demonstrations(templates_dir):
-            shown = [Document(id=i, text=t, role="oracle") for i, t in example.documents.items()]
-            reply = format_reply(example.quotes, example.answer) if contract else example.answer
-            asked = _fill(templates_dir, f"{kind}_user.j2", question=example.question, documents=shown)
-            messages += [Message(role="user", content=asked), Message(role="assistant", content=reply)]
-    messages.append(Message(role="user", content=_fill(templates_dir, f"{kind}_user.j2", question=question, documents=documents)))
-    return messages
-
-
-@lru_cache(maxsize=8)
-def _environment(templates_dir: Path) -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates_dir),
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # prompts are plain text
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _fill(templates_dir: Path, name: str, **values: object) -> str:
-    path = templates_dir / name
-    try:
-        return _environment(templates_dir).get_template(name).render(values).strip()
-    except jinja2.TemplateNotFound:
-        raise CardproofError(f"{path} does not exist.", "give the folder that holds the prompt templates (`prompts/`).") from None
-    except jinja2.TemplateSyntaxError as e:
-        raise CardproofError(f"{path}, line {e.lineno}: {e.message}.", "a prompt template is Jinja2.") from None
-    except jinja2.UndefinedError as e:
-        raise CardproofError(f"{path}: {e.message}.", f"this template is given: {', '.join(values)}.") from None
-
-
-@lru_cache(maxsize=8)
-def _demonstrations(templates_dir: Path) -> tuple[_Demonstration, ...]:
-    path = templates_dir / "demonstrations.yaml"
-    try:
-        return TypeAdapter(tuple[_Demonstration, ...]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise CardproofError(f"{path} does not exist.", "add it, or set `demonstration: false`.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise CardproofError(f"{path} is no valid YAML: {e}.", "see prompts/demonstrations.yaml as shipped.") from None
-    except ValidationError as e:
-        first = e.errors()[0]
-        field = ".".join(str(p) for p in first["loc"])
-        raise CardproofError(
-            f"{path}: field {field!r}: {first['msg'].lower()}.", "each example holds documents, question, quotes and answer."
-        ) from None

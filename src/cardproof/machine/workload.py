@@ -23,7 +23,7 @@ from cardproof.benchmark.prompts import prompts_of
 from cardproof.benchmark.split import split
 from cardproof.benchmark.subset import subset
 from cardproof.config.settings import CONDITIONS, Condition, Config
-from cardproof.contract.reading import render
+from cardproof.contract.asking import render
 from cardproof.errors import CardproofError
 from cardproof.files import iter_rows, read_json
 from cardproof.records import Document, Message, Prompt, Rollout

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple
 
+from cardproof.contract import form
 from cardproof.contract import reading as contract
 from cardproof.errors import CardproofError, nearest
 from cardproof.files import sha256_file
@@ -250,7 +251,7 @@ class Verifier:
 
 
 def verify_rollouts(
-    prompts: Sequence[Prompt], rollouts: Iterable[Rollout], verifier: Verifier, refusal_phrases: Sequence[str] = contract.REFUSAL_PHRASES
+    prompts: Sequence[Prompt], rollouts: Iterable[Rollout], verifier: Verifier, refusal_phrases: Sequence[str] = form.REFUSAL_PHRASES
 ) -> list[Support]:
     """The verifier's word on each rollout, in order (`support/{arm}/{condition}.jsonl`).
 
@@ -339,7 +340,7 @@ def check_planted(
     rollouts: Iterable[Rollout],
     verifier: Verifier,
     seed: int,
-    refusal_phrases: Sequence[str] = contract.REFUSAL_PHRASES,
+    refusal_phrases: Sequence[str] = form.REFUSAL_PHRASES,
     limit: int = 60,
 ) -> dict[str, Any]:
     """Whether support falls when an error is planted, on what real rollouts saw and said.
