@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from cardproof.benchmark.folder import load_embedded
 from cardproof.records import Passage
-from cardproof.verifier.pairs import ERRORS, KINDS, build_pairs, plant, split_sentences, usable_sentences, without_marker
+from cardproof.verifier.pairs import build_pairs, usable_sentences
+from cardproof.verifier.planted import ERRORS, KINDS, plant
+from cardproof.verifier.sentences import split_sentences, without_marker
 
 PASSAGES = [
     Passage(

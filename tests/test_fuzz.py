@@ -20,7 +20,7 @@ from cardproof.pages import card
 from cardproof.records import Defect, Document, Message, Prompt, Quote, Rollout, Score, Support
 from cardproof.scoring import score as scoring
 from cardproof.scoring.score import Rouge
-from cardproof.verifier import model as verifier
+from cardproof.verifier import answers
 
 DOCUMENTS = [
     Document(id="A#1", text="A loan may be renewed *twice*, unless\nanother reader has reserved the book.", role="oracle"),
@@ -149,10 +149,10 @@ def test_scores_stay_in_their_bounds(text: str, in_contract: bool, support: floa
 @given(DRESSED)
 def test_the_verifier_is_asked_about_sentences_of_the_answer(text: str) -> None:
     RAN["sentences"] += 1
-    cleaned = verifier.clean_answer(text)
+    cleaned = answers.clean_answer(text)
     assert cleaned == " ".join(cleaned.split())
     letters = Counter(re.findall(r"\w", text))
-    for sentence in verifier.answer_sentences(cleaned):
+    for sentence in answers.answer_sentences(cleaned):
         assert re.search(r"\w", sentence)
         assert not Counter(re.findall(r"\w", sentence)) - letters, "a letter that the model did not write"
 
@@ -258,8 +258,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "parse evidence": lambda text: contract.parse(f"EVIDENCE:\n{text}"),
     "parse answer": lambda text: contract.parse(f"ANSWER: {text}"),
     "normalise": ladder.normalise,
-    "clean_answer": verifier.clean_answer,
-    "answer_sentences": verifier.answer_sentences,
+    "clean_answer": answers.clean_answer,
+    "answer_sentences": answers.answer_sentences,
     "card.cell": card.cell,
     "card.code": card.code,
 }

@@ -13,20 +13,12 @@ from cardproof.benchmark.folder import load_embedded
 from cardproof.config.settings import Embedded
 from cardproof.errors import CardproofError
 from cardproof.records import Document, Prompt, Rollout, Support
-from cardproof.verifier.model import (
-    Label,
-    Verifier,
-    answer_sentences,
-    auc,
-    check_planted,
-    clean_answer,
-    coverage,
-    premises_of,
-    ragtruth_auc,
-    resolve_label,
-    verify_rollouts,
-)
+from cardproof.verifier.answers import answer_sentences, clean_answer
+from cardproof.verifier.auc import auc
+from cardproof.verifier.check_verifier import check_planted, coverage, ragtruth_auc
+from cardproof.verifier.model import Label, Verifier, resolve_label
 from cardproof.verifier.pairs import build_pairs
+from cardproof.verifier.support import premises_of, verify_rollouts
 from tiny_models import write_tiny_deberta
 
 SHARED = Path(os.environ.get("CARDPROOF_SHARED", Path(__file__).resolve().parents[2] / "shared"))

@@ -77,7 +77,7 @@ def support(config: Config, model: Path, work: Any) -> None:
     """Let the verifier judge each answer by the documents it cites."""
     from cardproof.files import read_rows, write_rows
     from cardproof.records import Prompt, Rollout
-    from cardproof.verifier.model import verify_rollouts
+    from cardproof.verifier.support import verify_rollouts
 
     verifier = _load_verifier(config, model)
     for prompts_path, samples_path, out in work:
@@ -116,7 +116,7 @@ def check_verifier(
 
     from cardproof.files import iter_rows, read_json, read_rows, write_json
     from cardproof.records import Prompt, Rollout, Support
-    from cardproof.verifier.model import check_planted, coverage, ragtruth_auc
+    from cardproof.verifier.check_verifier import check_planted, coverage, ragtruth_auc
 
     verifier = _load_verifier(config, model)
     planted = check_planted(read_rows(prompts, Prompt), read_rows(samples, Rollout), verifier, config.seed, config.contract.refusal_phrases)

@@ -16,8 +16,10 @@ from cardproof.config import settings as config
 from cardproof.errors import CardproofError
 from cardproof.files import read_json
 from cardproof.records import Passage
-from cardproof.verifier.model import MULTIPLE, Verifier, auc
-from cardproof.verifier.pairs import FOREIGN, KINDS, Pair, Templates, build_pairs
+from cardproof.verifier.auc import auc
+from cardproof.verifier.model import MULTIPLE, Verifier
+from cardproof.verifier.pairs import Pair, build_pairs
+from cardproof.verifier.planted import FOREIGN, KINDS, Templates
 
 LABELS = {0: "contradicted/unsupported", 1: "entailed"}
 MAX_TOKENS = 128

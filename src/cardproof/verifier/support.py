@@ -1,0 +1,51 @@
+"""The verifier's word on each rollout of an arm."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from cardproof.contract import form
+from cardproof.contract import reading as contract
+from cardproof.errors import CardproofError
+from cardproof.records import Prompt, Rollout, Support
+from cardproof.verifier.answers import clean_answer
+from cardproof.verifier.model import Verifier
+
+
+def verify_rollouts(
+    prompts: Sequence[Prompt], rollouts: Iterable[Rollout], verifier: Verifier, refusal_phrases: Sequence[str] = form.REFUSAL_PHRASES
+) -> list[Support]:
+    """The verifier's word on each rollout, in order (`support/{arm}/{condition}.jsonl`).
+
+    Premises are the documents a reply cites, of those provided; where it cites none of them, all provided documents: an assumption, since
+    support asks whether the answer is true to the documents and citation validity already asks whether it says which. A refusal or an empty
+    answer has no support. CardproofError where a rollout has no prompt.
+    """
+    by_item = {(p.item, p.condition): p for p in prompts}
+    rows: list[tuple[Rollout, list[str]]] = []
+    answers: list[tuple[str, list[str]]] = []
+    for r in rollouts:
+        prompt = by_item.get((r.item, r.condition))
+        if prompt is None:
+            raise CardproofError(
+                f"Rollout k={r.k} of item {r.item} ({r.arm}, {r.condition}) has no prompt.",
+                "give the prompts these rollouts were sampled from.",
+            )
+        reply = contract.parse(r.text, refusal_phrases)
+        answered = not reply.refusal and re.search(r"\w", clean_answer(reply.answer)) is not None
+        shown = premises_of(reply.citations, prompt) if answered else []
+        texts = {d.id: d.text for d in prompt.documents}
+        rows.append((r, shown))
+        answers.append((reply.answer if answered else "", [texts[i] for i in shown]))
+    scored = verifier.support_all(answers, progress="verifier")
+    return [
+        Support(item=r.item, k=r.k, support=s.support if s.pairs else None, premises=shown, pairs=s.pairs, truncated=s.truncated)
+        for (r, shown), s in zip(rows, scored, strict=True)
+    ]
+
+
+def premises_of(citations: Sequence[str], prompt: Prompt) -> list[str]:
+    """Ids of the provided documents that are cited, in the order shown; all of them where none is."""
+    ids = [d.id for d in prompt.documents]
+    return [i for i in ids if i in set(citations)] or ids
