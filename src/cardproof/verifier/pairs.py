@@ -25,7 +25,7 @@ from cardproof.verifier.planted import (
     _truncated,
     plant,
 )
-from cardproof.verifier.sentences import split_sentences, without_marker
+from cardproof.verifier.sentences import folded, split_sentences, without_marker
 
 # --- true claims ------------------------------------------------------------------------------------------------------
 
@@ -48,10 +48,6 @@ class Pair(NamedTuple):
     """What was done: a kind of error (see `KINDS`), or `identical`, `prefix`, `quoted`, `truncated`, `clause_dropped`, `reworded`."""
 
 
-def _folded(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))
-
-
 def _overlap(a: str, b: str) -> float:
     x, y = (set(re.findall(r"\w{3,}", t.casefold())) for t in (a, b))
     return len(x & y) / max(1, min(len(x), len(y)))
@@ -72,7 +68,7 @@ def usable_sentences(passages: Sequence[Passage], min_words: int = 6, max_words:
                 words = words[: ends[-1]] if ends else []
                 s = " ".join(words).rstrip(",;:")
             if len(without_marker(s).split()) >= min_words:
-                seen.setdefault(_folded(s), (p.id, s))
+                seen.setdefault(folded(s), (p.id, s))
     return list(seen.values())
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-from cardproof.verifier.pairs import _folded
+from cardproof.verifier.sentences import folded
 
 Templates = Literal["train", "held_out"]
 
@@ -318,4 +318,4 @@ def _clause_dropped(sentence: str, rng: random.Random) -> str | None:
 def plant(sentence: str, kind: str, rng: random.Random, templates: Templates) -> str | None:
     """A sentence with one error of `kind` planted; None where it has nothing such an error could change."""
     new = ERRORS[templates][kind](sentence, rng)
-    return new if new is not None and _folded(new) != _folded(sentence) else None
+    return new if new is not None and folded(new) != folded(sentence) else None

@@ -159,3 +159,7 @@ def _abbreviated(piece: str, rest: str) -> bool:
 def without_marker(sentence: str) -> str:
     """A sentence without the number, letter or bullet of its list item."""
     return sentence[m.end() :] if (m := _MARKER.match(sentence)) and sentence[m.end() :].strip() else sentence
+
+
+def folded(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
