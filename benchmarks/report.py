@@ -57,7 +57,7 @@ def reply(draw: random.Random, prompt: Any, others: list[str], strict: float) ->
 def make_run(folder: Path, items: int) -> int:
     """Write a run of made-up rollouts into `folder`; returns how many."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from cardproof.benchmark.folder import load_embedded
+    from cardproof.benchmark.embedded import load_embedded
     from cardproof.benchmark.prompts import prompts_of
     from cardproof.claims import audit, claims
     from cardproof.config import reading

@@ -158,7 +158,7 @@ def vllm_cpu(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int], 
 
 def work(folder: Path) -> list[list[int]]:
     """Prompts of the given lengths: licence texts behind the chat template's own tokens."""
-    from cardproof.benchmark.folder import load_embedded
+    from cardproof.benchmark.embedded import load_embedded
     from cardproof.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
@@ -265,7 +265,7 @@ def main() -> None:
     from importlib.metadata import files as files_of
 
     from benchmarks.common import machine, write
-    from cardproof.acquire.folders import unpack
+    from cardproof.acquire.wheels import unpack
 
     before = machine()
     names = ["cardproof", *(n for n in PEERS if n != "cardproof" and (arguments.only is None or n in arguments.only))]

@@ -40,7 +40,7 @@ SIGNS = re.compile(r"[\[\]\"\u201c\u201d\u201e\u00ab\u00bb]")
 
 def passages() -> list[tuple[str, str]]:
     """(id, text) of the embedded licence passages, about 90 words each."""
-    from cardproof.benchmark.folder import load_embedded
+    from cardproof.benchmark.embedded import load_embedded
 
     return [(p.id, p.text) for p in load_embedded(110)[0]]
 

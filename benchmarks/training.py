@@ -23,7 +23,7 @@ LENGTHS, REPLY, THREADS, MEMORY_GB = (180, 260, 340, 420, 500, 580, 660), 60, 2,
 
 def rows(folder: Path) -> list[dict[str, list[int]]]:
     """Examples of the given lengths, from licence texts."""
-    from cardproof.benchmark.folder import load_embedded
+    from cardproof.benchmark.embedded import load_embedded
     from cardproof.models.loading import load_tokenizer
 
     text = "\n\n".join(p.text for p in load_embedded()[0][:60])
@@ -78,7 +78,7 @@ def main() -> None:
     import torch
 
     from benchmarks.common import machine, table, write
-    from cardproof.acquire.folders import unpack
+    from cardproof.acquire.wheels import unpack
     from cardproof.models.loading import quiet
 
     before = machine()

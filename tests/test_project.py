@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import cardproof
-from cardproof.acquire.folders import WHEELS
+from cardproof.acquire.wheels import WHEELS
 from cardproof.config import reading, texts
 
 ROOT = Path(__file__).resolve().parents[1]

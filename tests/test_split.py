@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardproof.benchmark.folder import document_of, load_embedded, load_folder, word_ngrams
+from cardproof.benchmark.embedded import load_embedded
+from cardproof.benchmark.folder import load_folder
+from cardproof.benchmark.passages import document_of, word_ngrams
 from cardproof.benchmark.split import Overlap, _draw, choose, shared, split
 from cardproof.errors import CardproofError
 from cardproof.records import Passage, Question

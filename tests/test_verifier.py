@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardproof.acquire.folders import unpack
-from cardproof.benchmark.folder import load_embedded
+from cardproof.acquire.wheels import unpack
+from cardproof.benchmark.embedded import load_embedded
 from cardproof.config.settings import Embedded
 from cardproof.errors import CardproofError
 from cardproof.records import Document, Prompt, Rollout, Support

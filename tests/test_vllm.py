@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cardproof.benchmark.folder import load_embedded
+from cardproof.benchmark.embedded import load_embedded
 from cardproof.benchmark.prompts import build_prompts
 from cardproof.errors import CardproofError
 from cardproof.files import read_rows, write_rows

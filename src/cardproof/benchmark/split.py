@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Set
 from typing import Any, NamedTuple
 
-from cardproof.benchmark.folder import document_of, word_ngrams
+from cardproof.benchmark.passages import document_of, word_ngrams
 from cardproof.errors import CardproofError
 from cardproof.records import Passage, Question
 

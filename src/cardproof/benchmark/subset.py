@@ -6,9 +6,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from cardproof.benchmark.folder import document_of
-from cardproof.records import Passage, Question
-
 T = TypeVar("T")
 
 
@@ -19,9 +16,3 @@ def subset(items: Sequence[T], most: int | None, seed: int, name: Callable[[T], 
     ranked = sorted(items, key=lambda item: hashlib.sha256(f"{seed}|{name(item)}".encode()).digest())
     chosen = {name(item) for item in ranked[:most]}
     return [item for item in items if name(item) in chosen]
-
-
-def passages_of(passages: Sequence[Passage], questions: Sequence[Question]) -> list[Passage]:
-    """All passages of the documents that hold one side's oracle passages."""
-    documents = {document_of(q.relevant_passage_id) for q in questions}
-    return [p for p in passages if document_of(p.id) in documents]

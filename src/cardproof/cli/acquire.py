@@ -19,9 +19,9 @@ def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None)
     On a cluster without a network: `cardproof acquire --mirror DIR` where there is one, copy DIR, and set CARDPROOF_MIRROR=DIR there.
     """
     from cardproof.acquire import hub
+    from cardproof.acquire.sources import hub_sources
     from cardproof.config import reading
     from cardproof.files import write_json
-    from cardproof.machine.preflight import hub_sources
 
     sources = hub_sources(reading.load(*(files or (ROOT / "config.yaml",))))
     if not sources:

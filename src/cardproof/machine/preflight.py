@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cardproof.acquire import hub
+from cardproof.acquire.sources import hub_sources
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.machine import containers as deployment
@@ -135,21 +136,6 @@ def _temporary(run_dir: Path, figures: Sequence[Figure]) -> list[Check]:
     status: Literal["ok", "failed"] = "ok" if free >= need else "failed"
     needed = f"{need / GB:.0f} GB for vLLM's copy of the weights{' and the run beside it' if shared else ''}, or a larger TMPDIR"
     return [Check("temporary files", status, f"{free / GB:.0f} GB are free in {place}", needed)]
-
-
-def hub_sources(config: Config) -> dict[str, tuple[str, str | None]]:
-    """What comes from the hub: setting -> (id, revision)."""
-    found: dict[str, tuple[str, str | None]] = {}
-    if config.benchmark.source == "hub":
-        found["benchmark"] = (config.benchmark.id, config.benchmark.revision)
-    if config.model.source == "hub":
-        found["model"] = (config.model.id, config.model.revision)
-    if config.verifier.source == "hub":
-        found["verifier"] = (config.verifier.id, config.verifier.revision)
-    for name, arm in config.arms.items():
-        if arm.adapter == "hub":
-            found[f"arms.{name}"] = (str(arm.id), arm.revision)
-    return found
 
 
 def _folders(config: Config) -> list[Check]:

