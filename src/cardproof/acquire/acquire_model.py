@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cardproof.acquire.folders import fingerprint
-from cardproof.acquire.hub import LISTING, _mirrored, check, fetch, from_mirror, listing, resolve
+from cardproof.acquire.hub import LISTING, check, fetch, from_mirror, listing, mirrored, resolve
 from cardproof.files import write_json
 
 
@@ -21,7 +21,7 @@ def fetch_model(
     """
     resolved, is_pinned = resolve(name, revision, record=record)
     partial = out.with_name(f".{out.name}.partial")
-    if mirror := _mirrored(name, resolved, "model"):
+    if mirror := mirrored(name, resolved, "model"):
         repository = from_mirror(mirror)
         shutil.copytree(mirror, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LISTING, ".cache"))
         check(repository, partial)

@@ -61,7 +61,7 @@ def resolve(name: str, revision: str | None, kind: Kind = "model", record: Path 
     path = record / f"{name.replace('/', '--')}.json" if record else None
     if path and path.is_file() and (known := read_json(path)).get("asked") == revision:
         return str(known["revision"]), False
-    if mirror := _mirrored(name, None, kind):
+    if mirror := mirrored(name, None, kind):
         found = str(read_json(mirror / LISTING)["revision"])
     else:
         from huggingface_hub import HfApi
@@ -166,7 +166,7 @@ def entry(repository: Repository) -> dict[str, Any]:
     return {**repository._asdict(), "files": [f._asdict() for f in repository.files]}
 
 
-def _mirrored(name: str, revision: str | None, kind: Kind) -> Path | None:
+def mirrored(name: str, revision: str | None, kind: Kind) -> Path | None:
     """The mirror's folder of a repository, where there is a mirror; CardproofError where it lacks the repository or that revision."""
     where = os.environ.get(MIRROR)
     if not where:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from cardproof.acquire.hub import _mirrored, check, fetch, from_mirror, listing, resolve
+from cardproof.acquire.hub import check, fetch, from_mirror, listing, mirrored, resolve
 from cardproof.benchmark.folder import Benchmark as Rows
 from cardproof.benchmark.folder import load_folder
 from cardproof.config.settings import Benchmark
@@ -18,7 +18,7 @@ def load_benchmark(settings: Benchmark, scratch: Path, record: Path | None = Non
     `scratch` keeps a broken download, and goes when all is read; `record`: see `resolve`. Raises CardproofError as `fetch_model` does.
     """
     resolved, is_pinned = resolve(settings.id, settings.revision, "dataset", record)
-    folder = _mirrored(settings.id, resolved, "dataset")
+    folder = mirrored(settings.id, resolved, "dataset")
     if folder:
         check(from_mirror(folder), folder)
     else:

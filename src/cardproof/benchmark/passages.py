@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-pass
 import re
 from collections.abc import Sequence
 

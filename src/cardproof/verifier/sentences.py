@@ -162,4 +162,5 @@ def without_marker(sentence: str) -> str:
 
 
 def folded(text: str) -> str:
+    """The words of a text, case folded and without punctuation, for comparing."""
     return " ".join(re.findall(r"\w+", text.casefold()))
