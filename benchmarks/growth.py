@@ -60,7 +60,7 @@ class Stub:
 
     def sample(self, work: Sequence[Any], decoding: Any) -> Iterator[tuple[int, list[Any]]]:
         """One short reply to each seed."""
-        from cardproof.sampling import Draw
+        from cardproof.sampling.sampler import Draw
 
         text = 'EVIDENCE:\n[a] "a dozen words of some document, copied by the reply"\nANSWER: A dozen words, and a citation [a].'
         for index, (_, seeds) in enumerate(work):

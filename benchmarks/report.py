@@ -65,7 +65,8 @@ def make_run(folder: Path, items: int) -> int:
     from cardproof.files import write_json, write_rows
     from cardproof.pages import figures
     from cardproof.records import Rollout, Support
-    from cardproof.scoring.score import score_files, write_scores
+    from cardproof.scoring.score import score_files
+    from cardproof.scoring.table import write_scores
     from fixtures_run import write_run
 
     write_run(folder)

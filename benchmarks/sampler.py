@@ -47,7 +47,7 @@ def cardproof(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int],
     import torch
 
     from cardproof.models.loading import load_for_sampling
-    from cardproof.sampling import Decoding
+    from cardproof.sampling.sampler import Decoding
     from cardproof.sampling.shared_prefix import SharedPrefixDecoder, Tokens
 
     torch.set_num_threads(THREADS)
@@ -159,7 +159,7 @@ def vllm_cpu(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int], 
 def work(folder: Path) -> list[list[int]]:
     """Prompts of the given lengths: licence texts behind the chat template's own tokens."""
     from cardproof.benchmark.embedded import load_embedded
-    from cardproof.models.loading import load_tokenizer
+    from cardproof.models.tokens import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
     ids = tokenizer("\n\n".join(p.text for p in load_embedded()[0][:60]), add_special_tokens=False)["input_ids"]

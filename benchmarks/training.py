@@ -24,7 +24,7 @@ LENGTHS, REPLY, THREADS, MEMORY_GB = (180, 260, 340, 420, 500, 580, 660), 60, 2,
 def rows(folder: Path) -> list[dict[str, list[int]]]:
     """Examples of the given lengths, from licence texts."""
     from cardproof.benchmark.embedded import load_embedded
-    from cardproof.models.loading import load_tokenizer
+    from cardproof.models.tokens import load_tokenizer
 
     text = "\n\n".join(p.text for p in load_embedded()[0][:60])
     ids = load_tokenizer(folder)(text, add_special_tokens=False)["input_ids"]
@@ -79,7 +79,7 @@ def main() -> None:
 
     from benchmarks.common import machine, table, write
     from cardproof.acquire.wheels import unpack
-    from cardproof.models.loading import quiet
+    from cardproof.models.device import quiet
 
     before = machine()
     quiet()

@@ -18,7 +18,7 @@ from cardproof.evaluation.mechanism import mechanism
 from cardproof.evaluation.statistics import How
 from cardproof.evidence import sidecars
 from cardproof.files import write_json, write_text
-from cardproof.scoring.score import parquet_schema
+from cardproof.scoring.table import parquet_schema
 
 ITEMS, CANDIDATES = 24, 8
 QUICK = {"resamples": 200, "seed": 0}

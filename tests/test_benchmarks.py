@@ -15,7 +15,8 @@ from benchmarks.__main__ import combined  # noqa: E402
 from benchmarks.common import cost, table  # noqa: E402
 
 from cardproof.config.settings import Scoring  # noqa: E402
-from cardproof.scoring.score import score_files, write_scores  # noqa: E402
+from cardproof.scoring.score import score_files  # noqa: E402
+from cardproof.scoring.table import write_scores  # noqa: E402
 
 
 @pytest.mark.parametrize(

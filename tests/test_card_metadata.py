@@ -10,8 +10,9 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from cardproof.config import settings as config
 from cardproof.errors import CardproofError
+from cardproof.evaluation.axes import AXIS_NAMES
 from cardproof.pages import card, card_metadata
-from cardproof.pages.figures import AXIS_NAMES, FIGURES, Results
+from cardproof.pages.figures import FIGURES, Results
 from fixtures_run import write_run
 from test_card import REPORT
 

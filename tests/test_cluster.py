@@ -21,7 +21,8 @@ from cardproof.files import read_rows, sha256_file, write_rows
 from cardproof.machine import containers as deployment
 from cardproof.machine.slurm import Nodes, Request, check
 from cardproof.records import Rollout
-from cardproof.sampling.sample import gather, shard
+from cardproof.sampling.gather import gather
+from cardproof.sampling.sample import shard
 from conftest import ROOT
 from workflow_run import PATIENCE
 

@@ -9,10 +9,10 @@ import pytest
 
 from cardproof import files
 from cardproof.errors import CardproofError
-from cardproof.evaluation import evaluate, statistics
+from cardproof.evaluation import axes, evaluate, statistics
 from cardproof.evaluation.mechanism import mechanism, quotes
 from cardproof.records import Comparison, Estimate, Score
-from cardproof.scoring.score import parquet_schema
+from cardproof.scoring.table import parquet_schema
 
 QUICK = {"resamples": 200, "seed": 3}
 
@@ -222,7 +222,7 @@ def test_nothing_to_be_over_gives_no_value(clean):
     silent = {arm: {1: [REFUSAL], 2: [REFUSAL]} for arm in CANDIDATES}
     found = evaluate.stress({arm: frame(arm, "stress", (1, 2), silent) for arm in silent}, **QUICK)
     arm = found["arms"]["base"]
-    for axis in evaluate.AXES:
+    for axis in axes.AXES:
         assert (arm[axis.name].value, arm[axis.name].n, arm[axis.name].low) == (None, 0, None)
         comparison = found["paired"]["grounded-base"][axis.name]
         assert (comparison.difference, comparison.p, comparison.p_holm) == (None, None, None)

@@ -19,7 +19,7 @@ from cardproof.contract import reading as contract
 from cardproof.pages import card
 from cardproof.records import Defect, Document, Message, Prompt, Quote, Rollout, Score, Support
 from cardproof.scoring import score as scoring
-from cardproof.scoring.score import Rouge
+from cardproof.scoring.rouge import Rouge
 from cardproof.verifier import answers
 
 DOCUMENTS = [

@@ -13,7 +13,7 @@ from cardproof.config.settings import Config, Training
 from cardproof.errors import CardproofError
 from cardproof.machine import memory
 from cardproof.machine.workload import assumptions
-from cardproof.models.sizes import Architecture
+from cardproof.models.sizes import Architecture, shapes, shapes_of, shapes_of_folder
 
 SIZES = Architecture(1000, 96, 256, 3, 6, 2, 32, False)
 RANK = 8
@@ -46,23 +46,23 @@ def size(tensor: Any) -> int:
 
 
 def test_sizes_by_arithmetic_are_those_of_the_real_modules(qwen3: Path) -> None:
-    counted, computed = memory.shapes_of_folder(qwen3), memory.shapes_of(SIZES, "x")
+    counted, computed = shapes_of_folder(qwen3), shapes_of(SIZES, "x")
     assert sorted(counted.linears) == sorted(computed.linears)
     same = ("layers", "hidden", "vocabulary", "heads", "kv_heads", "head_dim", "parameters", "query_norms", "quantised")
     assert {k: getattr(counted, k) for k in same} == {k: getattr(computed, k) for k in same}
 
 
 def test_the_published_model_needs_no_file(tmp_path: Path) -> None:
-    sizes = memory.shapes(Config(), None)
+    sizes = shapes(Config(), None)
     assert (sizes.parameters, sizes.lora_parameters(32)) == (14_768_307_200, 128_450_560)
     with pytest.raises(CardproofError, match="sizes of 'another/model' are not known"):
-        memory.shapes(Config(model={"id": "another/model"}), None)
+        shapes(Config(model={"id": "another/model"}), None)
     with pytest.raises(CardproofError, match=r"holds no config\.json"):
-        memory.shapes(Config(), tmp_path)
+        shapes(Config(), tmp_path)
 
 
 def test_nf4_weights_and_constants_are_the_tensors_bitsandbytes_keeps(trained: Any) -> None:
-    sizes = memory.shapes_of(SIZES, "x")
+    sizes = shapes_of(SIZES, "x")
     packed = [p for p in trained.parameters() if getattr(p, "quant_state", None) is not None]
     assert len(packed) == len(sizes.linears) == 3 * 7
     assert sum(size(p) for p in packed) == memory.nf4_weights(sizes.linears)
@@ -74,7 +74,7 @@ def test_nf4_weights_and_constants_are_the_tensors_bitsandbytes_keeps(trained: A
 
 
 def test_what_nf4_leaves_out_is_kept_in_float32_while_training(trained: Any) -> None:
-    sizes = memory.shapes_of(SIZES, "x")
+    sizes = shapes_of(SIZES, "x")
     rest = [p for name, p in trained.named_parameters() if getattr(p, "quant_state", None) is None and "lora_" not in name]
     assert sum(size(p) for p in rest) == (sizes.parameters - sizes.quantised) * memory.FLOAT
 
@@ -82,7 +82,7 @@ def test_what_nf4_leaves_out_is_kept_in_float32_while_training(trained: Any) -> 
 def test_lora_parameters_and_gradients_are_float32(trained: Any) -> None:
     import torch
 
-    sizes = memory.shapes_of(SIZES, "x")
+    sizes = shapes_of(SIZES, "x")
     trainable = [p for p in trained.parameters() if p.requires_grad]
     assert sum(p.numel() for p in trainable) == sizes.lora_parameters(RANK)
     trained(input_ids=torch.arange(5, 30)[None], labels=torch.arange(5, 30)[None]).loss.backward()
@@ -95,7 +95,7 @@ def test_optimizer_states_are_the_tensors_the_optimizer_keeps(optimizer: str) ->
     import torch
     from bitsandbytes.optim import PagedAdamW8bit, PagedAdamW32bit
 
-    sizes = memory.shapes_of(SIZES, "x")
+    sizes = shapes_of(SIZES, "x")
     rank = 32
     kinds: dict[str, Any] = {"paged_adamw_8bit": PagedAdamW8bit, "paged_adamw_32bit": PagedAdamW32bit, "adamw_torch": torch.optim.AdamW}
     matrices = [torch.nn.Parameter(torch.randn(rank, side)) for pair in sizes.linears for side in pair]
@@ -147,7 +147,7 @@ def test_activations_are_what_autograd_keeps_of_one_block(query_norms: bool, dro
     made: Any = Qwen3ForCausalLM(Qwen3Config(**values)) if query_norms else LlamaForCausalLM(LlamaConfig(**values))
     lora = LoraConfig(r=RANK, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(made, lora).train()
-    sizes = dataclasses.replace(memory.shapes_of(SIZES, "x"), query_norms=query_norms)
+    sizes = dataclasses.replace(shapes_of(SIZES, "x"), query_norms=query_norms)
     expected = memory.block_activations(sizes, 64, RANK, memory.FLOAT, memory.FLOAT, memory.FLOAT if dropout else None)
     assert kept_by_autograd(one_block(model, 64), model) == expected
 
@@ -162,7 +162,7 @@ def test_activations_under_autocast_as_on_a_gpu(qwen3: Path, dropout: float, mon
 
     monkeypatch.setattr(lm, "compute_dtype", lambda: torch.bfloat16)
     model = training.load(qwen3, "nf4", Training(rank=RANK, dropout=dropout, gradient_checkpointing=False)).train()
-    sizes = memory.shapes_of(SIZES, "x")
+    sizes = shapes_of(SIZES, "x")
     expected = memory.block_activations(sizes, 64, RANK, memory.HALF, memory.FLOAT, memory.FLOAT if dropout else None)
     hidden = torch.randn(1, 5, SIZES.hidden_size, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
@@ -184,14 +184,14 @@ def test_checkpointing_keeps_the_input_of_each_block(qwen3: Path) -> None:
     for layer in model.model.layers:
         layer.register_forward_pre_hook(lambda module, arguments: inputs.append(arguments[0]))
     model.model(input_ids=torch.arange(tokens)[None])
-    assert sum(size(t) for t in inputs) == memory.checkpoints(memory.shapes_of(SIZES, "x"), tokens, memory.FLOAT)
+    assert sum(size(t) for t in inputs) == memory.checkpoints(shapes_of(SIZES, "x"), tokens, memory.FLOAT)
 
 
 def test_keys_and_values_are_the_decoders_own_tensors(qwen3: Path) -> None:
     import torch
 
     from cardproof.models.loading import load_plain
-    from cardproof.sampling import Decoding
+    from cardproof.sampling.sampler import Decoding
     from cardproof.sampling.shared_prefix import SharedPrefixDecoder, Tokens
 
     prompt, n, new = 37, 8, 20
@@ -199,7 +199,7 @@ def test_keys_and_values_are_the_decoders_own_tensors(qwen3: Path) -> None:
     with torch.inference_mode():
         item = decoder._start(0, Tokens(list(range(3, 3 + prompt)), 0, list(range(n))), Decoding(0.8, 0.95, new))
     kept = sum(size(t) for pair in [*item.prefix, (item.own_keys, item.own_values)] for t in pair)
-    sizes = memory.shapes_of(SIZES, "x")
+    sizes = shapes_of(SIZES, "x")
     assert kept == memory.kv_cache(sizes, memory.FLOAT, prompt, n, new)
     per_prompt_token = sum(size(t) for pair in item.prefix for t in pair) / prompt
     assert per_prompt_token == memory.kv_bytes_per_token(sizes, memory.FLOAT)

@@ -18,7 +18,7 @@ from cardproof.config import reading
 from cardproof.config import settings as config
 from cardproof.files import read_rows
 from cardproof.machine import plan
-from cardproof.models import loading as lm
+from cardproof.models import tokens
 from cardproof.records import Message, Prompt, Rollout
 from conftest import ROOT
 from hub_server import Hub, serve
@@ -150,9 +150,9 @@ def test_only_sizes_and_paths_differ_from_the_published_recipe(done: tuple[Path,
 
 
 def test_the_thinking_switch_is_the_templates_own(folder: Path) -> None:
-    tokenizer = lm.load_tokenizer(folder / "qwen3")
+    tokenizer = tokens.load_tokenizer(folder / "qwen3")
     asked = [Message(role="system", content="s"), Message(role="user", content="q")]
-    off, on = (tokenizer.decode(lm.prompt_ids(tokenizer, asked, "", thinking)[0]) for thinking in (False, True))
+    off, on = (tokenizer.decode(tokens.prompt_ids(tokenizer, asked, "", thinking)[0]) for thinking in (False, True))
     assert off == on + "<think>\n\n</think>\n\n"
     assert on.endswith("<|im_start|>assistant\n")
 

@@ -17,7 +17,7 @@ from cardproof.config.reading import validate
 from cardproof.config.settings import Config
 from cardproof.files import read_rows, write_rows
 from cardproof.records import Document, Message, Prompt, Rollout
-from cardproof.sampling import Decoding, rollout_seed
+from cardproof.sampling.sampler import Decoding, rollout_seed
 from cardproof.sampling.store import Store
 
 WORDS = ["the", "licence", "may", "not", "be", "revoked", "by", "a", "licensor", "who", "granted", "it", "to", "every", "recipient", "here"]
@@ -42,7 +42,8 @@ def make_prompt(item: int, condition: str = "clean") -> Prompt:
 
 @pytest.fixture(scope="module")
 def decoder_parts(tiny_lm: Path):
-    from cardproof.models.loading import load_plain, load_tokenizer, prompt_ids
+    from cardproof.models.loading import load_plain
+    from cardproof.models.tokens import load_tokenizer, prompt_ids
 
     model, tokenizer = load_plain(tiny_lm).eval(), load_tokenizer(tiny_lm)
     return model, tokenizer, [prompt_ids(tokenizer, make_prompt(i).messages, "", False) for i in range(7)]
@@ -230,7 +231,7 @@ def run(tiny_lm: Path, folder: Path, settings: Config, number: int = 0, of: int 
 
 @pytest.mark.parametrize("of", [3, 8])
 def test_gathered_samples_do_not_depend_on_shards(tiny_lm: Path, tmp_path: Path, of: int) -> None:
-    from cardproof.sampling.sample import gather
+    from cardproof.sampling.gather import gather
 
     whole = run(tiny_lm, tmp_path, config())
     pieces = [run(tiny_lm, tmp_path, config(rows=4), i, of, f"store-{i}.jsonl") for i in range(of)]

@@ -14,21 +14,11 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from cardproof.config.settings import Scoring
 from cardproof.errors import CardproofError
-from cardproof.files import write_rows
+from cardproof.files import InStep, write_rows
 from cardproof.records import Document, Message, Prompt, Rollout, Score, Support
-from cardproof.scoring.score import (
-    InStep,
-    Rouge,
-    Scored,
-    Shown,
-    _columns,
-    citation_validity,
-    composite,
-    score,
-    score_files,
-    scored,
-    write_scores,
-)
+from cardproof.scoring.rouge import Rouge
+from cardproof.scoring.score import Shown, citation_validity, composite, score, score_files, scored
+from cardproof.scoring.table import Scored, _columns, write_scores
 
 ROUGE, LIBRARY = Rouge(), RougeScorer(["rougeL"], use_stemmer=True)
 
@@ -217,13 +207,13 @@ def test_scores_are_written_group_by_group(tmp_path: Path, monkeypatch: pytest.M
             taken += 1
             yield row
 
-    monkeypatch.setattr("cardproof.scoring.score.ROWS", 30)
+    monkeypatch.setattr("cardproof.scoring.table.ROWS", 30)
     held: list[int] = []
-    monkeypatch.setattr("cardproof.scoring.score._columns", lambda group, schema: held.append(taken) or _columns(group, schema))
+    monkeypatch.setattr("cardproof.scoring.table._columns", lambda group, schema: held.append(taken) or _columns(group, schema))
     assert write_scores(tmp_path / "grouped.parquet", counted()) == 100
     assert held == [30, 60, 90, 100], "a group is written before the next one is scored"
     assert ParquetFile(tmp_path / "grouped.parquet").num_row_groups == 4
-    monkeypatch.setattr("cardproof.scoring.score.ROWS", 1000)
+    monkeypatch.setattr("cardproof.scoring.table.ROWS", 1000)
     write_scores(tmp_path / "whole.parquet", iter(rows))
     assert_frame_equal(pl.read_parquet(tmp_path / "grouped.parquet"), pl.read_parquet(tmp_path / "whole.parquet"), check_exact=True)
 

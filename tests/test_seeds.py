@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from cardproof.config import reading
 from cardproof.errors import CardproofError
+from cardproof.evaluation import axes, evaluate
 from cardproof.evaluation import between_seeds as seeds
-from cardproof.evaluation import evaluate
 from cardproof.evidence.provenance import settings_fingerprint
 from cardproof.files import read_json
 from cardproof.pages import card
@@ -88,7 +88,7 @@ def test_every_axis_has_its_value_under_every_seed(run):
         assert list(found) == ["hybrid", "grounded"]
         table = pl.read_parquet(run / "scores" / "grounded.seed3" / f"{condition}.parquet")
         expected = evaluate.axes({"base": table}, resamples=50)["arms"]["base"]
-        assert list(found["grounded"]) == [axis.name for axis in evaluate.AXES]
+        assert list(found["grounded"]) == [axis.name for axis in axes.AXES]
         for axis, spread in found["grounded"].items():
             assert spread["values"]["3"] == pytest.approx(expected[axis].value, abs=1e-12)
             assert spread["n"] == 2

@@ -64,7 +64,7 @@ def test_unpacking_the_weights_once_changes_no_bit(tiny_lm: Path) -> None:
     import torch
     from bitsandbytes.nn import Linear4bit
 
-    from cardproof.models.loading import keep_dequantised
+    from cardproof.models.nf4 import keep_dequantised
 
     ids = torch.arange(5, 60)[None]
 
@@ -93,7 +93,7 @@ def test_parameters_counted_by_hand(qlora) -> None:
 
 
 def test_only_the_reply_and_its_end_are_learnt(tiny_lm: Path) -> None:
-    from cardproof.models.loading import load_tokenizer
+    from cardproof.models.tokens import load_tokenizer
 
     tokenizer = load_tokenizer(tiny_lm)
     row = tokenise(tokenizer, EXAMPLES[0].contract, False, 256, "x")
@@ -148,7 +148,8 @@ def test_first_loss_is_the_mean_over_reply_tokens(tiny_lm: Path, tmp_path: Path)
     """Against a plain forward pass over the first effective batch: LoRA's B is zero at the start, so the model is still the NF4 base."""
     import torch
 
-    from cardproof.models.loading import load_nf4, load_tokenizer
+    from cardproof.models.loading import load_nf4
+    from cardproof.models.tokens import load_tokenizer
 
     metrics = run(tiny_lm, tmp_path, Variant(epochs=1, effective_batch=7))
     model, tokenizer = load_nf4(tiny_lm).train(), load_tokenizer(tiny_lm)

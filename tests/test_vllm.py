@@ -86,7 +86,7 @@ class TestGreedy:
     def test_the_backends_agree_where_decoding_is_greedy(
         self, tmp_path: Path, prompts: Path, smollm2: Path, adapter: Path, adapted: bool
     ) -> None:
-        from cardproof.models.loading import load_tokenizer
+        from cardproof.models.tokens import load_tokenizer
 
         given = adapter if adapted else None
         found = {

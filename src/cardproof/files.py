@@ -9,10 +9,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -179,3 +180,35 @@ def parse_row(raw: bytes, kind: type[R], where: str) -> R:
             f"{where}: field {field!r}: {first['msg'].lower()}{found}.",
             f"a {kind.__name__} row has: {', '.join(kind.model_fields)}.",
         ) from None
+
+
+K = TypeVar("K")
+
+
+V = TypeVar("V")
+
+
+class InStep(Generic[K, V]):
+    """Rows found by key, read from a file only as far as they are asked for: in a file of the same order, one row is held at a time.
+
+    In any other order they are found as well; the rows passed over are then held until they are asked for.
+    """
+
+    def __init__(self, rows: Iterator[V], key: Callable[[V], K]) -> None:
+        self._rows = chain(list(islice(rows, 1)), rows)  # a file that is missing is named at once
+        self._key = key
+        self._passed: dict[K, V] = {}
+
+    def take(self, key: K) -> V | None:
+        """The row of that key, which is then forgotten; None where there is none."""
+        if self._passed and (found := self._passed.pop(key, None)) is not None:
+            return found
+        for row in self._rows:
+            if (of := self._key(row)) == key:
+                return row
+            self._passed[of] = row
+        return None
+
+    def finish(self) -> list[K]:
+        """Read what nobody asked for, so that a broken row is named wherever it stands; returns its keys."""
+        return [*self._passed, *map(self._key, self._rows)]

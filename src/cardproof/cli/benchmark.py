@@ -108,7 +108,7 @@ def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], None]:
             check_adapter(folder, base)
         if config_file is not None:
             from cardproof.config.reading import load
-            from cardproof.models.loading import quiet
+            from cardproof.models.device import quiet
             from cardproof.verifier.model import Verifier
 
             quiet()

@@ -42,7 +42,7 @@ def sample(config: Config, arm: str, model: Path, adapter: Path | None, work: An
 @click.argument("shards", nargs=-1, type=FILE, required=True)
 def gather(out: Path, shards: tuple[Path, ...]) -> None:
     """Join the shards of one arm and condition, in order."""
-    from cardproof.sampling.sample import gather as run
+    from cardproof.sampling.gather import gather as run
 
     run(shards, out)
 
@@ -86,7 +86,7 @@ def support(config: Config, model: Path, work: Any) -> None:
 
 
 def _load_verifier(config: Config, model: Path) -> Any:
-    from cardproof.models.loading import quiet
+    from cardproof.models.device import quiet
     from cardproof.verifier.model import Verifier
 
     quiet()
@@ -139,7 +139,8 @@ def score(config: Config, prompts: Path, samples: Path, support: Path, out: Path
     """Compute every axis of every rollout."""
     import gc
 
-    from cardproof.scoring.score import score_files, write_scores
+    from cardproof.scoring.score import score_files
+    from cardproof.scoring.table import write_scores
 
     gc.disable()  # rows hold no cycles, and looking for some among so many takes a tenth of the time
     arms = [*config.sampled_arms, "train"]
@@ -157,9 +158,9 @@ def score(config: Config, prompts: Path, samples: Path, support: Path, out: Path
 def distill(config: Config, prompts: Path, samples: Path, scores: Path, templates: Path, out: Path, selection: Path) -> None:
     """Keep each train item's best candidates as RAFT-style training examples."""
     from cardproof.contract import asking
-    from cardproof.evaluation.evaluate import read_frame
     from cardproof.files import read_rows
     from cardproof.records import Message, Prompt, Rollout
+    from cardproof.scoring.table import read_frame
     from cardproof.training.distill import select, write
 
     def ask(prompt: Prompt, in_contract: bool) -> list[Message]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from cardproof.contract.ladder import _LETTER, LADDER, SUBSETS, Normalised, _nfkc_text, normalise, normalised
+from cardproof.contract.ladder import LADDER, SUBSETS, Normalised, normalise, normalised, says_something
 from cardproof.records import Document, Grounding, Quote, QuoteKind, Step
 
 
@@ -44,7 +44,7 @@ def ground(quotes: Sequence[Quote], documents: Sequence[Document]) -> list[Groun
 
 def verdict(text: str, cited_id: str | None, documents: Sequence[tuple[str, str]]) -> Verdict:
     """What became of one quote; `documents` are (id, text). See `ground`."""
-    if not _says_something(text):
+    if not says_something(text):
         return Verdict(text, cited_id, "fabricated", False, False, False, (), None, None, None)
     cited = [d for d in documents if d[0] == cited_id]
     others = [d for d in documents if d[0] != cited_id] if cited else documents
@@ -62,15 +62,6 @@ def verdict(text: str, cited_id: str | None, documents: Sequence[tuple[str, str]
             steps, doc_id, (start, end) = _least_repair(text, near)
             return Verdict(text, cited_id, "near_miss", False, True, False, steps, doc_id, start, end)
     return Verdict(text, cited_id, "fabricated", False, False, False, (), None, None, None)
-
-
-def _says_something(text: str) -> bool:
-    """Whether a letter or digit is left of a text after the whole ladder."""
-    plain = _nfkc_text(text)
-    # Steps take letters and digits away in square brackets (footnote marks) and after them (a link's target) only.
-    if "[" not in plain and "]" not in plain and _LETTER.search(plain):
-        return True
-    return any(ch.isalnum() for ch in normalise(text))
 
 
 def _least_repair(text: str, documents: Sequence[tuple[str, str]]) -> tuple[tuple[Step, ...], str, tuple[int, int]]:

@@ -255,3 +255,12 @@ _TEXT_STEPS: tuple[tuple[Step, Callable[[str], str]], ...] = (
     ("punctuation", _punctuation_text),
     ("case", str.casefold),
 )
+
+
+def says_something(text: str) -> bool:
+    """Whether a letter or digit is left of a text after the whole ladder."""
+    plain = _nfkc_text(text)
+    # Steps take letters and digits away in square brackets (footnote marks) and after them (a link's target) only.
+    if "[" not in plain and "]" not in plain and _LETTER.search(plain):
+        return True
+    return any(ch.isalnum() for ch in normalise(text))

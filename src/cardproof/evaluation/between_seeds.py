@@ -9,10 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from cardproof.evaluation.evaluate import AXES, estimate, read_scores
+from cardproof.evaluation.axes import AXES
+from cardproof.evaluation.evaluate import estimate
 from cardproof.evaluation.rerank import aligned, picked
 from cardproof.evaluation.statistics import How
 from cardproof.files import read_json, write_json
+from cardproof.scoring.table import read_scores
 
 FILES = {"clean": "axes.json", "stress": "stress.json"}
 

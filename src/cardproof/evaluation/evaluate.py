@@ -10,47 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from cardproof.errors import CardproofError, nearest
+from cardproof.errors import CardproofError
 from cardproof.evaluation import statistics
+from cardproof.evaluation.axes import ALPHA, AXES, AXIS, Axis
 from cardproof.evaluation.mechanism import mechanism
 from cardproof.evaluation.rerank import aligned, best_of, by_rank, curves, equivalence, equivalence_interval, picked
 from cardproof.evaluation.statistics import Floats, How
 from cardproof.files import write_json
-from cardproof.records import Comparison, Estimate, Score
+from cardproof.records import Comparison, Estimate
+from cardproof.scoring.table import read_scores
 
 Frames = Mapping[str, pl.DataFrame]
 """Arm -> Score rows of one condition."""
 
 CONDITIONS = ("clean", "stress", "freeform")
-ALPHA = 0.05
-
-
-class Axis(NamedTuple):
-    """One row of an axis table."""
-
-    name: str
-    column: str
-    kind: Literal["mean", "proportion"]
-    over: Literal["answered", "oracle_present"] = "answered"
-
-
-AXES = (
-    Axis("strict", "strict", "mean"),
-    Axis("content", "content", "mean"),
-    Axis("attribution", "attribution", "mean"),
-    Axis("citation_validity", "citation_validity", "proportion"),
-    Axis("gold_rouge", "gold_rouge", "proportion"),
-    Axis("rouge_l", "rouge_l", "mean"),
-    Axis("false_refusals", "refusal", "proportion", over="oracle_present"),
-    Axis("support", "support", "mean"),
-    Axis("composite", "composite", "mean"),
-)
-AXIS = {axis.name: axis for axis in AXES}
 
 
 # --- one axis ---------------------------------------------------------------------------------------------------------
@@ -294,49 +272,3 @@ def find_arms(scores_dir: Path, reference: str = "base") -> list[str]:
     if not found:
         raise CardproofError(f"{folder} holds no scores.", "run the step that makes them (`cardproof score`), or check the path.")
     return sorted(found, key=lambda arm: arm != reference)
-
-
-def read_scores(scores_dir: Path, arm: str, condition: str) -> pl.DataFrame:
-    """The Score rows of one arm and condition; CardproofError names the file and the column at fault."""
-    path = Path(scores_dir) / arm / f"{condition}.parquet"
-    frame = read_frame(path)
-    _check_values(frame, path, arm, condition)
-    return frame.with_columns(pl.col("support").cast(pl.Float64))
-
-
-def read_frame(path: Path) -> pl.DataFrame:
-    """A scores file; CardproofError where it is missing or cut, lacks a column, or holds no row."""
-    if not path.is_file():
-        raise CardproofError(f"{path} does not exist.", "run the step that makes it (`cardproof score`), or check the path.")
-    try:
-        frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as e:
-        raise CardproofError(f"{path} is no readable parquet file: {e}.", "delete it and run the step that makes it again.") from None
-    for column in Score.model_fields:
-        if column not in frame.columns:
-            near = nearest(column, frame.columns)
-            raise CardproofError(
-                f"{path}: column {column!r} is missing.", f"did you mean {near!r}?" if near else f"it has: {', '.join(frame.columns)}."
-            )
-    if frame.is_empty():
-        raise CardproofError(f"{path} has no rows.", "score at least one item, and run again.")
-    return frame
-
-
-def _check_values(frame: pl.DataFrame, path: Path, arm: str, condition: str) -> None:
-    again = "delete it and run the step that makes it again."
-    for column, want in (("arm", arm), ("condition", condition)):
-        other = frame.filter(pl.col(column).ne_missing(want))
-        if not other.is_empty():
-            raise CardproofError(
-                f"{path}: a row has {column} {other[column][0]!r}, not {want!r}.", "each file holds one arm and condition."
-            )
-    for column in ("item", "k", "oracle_present", "refusal", "quotes"):
-        if frame[column].null_count():
-            raise CardproofError(f"{path}: column {column!r} has an empty value.", again)
-    for column in ("strict", "content", "attribution", "citation_validity", "rouge_l", "gold_rouge", "composite", "support"):
-        # Support alone may be empty: a refusal has none.
-        wrong = frame.filter(~pl.col(column).cast(pl.Float64).is_finite().fill_null(column == "support"))
-        if not wrong.is_empty():
-            row = wrong.row(0, named=True)
-            raise CardproofError(f"{path}: column {column!r} is {row[column]} for item {row['item']}, k {row['k']}.", again)

@@ -17,7 +17,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "acquire_model": ("acquire/folders", "acquire/hub"),
     "split": ("benchmark/split",),
     "prompts": ("benchmark/prompts",),
-    "sample": ("sampling/__init__", "sampling/packed", "sampling/shared_prefix", "sampling/transformers_backend", "models/loading"),
+    "sample": ("sampling/sampler", "sampling/packed", "sampling/shared_prefix", "sampling/transformers_backend", "models/loading"),
     "gather": ("sampling/sample",),
     "train_verifier": ("verifier/train_verifier", "verifier/pairs"),
     "verify": ("verifier/model",),

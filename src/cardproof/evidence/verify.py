@@ -16,9 +16,9 @@ from typing import NamedTuple
 from cardproof.config.reading import load
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
+from cardproof.evidence import sealed_lines
 from cardproof.evidence.sidecars import FOLDER, LEFT_OUT, PROJECT, Record, code_of, digest_of, hashes, names, read, record_path, settings_of
 from cardproof.files import read_json, sha256_file, sha256_text
-from cardproof.sampling import store
 
 CONFIG = "config.yaml"
 LOGS = "provenance/logs.json"
@@ -201,7 +201,7 @@ def _store(run: Path) -> Iterator[Problem]:
         lines = path.read_bytes().splitlines(keepends=True)
         for number, line in enumerate(lines, 1):
             torn = number == len(lines) and not line.endswith(b"\n")
-            if not torn and store.parse(line) is None:
+            if not torn and sealed_lines.parse(line) is None:
                 name = path.relative_to(run).as_posix()
                 yield Problem(name, f"{path}, line {number}, was changed after it was written.")
                 break

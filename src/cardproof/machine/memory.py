@@ -7,104 +7,13 @@ library's own context, fragmentation, and short-lived temporaries smaller than t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from cardproof.config.settings import Config
-from cardproof.errors import CardproofError
-from cardproof.models.sizes import ARCHITECTURES, Architecture, architecture
+from cardproof.models.sizes import Shapes
 
 FLOAT, HALF = 4, 2
 NF4_BLOCK, ABSMAX_BLOCK = 64, 256
 """Weights per quantised block, and blocks per second-level block (Dettmers et al. 2023; the defaults of bitsandbytes)."""
 SMALLEST_8BIT = 4096
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """What the memory of a decoder depends on."""
-
-    layers: int
-    hidden: int
-    vocabulary: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    linears: tuple[tuple[int, int], ...]
-    """(inputs, outputs) of every linear layer of every block; the output head is not among them."""
-    parameters: int
-    """All of them, without adapter; tied ones once."""
-    query_norms: bool
-    """Whether queries and keys are normalised (Qwen3)."""
-    how: str
-    """Where the sizes come from."""
-
-    @property
-    def quantised(self) -> int:
-        """Parameters of the linear layers, which NF4 packs: all but embeddings, head, norms and biases."""
-        return sum(i * o for i, o in self.linears)
-
-    def lora_parameters(self, rank: int) -> int:
-        """Trainable parameters (Hu et al. 2021): rank x (inputs + outputs) for each linear layer."""
-        return rank * sum(i + o for i, o in self.linears)
-
-
-def shapes(config: Config, folder: Path | None) -> Shapes:
-    """Sizes of the configured base model: of the model in `folder`, built without weights, or the known sizes of a hub model.
-
-    Raises CardproofError where there is neither.
-    """
-    if folder is not None:
-        return shapes_of_folder(folder)
-    if config.model.id not in ARCHITECTURES:
-        raise CardproofError(
-            f"the sizes of {config.model.id!r} are not known before it is fetched.",
-            "give a local folder that holds its config.json and tokenizer (model.source: folder); weights are not needed for a plan.",
-        )
-    return shapes_of(architecture(config.model.id), f"config.json of {config.model.id}, by arithmetic (cardproof.models.sizes)")
-
-
-def shapes_of(sizes: Architecture, how: str) -> Shapes:
-    """Shapes by arithmetic, of a decoder of Qwen3's kind."""
-    return Shapes(
-        sizes.num_hidden_layers,
-        sizes.hidden_size,
-        sizes.vocab_size,
-        sizes.num_attention_heads,
-        sizes.num_key_value_heads,
-        sizes.head_dim,
-        tuple(sizes.linears().values()) * sizes.num_hidden_layers,
-        sizes.base_parameters(),
-        True,
-        how,
-    )
-
-
-def shapes_of_folder(folder: Path) -> Shapes:
-    """Shapes of the real modules, built from a folder's config.json on the meta device, where no weight exists (10 s, mostly imports)."""
-    if not (folder / "config.json").is_file():
-        raise CardproofError(f"{folder} holds no config.json.", "give the folder of a transformers model.")
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    values = AutoConfig.from_pretrained(folder)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(values)
-    head = model.get_output_embeddings()
-    linears = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
-    heads = values.num_attention_heads
-    return Shapes(
-        values.num_hidden_layers,
-        values.hidden_size,
-        values.vocab_size,
-        heads,
-        getattr(values, "num_key_value_heads", None) or heads,
-        getattr(values, "head_dim", None) or values.hidden_size // heads,
-        tuple((m.in_features, m.out_features) for m in linears),
-        sum(p.numel() for p in model.parameters()),
-        any("q_norm" in name for name, _ in model.named_parameters()),
-        f"config.json of the model folder, counted on {type(model).__name__} without weights",
-    )
 
 
 def nf4_weights(linears: Sequence[tuple[int, int]]) -> int:

@@ -21,6 +21,7 @@ from cardproof.errors import CardproofError
 from cardproof.files import write_text
 from cardproof.machine import memory
 from cardproof.machine.workload import TRAIN, Workload, assumptions, model_folder, workload
+from cardproof.models import sizes
 
 GPU_RULES = ("preflight", "sample", "sample_train", "train", "verify", "verify_train", "check_verifier")
 """Rules that ask the scheduler for the configured GPUs."""
@@ -66,14 +67,14 @@ def requirements(config: Config, run_dir: Path, templates: Path, claims: Path) -
     return _required(config, work, sizes, run_dir)
 
 
-def _required(config: Config, work: Workload, sizes: memory.Shapes, run_dir: Path) -> list[Figure]:
+def _required(config: Config, work: Workload, sizes: sizes.Shapes, run_dir: Path) -> list[Figure]:
     return [*downloads(config, sizes, run_dir), _kept(config, sizes), *_scratch(config, sizes), *_memory(config, work, sizes)]
 
 
-def _look(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple[memory.Shapes, Workload]:
+def _look(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple[sizes.Shapes, Workload]:
     printed = int(read_claims(claims).values()[EXAMPLES].exact)
     with model_folder(config, run_dir) as folder:
-        return memory.shapes(config, folder), workload(config, run_dir, folder, templates, printed)
+        return sizes.shapes(config, folder), workload(config, run_dir, folder, templates, printed)
 
 
 def disk_need(figures: Sequence[Figure]) -> float:
@@ -81,14 +82,14 @@ def disk_need(figures: Sequence[Figure]) -> float:
     return sum(f.value for f in figures if (f.section, f.name) in {("downloads", "all"), ("disk", "training")})
 
 
-def _kept(config: Config, sizes: memory.Shapes) -> Figure:
+def _kept(config: Config, sizes: sizes.Shapes) -> Figure:
     runs, lora = len(config.training_runs), sizes.lora_parameters(config.training.rank) * memory.FLOAT
     each = 2 * lora + memory.optimizer_states(sizes, config.training.rank, config.training.optimizer)
     how = f"{runs} training runs x (adapter and checkpoint of {lora:,} bytes each, optimiser states)"
     return Figure("disk", "training", runs * each, "bytes", "estimated", how)
 
 
-def _scratch(config: Config, sizes: memory.Shapes) -> list[Figure]:
+def _scratch(config: Config, sizes: sizes.Shapes) -> list[Figure]:
     """vLLM reads weights from files alone, so those that went through NF4 are written out, for as long as a job samples."""
     if config.sampling.backend != "vllm" or config.model.sampling_quantization != "nf4":
         return []
@@ -127,7 +128,7 @@ def _kind(work: Workload) -> Kind:
     return {"counted": "counted", "as printed": "as printed", "at most": "at most"}[work.examples_kind]  # type: ignore[return-value]
 
 
-def _training(config: Config, work: Workload, sizes: memory.Shapes) -> list[Figure]:
+def _training(config: Config, work: Workload, sizes: sizes.Shapes) -> list[Figure]:
     kind = _kind(work)
     found = [Figure("training", "examples", work.examples, "examples", kind, work.examples_how)]
     total = 0
@@ -175,7 +176,7 @@ def _training_tokens(config: Config, work: Workload) -> float:
     return sum(run.variant.epochs * work.examples * work.example_tokens for run in config.training_runs.values())
 
 
-def downloads(config: Config, sizes: memory.Shapes, run_dir: Path) -> list[Figure]:
+def downloads(config: Config, sizes: sizes.Shapes, run_dir: Path) -> list[Figure]:
     """Bytes of weights to fetch from the hub, by model; 0 where the run has them already."""
     known = assumptions()
     found = []
@@ -201,14 +202,14 @@ def downloads(config: Config, sizes: memory.Shapes, run_dir: Path) -> list[Figur
     return [*found, Figure("downloads", "all", total, "bytes", "estimated" if total else "counted", "their sum, into the run's folder")]
 
 
-def _memory(config: Config, work: Workload, sizes: memory.Shapes) -> list[Figure]:
+def _memory(config: Config, work: Workload, sizes: sizes.Shapes) -> list[Figure]:
     limit, rows = config.sampling.max_new_tokens, config.sampling.rows
     largest = max(work.asked.values(), key=lambda a: max(1, rows // a.n) * (a.longest + a.n * limit))
     tokens = min(config.training.max_tokens, work.longest_example)
     return [*training_memory(config, sizes, tokens), *sampling_memory(config, sizes, largest.longest, largest.n)]
 
 
-def training_memory(config: Config, sizes: memory.Shapes, tokens: int) -> list[Figure]:
+def training_memory(config: Config, sizes: sizes.Shapes, tokens: int) -> list[Figure]:
     """Peak memory of one training step on an example of `tokens` tokens, part by part."""
     settings, gpu = config.training, config.runtime.gpus > 0
     nf4 = config.model.quantization == "nf4"
@@ -258,7 +259,7 @@ def training_memory(config: Config, sizes: memory.Shapes, tokens: int) -> list[F
     return _parts("memory: training", parts, f"one example of {tokens} tokens (training.max_tokens {settings.max_tokens})")
 
 
-def sampling_memory(config: Config, sizes: memory.Shapes, prompt: int, n: int) -> list[Figure]:
+def sampling_memory(config: Config, sizes: sizes.Shapes, prompt: int, n: int) -> list[Figure]:
     """Peak memory while replies are drawn to prompts of `prompt` tokens, N each, part by part."""
     gpu = config.runtime.gpus > 0
     nf4 = _packed(config)
@@ -309,7 +310,7 @@ def _packed(config: Config) -> bool:
     return config.model.sampling_quantization == "nf4" and config.runtime.gpus > 0 and config.sampling.backend != "vllm"
 
 
-def _weights(sizes: memory.Shapes, nf4: bool, width: int) -> list[tuple[str, int, str]]:
+def _weights(sizes: sizes.Shapes, nf4: bool, width: int) -> list[tuple[str, int, str]]:
     rest = sizes.parameters - sizes.quantised
     if not nf4:
         return [("weights", sizes.parameters * width, f"{sizes.parameters:,} parameters x {width} bytes")]
@@ -324,7 +325,7 @@ def _weights(sizes: memory.Shapes, nf4: bool, width: int) -> list[tuple[str, int
     ]
 
 
-def _overhead(sizes: memory.Shapes, nf4: bool, gpu: bool, width: int) -> list[tuple[str, int, str]]:
+def _overhead(sizes: sizes.Shapes, nf4: bool, gpu: bool, width: int) -> list[tuple[str, int, str]]:
     found = (
         [("unpacked layer", memory.largest_linear(sizes, width), f"the largest linear layer x {width} bytes, while it is used")]
         if nf4
@@ -343,7 +344,7 @@ def peak(figures: Sequence[Figure]) -> float:
     return max(f.value for f in figures if f.section.startswith("memory") and f.name == "peak")
 
 
-def _hours(config: Config, work: Workload, sizes: memory.Shapes) -> list[Figure]:
+def _hours(config: Config, work: Workload, sizes: sizes.Shapes) -> list[Figure]:
     """Hours on each device of the stated table: the longer of arithmetic and reading the weights, at assumed shares of the peak rates."""
     known = assumptions()
     devices = known["gpus"] if config.runtime.gpus else {"2 CPU cores": known["cpu"]}
@@ -360,7 +361,7 @@ def _hours(config: Config, work: Workload, sizes: memory.Shapes) -> list[Figure]
 
 
 def _seconds(
-    config: Config, work: Workload, sizes: memory.Shapes, flops: float, bandwidth: float, rates: dict[str, float]
+    config: Config, work: Workload, sizes: sizes.Shapes, flops: float, bandwidth: float, rates: dict[str, float]
 ) -> dict[str, float]:
     known = assumptions()
     twice = 2 * sizes.parameters

@@ -168,7 +168,8 @@ def _encoder(config: Config, folder: Path | None) -> tuple[Encode, str]:
         per_token = assumptions()["characters_per_token"]
         how = f"the model's tokenizer is not here: {per_token} characters per token are assumed"
         return lambda messages, prefix: round((sum(len(m.content) for m in messages) + len(prefix)) / per_token), how
-    from cardproof.models.loading import load_tokenizer, prompt_ids, quiet
+    from cardproof.models.device import quiet
+    from cardproof.models.tokens import load_tokenizer, prompt_ids
 
     quiet()
     tokenizer = load_tokenizer(folder)

@@ -24,11 +24,11 @@ from cardproof.config import settings as configuration
 from cardproof.config import texts
 from cardproof.config.settings import REFERENCE, Config
 from cardproof.errors import CardproofError
-from cardproof.evaluation.evaluate import ALPHA
+from cardproof.evaluation.axes import ALPHA, AXIS_NAMES
 from cardproof.evidence.verify import check
 from cardproof.files import read_json, write_text
 from cardproof.pages import card_metadata
-from cardproof.pages.figures import AXIS_NAMES, FIGURES, Results
+from cardproof.pages.figures import FIGURES, Results
 from cardproof.records import Comparison, Estimate
 
 SUBJECT = "grounded"

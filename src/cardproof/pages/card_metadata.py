@@ -13,7 +13,7 @@ from typing import Any
 
 from cardproof.config.settings import Benchmark, Config
 from cardproof.errors import CardproofError
-from cardproof.pages.figures import AXIS_NAMES
+from cardproof.evaluation.axes import AXIS_NAMES
 from cardproof.records import Estimate
 
 LICENSE = "apache-2.0"

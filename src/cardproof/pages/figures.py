@@ -16,6 +16,7 @@ from typing import Any
 from cardproof.config import reading
 from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
+from cardproof.evaluation.axes import AXIS_NAMES
 from cardproof.files import atomic, read_json, write_json
 
 Data = dict[str, Any]
@@ -51,16 +52,6 @@ STYLE: Any = {
     "ytick.labelcolor": INK,
     "grid.color": GRID,
     "grid.linewidth": 0.7,
-}
-AXIS_NAMES = {
-    "strict": "strict verbatim",
-    "content": "content verbatim",
-    "attribution": "attribution",
-    "citation_validity": "citation validity",
-    "gold_rouge": "gold ROUGE-L",
-    "false_refusals": "false refusals",
-    "support": "verifier support",
-    "composite": "composite",
 }
 SCALES = {
     "published": "published scale",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,24 +13,16 @@ from cardproof.acquire.weights import check_adapter
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.evidence.provenance import code_fingerprint
-from cardproof.files import iter_rows, read_rows, sha256_file, write_rows
+from cardproof.evidence.sealed_lines import key
+from cardproof.files import read_rows, sha256_file, write_rows
 from cardproof.records import Prompt, Rollout
-from cardproof.sampling import Decoding, Draw, Sampler, rollout_seed
-from cardproof.sampling.store import Store, key
+from cardproof.sampling.sampler import Decoding, Draw, Sampler, rollout_seed
+from cardproof.sampling.store import Store
 
 
 def shard(prompts: Sequence[Prompt], number: int, of: int) -> list[Prompt]:
     """The `number`-th of `of` contiguous pieces (0-based), sizes differing by at most one."""
     return list(prompts[len(prompts) * number // of : len(prompts) * (number + 1) // of])
-
-
-def gather(shards: Sequence[Path], out: Path) -> int:
-    """Join the shards of one arm and condition, in order; returns the number of rollouts."""
-    rows = (row for path in shards for row in iter_rows(path, Rollout))
-    first = next(rows, None)
-    if first is None:
-        raise CardproofError(f"{shards[0]} and the other shards of it hold no rollout.", "sample them again.")
-    return write_rows(out, chain([first], rows))
 
 
 def sample(

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from cardproof.sampling import Decoding
 from cardproof.sampling.packed import pack
+from cardproof.sampling.sampler import Decoding
 
 MIN_ROWS = 4
 """Fewest rows a decoding step is run with; missing ones are filled with copies (a single row takes another kernel)."""

@@ -10,17 +10,9 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from cardproof.files import sha256_text
+from cardproof.evidence.sealed_lines import key, parse
 from cardproof.records import Rollout
-
-
-def key(**depends_on: Any) -> str:
-    """Name of an item's rollouts: sha256 over everything they depend on."""
-    return sha256_text(json.dumps(depends_on, sort_keys=True))
 
 
 class Store:
@@ -51,15 +43,3 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self.file.close()
-
-
-def parse(line: bytes) -> tuple[str, list[Rollout]] | None:
-    """Key and rollouts of one line; None where it is no whole line, or not as it was written."""
-    try:
-        row = json.loads(line)
-        digest = row.pop("sha256")
-        if line != json.dumps({**row, "sha256": digest}, ensure_ascii=False).encode() + b"\n" or digest != key(**row):
-            return None
-        return row["key"], [Rollout.model_validate(r) for r in row["rollouts"]]
-    except (ValueError, KeyError, TypeError, AttributeError, ValidationError):
-        return None

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from cardproof.acquire.folders import model_hash
 from cardproof.files import sha256_file
-from cardproof.models.loading import Quantization, load_for_sampling, load_tokenizer, prompt_ids, quiet
+from cardproof.models.device import Quantization, quiet
+from cardproof.models.loading import load_for_sampling
+from cardproof.models.tokens import load_tokenizer, prompt_ids
 from cardproof.records import Prompt
-from cardproof.sampling import Decoding, Draw
+from cardproof.sampling.sampler import Decoding, Draw
 
 
 class TransformersSampler:

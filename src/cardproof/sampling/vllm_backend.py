@@ -18,9 +18,12 @@ from cardproof.acquire.folders import model_hash
 from cardproof.acquire.weights import check_adapter
 from cardproof.errors import CardproofError
 from cardproof.files import sha256_file
-from cardproof.models.loading import Quantization, dequantise_nf4, device, load_plain, load_tokenizer, prompt_ids, quiet
+from cardproof.models.device import Quantization, device, quiet
+from cardproof.models.loading import load_plain
+from cardproof.models.nf4 import dequantise_nf4
+from cardproof.models.tokens import load_tokenizer, prompt_ids
 from cardproof.records import Prompt
-from cardproof.sampling import Decoding, Draw
+from cardproof.sampling.sampler import Decoding, Draw
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """LoRA ranks vLLM reserves room for; an adapter takes the smallest that holds it."""

@@ -2,107 +2,22 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from importlib import import_module
-from importlib.util import find_spec
-from itertools import accumulate, chain, islice
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from cardproof.config.settings import Scoring
 from cardproof.contract import reading as contract
-from cardproof.contract.grounding import Verdict, verdict
+from cardproof.contract.grounding import verdict
 from cardproof.errors import CardproofError
-from cardproof.files import atomic, iter_rows
-from cardproof.records import Defect, Grounding, Prompt, Rollout, Score, Support
+from cardproof.files import InStep, iter_rows
+from cardproof.records import Prompt, Rollout, Score, Support
 from cardproof.scoring.rollouts import read_rollouts
+from cardproof.scoring.rouge import Rouge
+from cardproof.scoring.table import Scored
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class Rouge:
-    """ROUGE-L F1 with Porter stemming (Lin 2004), the value `rouge_score` computes, with the same arithmetic.
-
-    A text becomes a string with one character for each stem, so that the longest common subsequence is one call of rapidfuzz. Words are
-    kept with their characters (a few thousand make all replies), up to `WORDS`.
-    """
-
-    WORDS = 200_000
-
-    def __init__(self) -> None:
-        self._stem = _porter()
-        self._forget()
-
-    def _forget(self) -> None:
-        self._stems: dict[str, str] = {}
-        self._letters = _Letters(self._letter)
-        self._references: dict[str, str] = {}
-
-    def _letter(self, word: str) -> str:
-        """The character of a word's stem; empty for a stem that `rouge_score` drops."""
-        stem = self._stem(word) if len(word) > 3 else word
-        return self._stems.setdefault(stem, chr(len(self._stems))) if _TOKEN.fullmatch(stem) else ""
-
-    def _tokens(self, text: str) -> str:
-        return "".join(map(self._letters.__getitem__, _TOKEN.findall(text.lower())))
-
-    def __call__(self, answer: str, reference: str) -> float:
-        """F1 in [0, 1]."""
-        from rapidfuzz.distance.LCSseq import similarity
-
-        if len(self._letters) > self.WORDS:
-            self._forget()
-        theirs = self._references.get(reference)
-        if theirs is None:
-            if len(self._references) > 1000:
-                self._references.clear()
-            theirs = self._references[reference] = self._tokens(reference)
-        ours = self._tokens(answer)
-        if not ours or not theirs:
-            return 0.0
-        common = similarity(ours, theirs)
-        precision, recall = common / len(ours), common / len(theirs)
-        return 2 * precision * recall / (precision + recall) if common else 0.0
-
-
-_TOKEN = re.compile("[a-z0-9]+")
-
-
-def _porter() -> Callable[[str], str]:
-    """The stemmer that `rouge_score` uses, NLTK's, loaded without the rest of NLTK: with it come SciPy and most of a second."""
-    spec = find_spec("nltk")
-    if "nltk" not in sys.modules and spec and spec.submodule_search_locations:
-        folder = Path(spec.submodule_search_locations[0])
-        try:
-            for name, place in (("nltk", folder), ("nltk.stem", folder / "stem")):
-                package = sys.modules[name] = ModuleType(name)
-                package.__path__ = [str(place)]
-            stemmer = import_module("nltk.stem.porter").PorterStemmer()
-        finally:
-            for name in [n for n in sys.modules if n.partition(".")[0] == "nltk"]:
-                del sys.modules[name]
-    else:
-        stemmer = import_module("nltk.stem.porter").PorterStemmer()
-    return cast("Callable[[str], str]", stemmer.stem)
-
-
-class _Letters(dict[str, str]):
-    """Word -> its character, filled as words are met."""
-
-    def __init__(self, letter: Callable[[str], str]) -> None:
-        super().__init__()
-        self._letter = letter
-
-    def __missing__(self, word: str) -> str:
-        self[word] = found = self._letter(word)
-        return found
+    pass
 
 
 def citation_validity(citations: Sequence[str], provided: Sequence[str]) -> float:
@@ -116,31 +31,6 @@ def composite(axes: dict[str, float | None], factors: Sequence[str], refusal: bo
     for factor in factors:
         product *= axes[factor] or 0.0
     return product
-
-
-class Scored(NamedTuple):
-    """The fields of a `Score`, in order, unchecked: what goes into the columns of a scores file."""
-
-    item: int
-    k: int
-    arm: str
-    condition: str
-    oracle_present: bool
-    refusal: bool
-    answer: str
-    citations: list[str]
-    defects: list[Defect]
-    quotes: list[Verdict]
-    strict: float
-    content: float
-    attribution: float
-    citation_validity: float
-    rouge_l: float
-    gold_rouge: float
-    support: float | None
-    composite: float
-    completion_tokens: int
-    finish_reason: str
 
 
 class Shown(NamedTuple):
@@ -205,32 +95,6 @@ def scored(
     )
 
 
-class InStep(Generic[K, V]):
-    """Rows found by key, read from a file only as far as they are asked for: in a file of the same order, one row is held at a time.
-
-    In any other order they are found as well; the rows passed over are then held until they are asked for.
-    """
-
-    def __init__(self, rows: Iterator[V], key: Callable[[V], K]) -> None:
-        self._rows = chain(list(islice(rows, 1)), rows)  # a file that is missing is named at once
-        self._key = key
-        self._passed: dict[K, V] = {}
-
-    def take(self, key: K) -> V | None:
-        """The row of that key, which is then forgotten; None where there is none."""
-        if self._passed and (found := self._passed.pop(key, None)) is not None:
-            return found
-        for row in self._rows:
-            if (of := self._key(row)) == key:
-                return row
-            self._passed[of] = row
-        return None
-
-    def finish(self) -> list[K]:
-        """Read what nobody asked for, so that a broken row is named wherever it stands; returns its keys."""
-        return [*self._passed, *map(self._key, self._rows)]
-
-
 def score_files(
     prompts_path: Path,
     samples_path: Path,
@@ -272,61 +136,3 @@ def score_files(
     if without := prompts.finish():
         raise CardproofError(f"{samples_path}: item {min(without)} of {prompts_path} has no rollouts.", "sample these prompts again.")
     supports.finish()
-
-
-ROWS = 16_384
-"""Rollouts in a row group of a scores file: as many are held in memory while they are written."""
-
-
-def parquet_schema() -> pa.Schema:
-    """Names and types of the columns of a scores file, from the fields of Score."""
-    import pyarrow as pa
-
-    texts = pa.list_(pa.string())
-    kinds: dict[Any, pa.DataType] = {
-        bool: pa.bool_(),
-        int: pa.int64(),
-        float: pa.float64(),
-        str: pa.string(),
-        float | None: pa.float64(),
-        str | None: pa.string(),
-        int | None: pa.int64(),
-    }
-    quote = pa.struct([(name, kinds.get(field.annotation, pa.string())) for name, field in Grounding.model_fields.items()])
-    quote = pa.struct([pa.field("steps", texts) if field.name == "steps" else field for field in quote])
-    return pa.schema(
-        [(name, pa.list_(quote) if name == "quotes" else kinds.get(field.annotation, texts)) for name, field in Score.model_fields.items()]
-    )
-
-
-def write_scores(path: Path, scores: Iterable[Scored]) -> int:
-    """Write scores as Parquet (columns = fields of Score), atomically and with the same bytes for the same rows; returns how many.
-
-    Rows are taken and written in groups of ROWS, so memory does not grow with them.
-    """
-    import pyarrow.parquet as pq
-
-    schema, count = parquet_schema(), 0
-    rows = iter(scores)
-    group = list(islice(rows, ROWS))  # what is wrong with the first rows is said before anything is made
-    with atomic(path) as tmp, open(tmp, "wb") as f, pq.ParquetWriter(f, schema, compression="zstd", write_statistics=False) as writer:
-        while group:
-            writer.write_batch(_columns(group, schema))
-            count += len(group)
-            group = list(islice(rows, ROWS))
-    print(f"{path}: {count} rollouts scored", file=sys.stderr)
-    return count
-
-
-def _columns(rows: Sequence[Scored], schema: pa.Schema) -> pa.RecordBatch:
-    """Rows as a batch of columns. Structs are put together from columns of their own: by the row it takes ten times as long."""
-    import pyarrow as pa
-
-    columns = dict(zip(Scored._fields, zip(*rows, strict=True), strict=True))
-    quotes = columns.pop("quotes")
-    kind = schema.field("quotes").type.value_type
-    each = list(zip(*chain.from_iterable(quotes), strict=True)) or [()] * kind.num_fields
-    parts = [pa.array(values, field.type) for values, field in zip(each, kind, strict=True)]
-    offsets = pa.array(accumulate(map(len, quotes), initial=0), pa.int32())
-    nested = pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, fields=list(kind)))
-    return pa.record_batch([nested if f.name == "quotes" else pa.array(columns[f.name], f.type) for f in schema], schema=schema)

@@ -20,6 +20,7 @@ from cardproof.config.settings import Training, Variant
 from cardproof.errors import CardproofError
 from cardproof.evidence.provenance import code_fingerprint
 from cardproof.files import write_json
+from cardproof.models import device, nf4, tokens
 from cardproof.models import loading as lm
 from cardproof.records import Example, Turn
 
@@ -40,7 +41,7 @@ def tokenise(tokenizer: Any, turn: Turn, thinking: bool, max_tokens: int, name: 
 
     Raises CardproofError where it is longer than `max_tokens`: a cut example would teach a cut quote.
     """
-    prompt, _ = lm.prompt_ids(tokenizer, turn.messages, "", thinking)
+    prompt, _ = tokens.prompt_ids(tokenizer, turn.messages, "", thinking)
     reply = tokenizer(turn.reply, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
     if len(prompt) + len(reply) > max_tokens:
         raise CardproofError(
@@ -50,7 +51,7 @@ def tokenise(tokenizer: Any, turn: Turn, thinking: bool, max_tokens: int, name: 
     return {"input_ids": prompt + reply, "labels": [-100] * len(prompt) + reply}
 
 
-def load(model_dir: Path, quantization: lm.Quantization, settings: Training, memory_gb: float = 0) -> Any:
+def load(model_dir: Path, quantization: device.Quantization, settings: Training, memory_gb: float = 0) -> Any:
     """The NF4 (or plain) base, frozen, with fresh LoRA matrices on all linear layers but the output head.
 
     `memory_gb`: what the step may use. On a CPU, NF4 weights are unpacked once where that takes no more than a quarter of it.
@@ -63,8 +64,8 @@ def load(model_dir: Path, quantization: lm.Quantization, settings: Training, mem
             use_gradient_checkpointing=settings.gradient_checkpointing,
             gradient_checkpointing_kwargs={"use_reentrant": False},
         )
-        if lm.device() == "cpu":
-            lm.keep_dequantised(model, memory_gb / 4)
+        if device.device() == "cpu":
+            nf4.keep_dequantised(model, memory_gb / 4)
     else:
         model = lm.load_plain(model_dir)
     lora = LoraConfig(
@@ -99,7 +100,7 @@ def train(
     examples: Sequence[Example],
     model_dir: Path,
     model_id: str,
-    quantization: lm.Quantization,
+    quantization: device.Quantization,
     thinking: bool,
     out: Path,
     metrics_path: Path,
@@ -121,10 +122,10 @@ def train(
             "distill/raft.jsonl holds no example: no candidate of the base model passed the selection.",
             "see distill/selection.json for the reasons; lower distill.threshold or raise distill.n.",
         )
-    lm.quiet()
+    device.quiet()
     torch.set_num_threads(threads)
     set_seed(seed)
-    tokenizer = lm.load_tokenizer(model_dir)
+    tokenizer = tokens.load_tokenizer(model_dir)
     chosen = turns(examples, variant.contract_share, seed)
     rows = [
         tokenise(tokenizer, turn, thinking, settings.max_tokens, f"item {e.item}, k {e.k}")
@@ -157,8 +158,8 @@ def train(
         report_to="none",
         seed=seed,
         data_seed=seed,
-        use_cpu=lm.device() == "cpu",
-        bf16=lm.device() == "cuda",
+        use_cpu=device.device() == "cpu",
+        bf16=device.device() == "cuda",
         remove_unused_columns=False,
         disable_tqdm=False,
         dataloader_pin_memory=False,
@@ -207,7 +208,7 @@ def train(
         "tokens": variant.epochs * sum(len(r["input_ids"]) for r in rows),
         "reply_tokens": variant.epochs * sum(sum(label != -100 for label in r["labels"]) for r in rows),
         **count_parameters(model),
-        "device": lm.device(),
+        "device": device.device(),
         "environment": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
     }
     write_json(metrics_path, metrics)

@@ -1,0 +1,40 @@
+"""NF4 weights after their round trip: unpacked once, and computed with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cardproof.models.device import compute_dtype
+
+
+def keep_dequantised(model: Any, most_gb: float) -> bool:
+    """Unpack each Linear4bit's weight once and compute with that, where all of them fit into `most_gb`; says whether it was done.
+
+    The layers keep their packed weights, and give the same results and gradients to the last bit: bitsandbytes unpacks the same values at
+    every forward and backward pass.
+    """
+    import functools
+
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn import Linear4bit
+
+    layers: list[Any] = [module for module in model.modules() if isinstance(module, Linear4bit)]
+    if sum(layer.in_features * layer.out_features for layer in layers) * compute_dtype().itemsize > most_gb * 1e9:
+        return False
+    for layer in layers:
+        weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state).to(compute_dtype())
+        layer.forward = functools.partial(torch.nn.functional.linear, weight=weight, bias=layer.bias)
+    return True
+
+
+def dequantise_nf4(model: Any) -> None:
+    """Replace every linear weight that load_nf4 would quantise by its value after a round trip through NF4, in place."""
+    import torch
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    head = model.get_output_embeddings()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear) and module is not head:
+            packed, state = quantize_4bit(module.weight.data, blocksize=64, compress_statistics=True, quant_type="nf4")
+            module.weight.data = dequantize_4bit(packed, state).to(module.weight.dtype)

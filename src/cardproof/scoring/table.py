@@ -1,0 +1,148 @@
+"""The table of scores: written in row groups, read with checks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from cardproof.contract.grounding import Verdict
+from cardproof.errors import CardproofError, nearest
+from cardproof.files import atomic
+from cardproof.records import Defect, Grounding, Score
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def read_scores(scores_dir: Path, arm: str, condition: str) -> pl.DataFrame:
+    """The Score rows of one arm and condition; CardproofError names the file and the column at fault."""
+    path = Path(scores_dir) / arm / f"{condition}.parquet"
+    frame = read_frame(path)
+    _check_values(frame, path, arm, condition)
+    return frame.with_columns(pl.col("support").cast(pl.Float64))
+
+
+def read_frame(path: Path) -> pl.DataFrame:
+    """A scores file; CardproofError where it is missing or cut, lacks a column, or holds no row."""
+    if not path.is_file():
+        raise CardproofError(f"{path} does not exist.", "run the step that makes it (`cardproof score`), or check the path.")
+    try:
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as e:
+        raise CardproofError(f"{path} is no readable parquet file: {e}.", "delete it and run the step that makes it again.") from None
+    for column in Score.model_fields:
+        if column not in frame.columns:
+            near = nearest(column, frame.columns)
+            raise CardproofError(
+                f"{path}: column {column!r} is missing.", f"did you mean {near!r}?" if near else f"it has: {', '.join(frame.columns)}."
+            )
+    if frame.is_empty():
+        raise CardproofError(f"{path} has no rows.", "score at least one item, and run again.")
+    return frame
+
+
+def _check_values(frame: pl.DataFrame, path: Path, arm: str, condition: str) -> None:
+    again = "delete it and run the step that makes it again."
+    for column, want in (("arm", arm), ("condition", condition)):
+        other = frame.filter(pl.col(column).ne_missing(want))
+        if not other.is_empty():
+            raise CardproofError(
+                f"{path}: a row has {column} {other[column][0]!r}, not {want!r}.", "each file holds one arm and condition."
+            )
+    for column in ("item", "k", "oracle_present", "refusal", "quotes"):
+        if frame[column].null_count():
+            raise CardproofError(f"{path}: column {column!r} has an empty value.", again)
+    for column in ("strict", "content", "attribution", "citation_validity", "rouge_l", "gold_rouge", "composite", "support"):
+        # Support alone may be empty: a refusal has none.
+        wrong = frame.filter(~pl.col(column).cast(pl.Float64).is_finite().fill_null(column == "support"))
+        if not wrong.is_empty():
+            row = wrong.row(0, named=True)
+            raise CardproofError(f"{path}: column {column!r} is {row[column]} for item {row['item']}, k {row['k']}.", again)
+
+
+class Scored(NamedTuple):
+    """The fields of a `Score`, in order, unchecked: what goes into the columns of a scores file."""
+
+    item: int
+    k: int
+    arm: str
+    condition: str
+    oracle_present: bool
+    refusal: bool
+    answer: str
+    citations: list[str]
+    defects: list[Defect]
+    quotes: list[Verdict]
+    strict: float
+    content: float
+    attribution: float
+    citation_validity: float
+    rouge_l: float
+    gold_rouge: float
+    support: float | None
+    composite: float
+    completion_tokens: int
+    finish_reason: str
+
+
+ROWS = 16_384
+"""Rollouts in a row group of a scores file: as many are held in memory while they are written."""
+
+
+def parquet_schema() -> pa.Schema:
+    """Names and types of the columns of a scores file, from the fields of Score."""
+    import pyarrow as pa
+
+    texts = pa.list_(pa.string())
+    kinds: dict[Any, pa.DataType] = {
+        bool: pa.bool_(),
+        int: pa.int64(),
+        float: pa.float64(),
+        str: pa.string(),
+        float | None: pa.float64(),
+        str | None: pa.string(),
+        int | None: pa.int64(),
+    }
+    quote = pa.struct([(name, kinds.get(field.annotation, pa.string())) for name, field in Grounding.model_fields.items()])
+    quote = pa.struct([pa.field("steps", texts) if field.name == "steps" else field for field in quote])
+    return pa.schema(
+        [(name, pa.list_(quote) if name == "quotes" else kinds.get(field.annotation, texts)) for name, field in Score.model_fields.items()]
+    )
+
+
+def write_scores(path: Path, scores: Iterable[Scored]) -> int:
+    """Write scores as Parquet (columns = fields of Score), atomically and with the same bytes for the same rows; returns how many.
+
+    Rows are taken and written in groups of ROWS, so memory does not grow with them.
+    """
+    import pyarrow.parquet as pq
+
+    schema, count = parquet_schema(), 0
+    rows = iter(scores)
+    group = list(islice(rows, ROWS))  # what is wrong with the first rows is said before anything is made
+    with atomic(path) as tmp, open(tmp, "wb") as f, pq.ParquetWriter(f, schema, compression="zstd", write_statistics=False) as writer:
+        while group:
+            writer.write_batch(_columns(group, schema))
+            count += len(group)
+            group = list(islice(rows, ROWS))
+    print(f"{path}: {count} rollouts scored", file=sys.stderr)
+    return count
+
+
+def _columns(rows: Sequence[Scored], schema: pa.Schema) -> pa.RecordBatch:
+    """Rows as a batch of columns. Structs are put together from columns of their own: by the row it takes ten times as long."""
+    import pyarrow as pa
+
+    columns = dict(zip(Scored._fields, zip(*rows, strict=True), strict=True))
+    quotes = columns.pop("quotes")
+    kind = schema.field("quotes").type.value_type
+    each = list(zip(*chain.from_iterable(quotes), strict=True)) or [()] * kind.num_fields
+    parts = [pa.array(values, field.type) for values, field in zip(each, kind, strict=True)]
+    offsets = pa.array(accumulate(map(len, quotes), initial=0), pa.int32())
+    nested = pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, fields=list(kind)))
+    return pa.record_batch([nested if f.name == "quotes" else pa.array(columns[f.name], f.type) for f in schema], schema=schema)
