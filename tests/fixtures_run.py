@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from cardproof.claims import reconcile
+from cardproof.config import settings
 from cardproof.config import reading, texts
 from cardproof.config import settings as config
 from cardproof.evaluation import between_seeds as seeds
@@ -113,7 +114,7 @@ def metrics(variant: str, run: config.TrainingRun) -> dict[str, Any]:
     """A `training/{variant}/metrics.json`."""
     draw = random.Random(variant)
     examples = 49
-    steps = reconcile.optimizer_steps(examples, run.variant)
+    steps = settings.optimizer_steps(examples, run.variant)
     losses = [round(2.4 * 0.88**step + 0.4 + draw.uniform(-0.08, 0.08), 4) for step in range(steps)]
     contract = round(examples * run.variant.contract_share)
     return {

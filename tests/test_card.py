@@ -19,6 +19,7 @@ from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json, write_text
 from cardproof.pages import card
+from cardproof.pages import formats
 from cardproof.pages.figures import FIGURES
 from fixtures_run import ARMS, record_all, write_run
 
@@ -421,11 +422,11 @@ def test_undefined_values_are_a_dash_and_a_reason(tmp_path):
 
 def test_numbers_as_printed():
     one = {"value": 0.5, "n": 1, "low": None, "high": None, "level": 0.95, "method": "no interval: one item"}
-    assert card.estimate(one) == "0.500, n = 1"
-    assert card.estimate(one | {"value": None, "n": 0, "method": "mean: no items"}) == "– (mean: no items)"
-    assert card.change(compared(-0.1, 0.0004, -0.2, -0.05)) == "-0.100 [-0.200, -0.050], n = 20, p < 0.001 (Holm)"
-    assert (card.number(9_768_960), card.number(0.36249), card.number(None)) == ("9,768,960", "0.362", "–")
-    assert (card.percent(0.95), card.percent(0.008623), card.percent(1.0)) == ("95%", "0.86%", "100%")
+    assert formats.estimate(one) == "0.500, n = 1"
+    assert formats.estimate(one | {"value": None, "n": 0, "method": "mean: no items"}) == "– (mean: no items)"
+    assert formats.change(compared(-0.1, 0.0004, -0.2, -0.05)) == "-0.100 [-0.200, -0.050], n = 20, p < 0.001 (Holm)"
+    assert (formats.number(9_768_960), formats.number(0.36249), formats.number(None)) == ("9,768,960", "0.362", "–")
+    assert (formats.percent(0.95), formats.percent(0.008623), formats.percent(1.0)) == ("95%", "0.86%", "100%")
 
 
 @pytest.mark.parametrize(
@@ -440,12 +441,12 @@ def test_numbers_as_printed():
     ],
 )
 def test_bounds_beyond_the_curve_are_said_to_be_there(entry, said):
-    assert card.bounds({"level": 0.95, **entry}, 8) == said
+    assert formats.bounds({"level": 0.95, **entry}, 8) == said
 
 
 def test_hostile_text_stays_text():
-    assert card.code("a`b|c\n<script>") == "``a`b\\|c <script>``"
-    assert card.cell("<b>[x](y)|*z*\n") == "\\<b\\>\\[x\\](y)\\|\\*z\\*"
+    assert formats.code("a`b|c\n<script>") == "``a`b\\|c <script>``"
+    assert formats.cell("<b>[x](y)|*z*\n") == "\\<b\\>\\[x\\](y)\\|\\*z\\*"
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from cardproof.claims.claims import judge
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json
 from cardproof.pages import figures
+from cardproof.pages import drawing
 from conftest import ROOT
 from fixtures_run import ARMS, Profile, write_run
 
@@ -158,12 +159,12 @@ def test_a_result_of_another_shape_is_named(run, tmp_path):
 
 
 def test_arms_look_the_same_whatever_else_is_shown():
-    assert figures.palette(["base", "hybrid", "grounded"])["grounded"] == figures.palette(["grounded"])["grounded"]
-    looks = figures.palette(["base", "a", "b", "c", "d", "e", "f"])
+    assert drawing.palette(["base", "hybrid", "grounded"])["grounded"] == drawing.palette(["grounded"])["grounded"]
+    looks = drawing.palette(["base", "a", "b", "c", "d", "e", "f"])
     assert len(set(looks.values())) == 7
     arms = ["base", "hybrid", "grounded"]
-    with_readings = figures.palette(["b14x2", "b7x1", "grounded", "hybrid"], arms)
-    assert {name: with_readings[name] for name in arms[1:]} == {name: figures.palette(arms)[name] for name in arms[1:]}
+    with_readings = drawing.palette(["b14x2", "b7x1", "grounded", "hybrid"], arms)
+    assert {name: with_readings[name] for name in arms[1:]} == {name: drawing.palette(arms)[name] for name in arms[1:]}
     assert len(set(with_readings.values())) == 4
 
 
@@ -180,22 +181,22 @@ def contrast(one, other):
 
 def test_words_can_be_read():
     """WCAG's ratio for small print, against paper and against the bars they stand on."""
-    for colour in (*figures.LETTERS.values(), figures.INK, figures.MUTED):
+    for colour in (*drawing.LETTERS.values(), drawing.INK, drawing.MUTED):
         assert contrast(colour, "#ffffff") >= 4.5, colour
-    for kind, colour in figures.KINDS.items():
-        assert contrast("#ffffff" if kind == "fabricated" else figures.ON_BAR, colour) >= 4.5, kind
+    for kind, colour in drawing.KINDS.items():
+        assert contrast("#ffffff" if kind == "fabricated" else drawing.ON_BAR, colour) >= 4.5, kind
 
 
 @pytest.mark.parametrize(
     ("low", "high", "said"), [(1.5, 4.0, " [1.50, 4.00]"), (None, 4.0, " [< 1, 4.00]"), (1.5, None, " [1.50, > 8]"), (None, None, "")]
 )
 def test_the_equivalent_n_has_its_interval(low, high, said):
-    assert figures._open_interval({"low": low, "high": high}, 8) == said
+    assert drawing._open_interval({"low": low, "high": high}, 8) == said
 
 
 @given(st.lists(st.floats(0, 10), max_size=8), st.floats(0.01, 1))
 def test_labels_are_spread_and_keep_their_order(values, pitch):
-    moved = figures.spread(values, pitch)
+    moved = drawing.spread(values, pitch)
     order = sorted(range(len(values)), key=lambda i: (values[i], i))
     for before, after in pairwise(order):
         assert moved[after] - moved[before] >= pitch - 1e-9

@@ -17,6 +17,7 @@ from cardproof.config.settings import Scoring
 from cardproof.contract import form, grounding, ladder
 from cardproof.contract import reading as contract
 from cardproof.pages import card
+from cardproof.pages import formats
 from cardproof.records import Defect, Document, Message, Prompt, Quote, Rollout, Score, Support
 from cardproof.scoring import score as scoring
 from cardproof.scoring.rouge import Rouge
@@ -165,7 +166,7 @@ MARKDOWN = MarkdownIt("gfm-like", {"html": True, "linkify": False})
 def test_text_on_the_card_stays_text(text: str) -> None:
     """In a cell and in a code span of a table: no tag, link, image or column of its own, under a Markdown reader that lets HTML pass."""
     RAN["card"] += 1
-    tokens = MARKDOWN.parse(f"| a | b |\n|---|---|\n| {card.cell(text)} | {card.code(text)} |\n")
+    tokens = MARKDOWN.parse(f"| a | b |\n|---|---|\n| {formats.cell(text)} | {formats.code(text)} |\n")
     kinds = Counter(t.type for t in tokens)
     assert kinds["td_open"] == 2
     inside = {child.type for t in tokens for child in t.children or []}
@@ -260,8 +261,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "normalise": ladder.normalise,
     "clean_answer": answers.clean_answer,
     "answer_sentences": answers.answer_sentences,
-    "card.cell": card.cell,
-    "card.code": card.code,
+    "card.cell": formats.cell,
+    "card.code": formats.code,
 }
 
 

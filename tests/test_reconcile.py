@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardproof.claims import claims, reconcile
+from cardproof.config import settings
 from cardproof.cli import cli
 from cardproof.config import reading
 from cardproof.config.settings import Variant
@@ -22,7 +23,7 @@ from test_card import CLAIMS, rendered, with_figures
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 5))
 def test_steps_are_those_of_a_loop_over_batches(examples, batch, epochs):
     counted = sum(1 for _ in range(epochs) for _ in range(0, examples, batch))
-    assert reconcile.optimizer_steps(examples, Variant(effective_batch=batch, epochs=epochs)) == counted
+    assert settings.optimizer_steps(examples, Variant(effective_batch=batch, epochs=epochs)) == counted
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import zstandard
 from cardproof.config import reading, texts
 from cardproof.errors import CardproofError
 from cardproof.evidence import archive
+from cardproof.evidence import replay
 from cardproof.evidence.verify import check
 from conftest import ROOT
 from workflow_run import RUN, planned, snakemake
@@ -31,7 +32,7 @@ def test_a_gpu_run_is_replayed_without_gpu_hub_or_what_it_names(tmp_path: Path) 
     (archived / "config.yaml").write_text(texts.to_yaml(loaded))
     jobs = planned(snakemake(tmp_path, "-n", "--config", f"replay={archived}", "--", "claims", configfile="config.yaml"))
     assert jobs == {"replay": 1, "score": 9, "evaluate": 1, "audit": 1, "provenance": 1, "claims": 1}
-    found = archive.configuration(archived)
+    found = replay.configuration(archived)
     assert (found.runtime.gpus, found.runtime.image, found.sampling.python) == (0, None, None)
 
 
@@ -49,7 +50,7 @@ def test_what_unpacks_to_more_than_memory_is_refused_on_the_way(tmp_path: Path, 
         path.write_bytes(zstandard.compress(packed.getvalue()))
         assert path.stat().st_size < 10_000
         with pytest.raises(CardproofError, match="holds more than 1,000,000 bytes"):
-            archive.replay(path, tmp_path / "run")
+            replay.replay(path, tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
 
@@ -91,7 +92,7 @@ def test_a_cut_or_changed_archive_is_refused(packed: Path, tmp_path: Path) -> No
     whole = packed.read_bytes()
     (tmp_path / "cut.tar.zst").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CardproofError, match="is no whole archive"):
-        archive.replay(tmp_path / "cut.tar.zst", tmp_path / "run")
+        replay.replay(tmp_path / "cut.tar.zst", tmp_path / "run")
     folder = tmp_path / "folder"
     with archive.opened(packed) as files:
         for name, content in files:
@@ -100,9 +101,9 @@ def test_a_cut_or_changed_archive_is_refused(packed: Path, tmp_path: Path) -> No
     changed = folder / "samples/base/clean.jsonl"
     changed.write_bytes(changed.read_bytes().replace(b'"k":0', b'"k":1', 1))
     with pytest.raises(CardproofError, match=r"samples/base/clean\.jsonl is not the file that the step gather made"):
-        archive.replay(folder, tmp_path / "other")
+        replay.replay(folder, tmp_path / "other")
     with pytest.raises(CardproofError, match="an archive made by"):
-        archive.configuration(tmp_path / "nowhere.tar.zst")
+        replay.configuration(tmp_path / "nowhere.tar.zst")
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from cardproof.evaluation import between_seeds as seeds
 from cardproof.evidence.provenance import settings_fingerprint
 from cardproof.files import read_json
 from cardproof.pages import card
+from cardproof.pages import formats
 from fixtures_run import ARMS, ITEMS, frames, write_run
 from test_card import CLAIMS, rendered, with_figures
 
@@ -97,7 +98,7 @@ def test_every_axis_has_its_value_under_every_seed(run):
 def test_the_card_shows_the_spread_and_every_seeds_loss(run):
     text = rendered(run, CLAIMS)
     spread = read_json(run / "evaluation" / "axes.json")["seeds"]["grounded"]["strict"]
-    assert card.seed_spread(spread) in text
+    assert formats.seed_spread(spread) in text
     assert text.count("Between training seeds") == 2
     loss = read_json(run / "training" / "grounded.seed3" / "metrics.json")["train_loss"]
     row = re.search(r"^\| grounded \| ([\d.]+) \| ([\d.]+) \|$", text, re.MULTILINE)

@@ -16,15 +16,11 @@ from cardproof.claims.claims_file import CLAIMS_PATH, ValueClaim, read_claims
 from cardproof.config.settings import Config, Variant
 from cardproof.errors import CardproofError
 from cardproof.files import read_json
+from cardproof.config.settings import optimizer_steps
 
 EXAMPLES, STEPS, LOSS = "training.examples", "training.steps", "training.loss"
 LOSSES = ("train_loss", "last_loss")
 COMPARABLE_SCALE = "published"
-
-
-def optimizer_steps(examples: int, variant: Variant) -> int:
-    """Optimizer steps of a recipe: the last batch of an epoch may be short, and epochs do not share one."""
-    return math.ceil(examples / variant.effective_batch) * variant.epochs
 
 
 def reconcile(config: Config, run_dir: Path, claims_path: Path = CLAIMS_PATH) -> dict[str, Any]:

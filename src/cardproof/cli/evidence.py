@@ -62,6 +62,6 @@ def archive(run: Path, out: Path | None) -> None:
 @click.option("--run", type=FILE, required=True, help="Folder of the run to fill.")
 def replay(source: Path, run: Path) -> None:
     """Take prompts, samples, the verifier's word and training metrics from an archive, to be rescored without any model."""
-    from cardproof.evidence.archive import replay as unpack
+    from cardproof.evidence.replay import replay as unpack
 
     click.echo(f"{run}: {len(unpack(source, run))} files taken from {source}", err=True)

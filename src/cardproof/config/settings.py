@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cardproof.files import sha256_text
+import math
 
 CONDITIONS = ("clean", "stress", "freeform")
 REFERENCE = "base"
@@ -432,3 +433,8 @@ class Config(Section):
         """The values at dotted paths, as JSON types; KeyError where there is none."""
         whole = self.model_dump(mode="json")
         return {path: functools.reduce(operator.getitem, path.split("."), whole) for path in paths}
+
+
+def optimizer_steps(examples: int, variant: Variant) -> int:
+    """Optimizer steps of a recipe: the last batch of an epoch may be short, and epochs do not share one."""
+    return math.ceil(examples / variant.effective_batch) * variant.epochs

@@ -28,8 +28,6 @@ MADE_BY = "give an archive made by `cardproof archive`, or the folder of a run."
 MOST_BYTES = 2_000_000_000
 """What the files of an archive may hold together, unpacked: many times a published run, and less than a machine's memory."""
 WEIGHTS = ("*.safetensors",)
-REPLAYED = ("prompts/", "samples/", "support/", "distill/", "split/", "verifier/", "training/")
-"""What a replay takes from an archive; all other results are made anew."""
 
 
 def archive(run: Path, out: Path) -> tuple[int, str]:
@@ -127,61 +125,3 @@ def _members(source: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
         content = tar.extractfile(member)
         assert content is not None
         yield name, content.read()
-
-
-def configuration(source: Path) -> Config:
-    """The configuration of an archived run, under the name `RUN-replayed` and with `replay` set.
-
-    What names programs and machines of the archived run is left out: a replay runs no model, and nothing that an archive names.
-    """
-    with opened(source) as files:
-        name, content = next(files, ("", b""))
-    if name != "config.yaml":
-        raise CardproofError(f"{source} holds no config.yaml.", MADE_BY)
-    where = f"{source}: config.yaml"
-    found = validate(parse(content, where), where)
-    here = {
-        "run": f"{found.run}-replayed",
-        "replay": str(source),
-        "sampling": found.sampling.model_copy(update={"python": None}),
-        "runtime": found.runtime.model_copy(update={"image": None, "gpus": 0}),
-    }
-    return found.model_copy(update=here)
-
-
-def replay(source: Path, run: Path) -> list[str]:
-    """Take what was sampled, verified and trained from an archive into a run's folder; returns the paths below it.
-
-    CardproofError names the first file that is not what its record in the archive says.
-    """
-    contents: dict[str, bytes] = {}
-    records: dict[str, Record] = {}
-    with opened(source) as files:
-        for name, content in files:
-            if name.startswith(f"{FOLDER.as_posix()}/"):
-                records[name.removeprefix(f"{FOLDER.as_posix()}/").removesuffix(".json")] = _record(source, name, content)
-            elif name.startswith(REPLAYED) and "/adapter/" not in name:
-                contents[name] = content
-    if not contents:
-        raise CardproofError(f"{source} holds no samples.", MADE_BY)
-    for name, content in contents.items():
-        found = records.get(name)
-        if found is None:
-            raise CardproofError(f"{source}: {name} has no record.", CHANGED)
-        with atomic(run / name) as tmp:
-            tmp.write_bytes(content)
-        if sha256_file(run / name) != found.digest:
-            (run / name).unlink()
-            raise CardproofError(f"{source}: {name} is not the file that the step {found.step} made.", CHANGED)
-    write_json(run / "provenance" / "replayed.json", {name: records[name] for name in sorted(contents)})
-    return [*sorted(contents), "provenance/replayed.json"]
-
-
-def _record(source: Path, name: str, content: bytes) -> Record:
-    try:
-        found = Record.model_validate_json(content)
-    except ValueError:
-        raise CardproofError(f"{source}: {name} is no record of a result.", CHANGED) from None
-    if found.seal != found.sealed():
-        raise CardproofError(f"{source}: {name} was changed after it was written.", CHANGED)
-    return found

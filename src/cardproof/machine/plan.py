@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cardproof.claims.claims_file import read_claims
-from cardproof.claims.reconcile import EXAMPLES, optimizer_steps
+from cardproof.claims.reconcile import EXAMPLES
+from cardproof.config.settings import optimizer_steps
 from cardproof.config.settings import CONDITIONS, Config
 from cardproof.config.texts import to_yaml
 from cardproof.errors import CardproofError

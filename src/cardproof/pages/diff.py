@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cardproof.claims.claims import COMPARABLE_SCALE, SCALAR
-from cardproof.pages.card import DASH, cell, published, regenerated, remark, words
+from cardproof.pages.formats import DASH, cell, published, regenerated, remark, words
 
 
 def rows(claims: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from cardproof.errors import CardproofError
 from cardproof.files import read_json
-from cardproof.pages.figures import COLOURS, FIGURES, GRID, INK, LETTERS, MUTED
+from cardproof.pages.drawing import COLOURS, GRID, INK, LETTERS, MUTED
+from cardproof.pages.figures import FIGURES
 
 PAPER = "#ffffff"
 VARIABLES = {

@@ -28,6 +28,7 @@ from cardproof.evidence.sidecars import FOLDER, record_path
 from cardproof.evidence.verify import check
 from cardproof.files import read_json, write_text
 from cardproof.pages import card, diff
+from cardproof.pages import formats
 from cardproof.pages import items as report_items
 from cardproof.pages.figures import Results
 from cardproof.pages.inline_figures import figures
@@ -86,7 +87,9 @@ def environment(folder: Path) -> jinja2.Environment:
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True
     )
-    env.filters |= {f.__name__: f for f in (card.published, card.regenerated, card.remark, card.words, card.number, card.setting)}
+    env.filters |= {
+        f.__name__: f for f in (formats.published, formats.regenerated, formats.remark, formats.words, formats.number, formats.setting)
+    }
     env.filters |= {"section": diff.section, "over": diff.count, "code_spans": _code_spans, "duration": _duration, "counted": _counted}
     env.globals["part"] = lambda name: Markup((folder / name).read_text(encoding="utf-8"))
     env.globals["script_hash"] = lambda name: _hash((folder / name).read_text(encoding="utf-8"))
