@@ -10,11 +10,9 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from cardproof.claims import reconcile
-from cardproof.config import settings
 from cardproof.config import reading, texts
-from cardproof.config import settings as config
-from cardproof.evaluation import between_seeds as seeds
-from cardproof.evaluation import evaluate
+from cardproof.config.settings import Config, TrainingRun, optimizer_steps
+from cardproof.evaluation import between_seeds, evaluate
 from cardproof.evaluation.mechanism import mechanism
 from cardproof.evaluation.statistics import How
 from cardproof.evidence import sidecars
@@ -110,11 +108,11 @@ def frames(condition: str, arms: dict[str, Profile], seed: int, items: int, n: i
     return found
 
 
-def metrics(variant: str, run: config.TrainingRun) -> dict[str, Any]:
+def metrics(variant: str, run: TrainingRun) -> dict[str, Any]:
     """A `training/{variant}/metrics.json`."""
     draw = random.Random(variant)
     examples = 49
-    steps = settings.optimizer_steps(examples, run.variant)
+    steps = optimizer_steps(examples, run.variant)
     losses = [round(2.4 * 0.88**step + 0.4 + draw.uniform(-0.08, 0.08), 4) for step in range(steps)]
     contract = round(examples * run.variant.contract_share)
     return {
@@ -182,7 +180,7 @@ VERIFIER = {
 }
 
 
-def settings(scale: str, training_seeds: Sequence[int] = ()) -> config.Config:
+def settings(scale: str, training_seeds: Sequence[int] = ()) -> Config:
     """The resolved configuration of a synthetic run."""
     if scale == "published":
         return reading.validate({"run": "published"})
@@ -196,7 +194,7 @@ def settings(scale: str, training_seeds: Sequence[int] = ()) -> config.Config:
         "training": {"variants": {"grounded": {}, "hybrid": {"contract_share": 0.5}}, "seeds": list(training_seeds)},
         "arms": {"hybrid": {"adapter": "trained", "variant": "hybrid", "id": None}},
     }
-    return reading.load(overrides=reading.merge({"arms": config.Config().model_dump()["arms"]}, embedded))
+    return reading.load(overrides=reading.merge({"arms": Config().model_dump()["arms"]}, embedded))
 
 
 def write_scores(folder: Path, name: str, profile: Profile, seed: int, items: int, n: int) -> None:
@@ -231,7 +229,7 @@ def write_run(
         for seed, copy in by_seed.items():
             write_scores(folder / "scores" / copy, copy, arms[arm], seed, items, n)
     if resolved.replicas:
-        seeds.add(folder / "scores", out, resolved.replicas, How(level=0.95, **QUICK))
+        between_seeds.add(folder / "scores", out, resolved.replicas, How(level=0.95, **QUICK))
     for name, run in resolved.training_runs.items():
         write_json(folder / "training" / name / "metrics.json", metrics(name, run))
     write_json(out / "reconcile.json", reconcile.reconcile(resolved, folder))

@@ -17,7 +17,7 @@ from cardproof.claims.audit import Audit, main_text, render_text, run_audit, to_
 from cardproof.claims.claims_file import read_claims, references
 from cardproof.claims.recipe_checks import step_readings
 from cardproof.errors import CardproofError
-from cardproof.models import sizes as parameters
+from cardproof.models import sizes
 
 CLAIMS = Path(__file__).resolve().parents[1] / "published" / "claims.yaml"
 RAW = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
@@ -250,5 +250,5 @@ def test_rounding_halves_and_signs() -> None:
 
 def test_sizes_of_an_unknown_model_are_refused() -> None:
     with pytest.raises(CardproofError, match="unknown") as e:
-        parameters.computed("Qwen/Qwen3-14b", 32)
+        sizes.computed("Qwen/Qwen3-14b", 32)
     assert "Qwen/Qwen3-14B" in e.value.hint

@@ -18,8 +18,7 @@ from cardproof.config import reading, texts
 from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json, write_text
-from cardproof.pages import card
-from cardproof.pages import formats
+from cardproof.pages import card, formats
 from cardproof.pages.figures import FIGURES
 from fixtures_run import ARMS, record_all, write_run
 

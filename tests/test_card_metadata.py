@@ -8,7 +8,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
-from cardproof.config import settings as config
+from cardproof.config import settings
 from cardproof.errors import CardproofError
 from cardproof.evaluation.axes import AXIS_NAMES
 from cardproof.pages import card, card_metadata
@@ -70,7 +70,7 @@ def test_only_a_data_set_of_the_hub_has_eval_results(demo, on_the_hubs_data):
     assert not (demo / card_metadata.EVAL_RESULTS).exists()
     content = yaml.safe_load((on_the_hubs_data / card_metadata.EVAL_RESULTS).read_text(encoding="utf-8"))
     entries = parse_eval_result_entries(content)
-    default = config.Config()
+    default = settings.Config()
     assert {(e.dataset_id, e.dataset_revision) for e in entries} == {(default.benchmark.id, default.benchmark.revision)}
     axes = Results(on_the_hubs_data.parent)["axes"]["arms"]["grounded"]
     by_task = {e.task_id: e for e in entries}

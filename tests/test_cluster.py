@@ -18,7 +18,7 @@ from cardproof.config import reading, texts
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.files import read_rows, sha256_file, write_rows
-from cardproof.machine import containers as deployment
+from cardproof.machine import containers
 from cardproof.machine.slurm import Nodes, Request, check
 from cardproof.records import Rollout
 from cardproof.sampling.gather import gather
@@ -100,31 +100,31 @@ def with_image(image: str | None, gpus: int = 0) -> Config:
 
 
 def test_the_image_is_the_configured_one(tmp_path: Path) -> None:
-    assert deployment.image(with_image(None), tmp_path) == str(tmp_path / "containers/cpu.sif")
-    assert deployment.image(with_image(None, gpus=1), tmp_path) == str(tmp_path / "containers/gpu.sif")
-    assert deployment.image(with_image("images/mine.sif"), tmp_path) == str(tmp_path / "images/mine.sif")
-    assert deployment.image(with_image("docker://mine@sha256:00"), tmp_path) == "docker://mine@sha256:00"
+    assert containers.image(with_image(None), tmp_path) == str(tmp_path / "containers/cpu.sif")
+    assert containers.image(with_image(None, gpus=1), tmp_path) == str(tmp_path / "containers/gpu.sif")
+    assert containers.image(with_image("images/mine.sif"), tmp_path) == str(tmp_path / "images/mine.sif")
+    assert containers.image(with_image("docker://mine@sha256:00"), tmp_path) == "docker://mine@sha256:00"
 
 
 def test_a_path_with_a_space_stops_containers_only(tmp_path: Path) -> None:
     """Snakemake takes no image at such a path, and would stop every run of a checkout that lies there."""
     folder = tmp_path / "my folder"
-    assert deployment.image(with_image(None), folder) == str(tmp_path / "my_folder/containers/cpu.sif")
+    assert containers.image(with_image(None), folder) == str(tmp_path / "my_folder/containers/cpu.sif")
     (tmp_path / "apptainer").write_text("#!/bin/sh\n")
     (tmp_path / "apptainer").chmod(0o755)
     with pytest.raises(CardproofError, match=r"my folder/.* holds whitespace"):
-        deployment.prepare(with_image(None), folder, {"PATH": str(tmp_path)})
+        containers.prepare(with_image(None), folder, {"PATH": str(tmp_path)})
 
 
 def test_an_image_is_known_by_its_hash_also_after_it_was_replaced(tmp_path: Path) -> None:
     sif = tmp_path / "x.sif"
     sif.write_bytes(b"one")
-    assert deployment.identity(str(sif)) == f"sha256:{sha256_file(sif)}"
+    assert containers.identity(str(sif)) == f"sha256:{sha256_file(sif)}"
     assert (tmp_path / "x.sif.json").is_file(), "hashed once"
-    assert deployment.identity(str(sif)) == f"sha256:{sha256_file(sif)}"
+    assert containers.identity(str(sif)) == f"sha256:{sha256_file(sif)}"
     sif.write_bytes(b"other")
-    assert deployment.identity(str(sif)) == f"sha256:{sha256_file(sif)}"
-    assert deployment.identity("docker://mine@sha256:00") == "docker://mine@sha256:00"
+    assert containers.identity(str(sif)) == f"sha256:{sha256_file(sif)}"
+    assert containers.identity("docker://mine@sha256:00") == "docker://mine@sha256:00"
 
 
 def test_jobs_get_cache_code_and_folders(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_jobs_get_cache_code_and_folders(tmp_path: Path) -> None:
     environment = {"PATH": str(tmp_path), "HF_HOME": str(tmp_path / "hub"), "HF_TOKEN": "t", "APPTAINER_BIND": "/already", "OTHER": "x"}
     environment["CARDPROOF_MIRROR"] = str(tmp_path / "mirror")
     (tmp_path / "mirror").mkdir()
-    assert deployment.prepare(settings, tmp_path, environment).startswith("sha256:")
+    assert containers.prepare(settings, tmp_path, environment).startswith("sha256:")
     assert environment["APPTAINERENV_HF_HOME"] == str(tmp_path / "hub")
     assert (tmp_path / "hub").is_dir()
     assert environment["APPTAINERENV_HF_TOKEN"] == "t"

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cardproof.config import reading, texts
-from cardproof.config import settings as config
+from cardproof.config import reading, settings, texts
 from cardproof.errors import CardproofError
 from conftest import ROOT
 
@@ -68,14 +67,14 @@ def test_every_overlay_loads_and_is_not_called_published(overlay: str) -> None:
 
 
 def test_every_setting_says_where_it_comes_from() -> None:
-    published = config.Config()
+    published = settings.Config()
     silent = [path for path, _, text in texts.described(published) if "Assumed" not in text and "tated on the card" not in text]
     # What names things or follows from another key states nothing about the method.
     assert [path for path in silent if not path.endswith(".variant")] == ["scale"]
 
 
 def test_what_the_card_states_is_stated_here() -> None:
-    c = config.Config()
+    c = settings.Config()
     assert (c.conditions.stress.distractors, c.conditions.stress.oracle_drop, c.conditions.clean.n) == (4, 0.3, 8)
     assert (c.training.rank, c.distill.keep_top, c.scoring.rouge_threshold, c.model.quantization) == (32, 3, 0.3, "nf4")
     assert (c.training.variants["grounded"].epochs, c.training.variants["grounded"].effective_batch) == (2, 7)
@@ -97,7 +96,7 @@ def test_yaml_round_trips() -> None:
 
 
 def test_a_fingerprint_sees_its_own_paths_only() -> None:
-    base = config.Config()
+    base = settings.Config()
     other = reading.validate({"sampling": {"temperature": 0.1}})
     assert base.fingerprint("sampling.temperature") != other.fingerprint("sampling.temperature")
     assert base.fingerprint("sampling.top_p", "training") == other.fingerprint("sampling.top_p", "training")

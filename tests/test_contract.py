@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardproof.contract import form
-from cardproof.contract import reading as contract
+from cardproof.contract import form, reading
 from cardproof.contract.asking import render
 from cardproof.contract.form import format_reply
 from cardproof.contract.reading import parse, well_formed
@@ -285,13 +284,13 @@ PLAIN_TEXT = st.lists(PIECE, max_size=8).map("".join)
 @settings(max_examples=3000, deadline=None)
 def test_a_reply_to_the_letter_is_read_the_same_by_the_short_way(quotes: list[tuple[str, str]], answer: str, cites: str) -> None:
     text = "\n".join(["EVIDENCE:", *(f'[{i}] "{quote}"' for i, quote in quotes), f"ANSWER: {answer}{cites}"])
-    short = contract._read_plain(text, form.REFUSAL_PHRASES)
-    assert short is None or short == contract._read_any(text, form.REFUSAL_PHRASES)
+    short = reading._read_plain(text, form.REFUSAL_PHRASES)
+    assert short is None or short == reading._read_any(text, form.REFUSAL_PHRASES)
 
 
 def test_most_replies_to_the_letter_go_the_short_way() -> None:
     text = 'EVIDENCE:\n[A#1] "some words\nof a passage"\n[B#2] "more"\nANSWER: Some words [A#1], and more [C#3].'
-    short = contract._read_plain(text, form.REFUSAL_PHRASES)
+    short = reading._read_plain(text, form.REFUSAL_PHRASES)
     assert short is not None
     assert (short.citations, [q[0] for q in short.quotes]) == (["A#1", "B#2", "C#3"], ["some words\nof a passage", "more"])
-    assert contract._read_plain('EVIDENCE:\n[A#1] "x"\nANSWER: INSUFFICIENT EVIDENCE', form.REFUSAL_PHRASES) is None
+    assert reading._read_plain('EVIDENCE:\n[A#1] "x"\nANSWER: INSUFFICIENT EVIDENCE', form.REFUSAL_PHRASES) is None

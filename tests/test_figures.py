@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from cardproof.claims.claims import judge
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json
-from cardproof.pages import figures
-from cardproof.pages import drawing
+from cardproof.pages import drawing, figures
 from conftest import ROOT
 from fixtures_run import ARMS, Profile, write_run
 

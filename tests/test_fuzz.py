@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from cardproof.config.settings import Scoring
-from cardproof.contract import form, grounding, ladder
-from cardproof.contract import reading as contract
-from cardproof.pages import card
+from cardproof.contract import form, grounding, ladder, reading
 from cardproof.pages import formats
 from cardproof.records import Defect, Document, Message, Prompt, Quote, Rollout, Score, Support
-from cardproof.scoring import score as scoring
+from cardproof.scoring import score
 from cardproof.scoring.rouge import Rouge
 from cardproof.verifier import answers
 
@@ -63,7 +61,7 @@ def fuzz(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
 @given(DRESSED)
 def test_the_parser_never_raises_and_its_spans_are_true(text: str) -> None:
     RAN["parse"] += 1
-    reply = contract.parse(text)
+    reply = reading.parse(text)
     assert all(text[q.start : q.end] == q.text for q in reply.quotes)
     assert [q.start for q in reply.quotes] == sorted(q.start for q in reply.quotes)
     assert all(a.end <= b.start for a, b in zip(reply.quotes, reply.quotes[1:], strict=False)), "quotes overlap"
@@ -71,8 +69,8 @@ def test_the_parser_never_raises_and_its_spans_are_true(text: str) -> None:
     assert set(reply.defects) <= set(get_args(Defect))
     assert len(set(reply.citations)) == len(reply.citations)
     assert all(f"{cited}" in text and len(cited) <= form.MAX_ID for cited in reply.citations)
-    assert contract.well_formed(reply) == (not reply.defects)
-    assert contract.parse(text) == reply
+    assert reading.well_formed(reply) == (not reply.defects)
+    assert reading.parse(text) == reply
 
 
 @fuzz(3000)
@@ -127,7 +125,7 @@ def scored(text: str, in_contract: bool, support: float | None) -> Score:
     )  # fmt: skip
     word = Support(item=1, k=0, support=support, premises=[], pairs=0, truncated=0)
     prompt = PROMPT.model_copy(update={"contract": in_contract})
-    return scoring.score(prompt, rollout, word, Scoring(), form.REFUSAL_PHRASES, ROUGE)
+    return score.score(prompt, rollout, word, Scoring(), form.REFUSAL_PHRASES, ROUGE)
 
 
 @fuzz(4000)
@@ -204,7 +202,7 @@ UNITS = [
         "? ! ",
     ),
 ]
-MODULES = (contract, grounding)
+MODULES = (reading, grounding)
 LONG = 1_000_000
 QUICK = 0.2
 """Seconds below which nothing is measured."""
@@ -255,9 +253,9 @@ def test_every_pattern_reads_a_megabyte_in_linear_time() -> None:
 
 
 READERS: dict[str, Callable[[str], object]] = {
-    "parse": contract.parse,
-    "parse evidence": lambda text: contract.parse(f"EVIDENCE:\n{text}"),
-    "parse answer": lambda text: contract.parse(f"ANSWER: {text}"),
+    "parse": reading.parse,
+    "parse evidence": lambda text: reading.parse(f"EVIDENCE:\n{text}"),
+    "parse answer": lambda text: reading.parse(f"ANSWER: {text}"),
     "normalise": ladder.normalise,
     "clean_answer": answers.clean_answer,
     "answer_sentences": answers.answer_sentences,

@@ -157,11 +157,11 @@ def test_activations_under_autocast_as_on_a_gpu(qwen3: Path, dropout: float, mon
     """NF4 with a float32 residual stream under bfloat16 autocast, what a GPU computes with; to the byte, the cast head included."""
     import torch
 
-    from cardproof.models import loading as lm
-    from cardproof.training import train as training
+    from cardproof.models import loading
+    from cardproof.training import train
 
-    monkeypatch.setattr(lm, "compute_dtype", lambda: torch.bfloat16)
-    model = training.load(qwen3, "nf4", Training(rank=RANK, dropout=dropout, gradient_checkpointing=False)).train()
+    monkeypatch.setattr(loading, "compute_dtype", lambda: torch.bfloat16)
+    model = train.load(qwen3, "nf4", Training(rank=RANK, dropout=dropout, gradient_checkpointing=False)).train()
     sizes = shapes_of(SIZES, "x")
     expected = memory.block_activations(sizes, 64, RANK, memory.HALF, memory.FLOAT, memory.FLOAT if dropout else None)
     hidden = torch.randn(1, 5, SIZES.hidden_size, requires_grad=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cardproof.config import settings as config
+from cardproof.config import settings
 from cardproof.errors import CardproofError
 from cardproof.machine import plan, workload
 from conftest import ROOT
@@ -71,7 +71,7 @@ def test_the_text_form_explains_every_figure_in_narrow_lines(tmp_path: Path) -> 
 
 
 def test_a_card_too_small_for_the_run_is_marked(tmp_path: Path) -> None:
-    long = config.Config(training={"gradient_checkpointing": False})
+    long = settings.Config(training={"gradient_checkpointing": False})
     figures = plan.plan(long, tmp_path, ROOT / "prompts", CLAIMS, tmp_path / "no Snakefile")
     short = {f.name for f in figures if f.section == "hours" and "too small" in f.how}
     assert short == {"L4", "RTX 4090"}
@@ -80,7 +80,7 @@ def test_a_card_too_small_for_the_run_is_marked(tmp_path: Path) -> None:
 
 def test_vllm_has_no_four_bits(tmp_path: Path) -> None:
     """It samples from the unpacked weights: a card of 24 GB holds them no more."""
-    vllm = config.Config(sampling={"backend": "vllm"})
+    vllm = settings.Config(sampling={"backend": "vllm"})
     found = {(f.section, f.name): f for f in plan.plan(vllm, tmp_path, ROOT / "prompts", CLAIMS, tmp_path / "no Snakefile")}
     assert found["memory: sampling", "weights"].value == 2 * 14_768_307_200
     assert found["disk", plan.SCRATCH].value == 2 * 14_768_307_200
@@ -88,7 +88,7 @@ def test_vllm_has_no_four_bits(tmp_path: Path) -> None:
 
 
 def test_seeds_are_counted(tmp_path: Path) -> None:
-    seeds = config.Config(training={"seeds": [0, 1, 2]})
+    seeds = settings.Config(training={"seeds": [0, 1, 2]})
     figures = plan.plan(seeds, tmp_path, ROOT / "prompts", CLAIMS, ROOT / "Snakefile")
     found = {(f.section, f.name): f.value for f in figures}
     assert found["rollouts", "clean"] == 50 * 8 * 5
@@ -98,7 +98,7 @@ def test_seeds_are_counted(tmp_path: Path) -> None:
 
 def test_what_is_unknown_is_named(tmp_path: Path) -> None:
     with pytest.raises(CardproofError, match="size of the benchmark 'isaacus/legal-rag-bench' at revision other is not known"):
-        plan.plan(config.Config(benchmark={"revision": "other"}), tmp_path, ROOT / "prompts", CLAIMS, ROOT / "Snakefile")
+        plan.plan(settings.Config(benchmark={"revision": "other"}), tmp_path, ROOT / "prompts", CLAIMS, ROOT / "Snakefile")
 
 
 def test_gpu_rules_are_those_that_ask_for_one() -> None:
@@ -130,7 +130,7 @@ def test_the_stated_sizes_are_those_of_the_real_benchmark(tmp_path: Path) -> Non
         assert known[name]["longest"] == max(map(len, rows))
         assert known[name]["mean"] == pytest.approx(sum(map(len, rows)) / len(rows), abs=0.06)
     local = {"source": "folder", "path": str(LEGAL), "sha256": {"qa.jsonl": None, "corpus.jsonl": None}}
-    found = [workload.workload(c, tmp_path, None, ROOT / "prompts", 98) for c in (config.Config(), config.Config(benchmark=local))]
+    found = [workload.workload(c, tmp_path, None, ROOT / "prompts", 98) for c in (settings.Config(), settings.Config(benchmark=local))]
     for name, estimated in found[0].asked.items():
         counted = found[1].asked[name]
         assert (estimated.prompts, estimated.n) == (counted.prompts, counted.n)

@@ -15,11 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from cardproof.config import reading
-from cardproof.config import settings as config
+from cardproof.config import reading, settings
 from cardproof.errors import CardproofError
-from cardproof.machine import containers as deployment
-from cardproof.machine import preflight
+from cardproof.machine import containers, preflight
 from cardproof.machine.preflight import GB, Gpu, judge_gpus
 from conftest import ROOT
 from workflow_run import PATIENCE
@@ -128,7 +126,7 @@ def test_a_container_asked_for_needs_apptainer(tmp_path: Path, monkeypatch: pyte
         return next(c for c in checks if c.name == "container")
 
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv(deployment.ASKED, "1")
+    monkeypatch.setenv(containers.ASKED, "1")
     assert found().status == "failed"
     monkeypatch.setenv("APPTAINER_CONTAINER", "/images/gpu.sif")
     assert (found().status, found().found) == ("ok", "running in gpu.sif")
@@ -177,7 +175,7 @@ def test_a_driver_without_torch_for_it_is_named(tmp_path: Path, monkeypatch: pyt
     driver.write_text("#!/bin/sh\n")
     driver.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    checks = preflight.preflight(config.Config(), tmp_path, ROOT / "prompts", ROOT / "published/claims.yaml")
+    checks = preflight.preflight(settings.Config(), tmp_path, ROOT / "prompts", ROOT / "published/claims.yaml")
     assert checks[0].status == "failed"
     assert "is a build without CUDA" in checks[0].found
 
@@ -185,7 +183,7 @@ def test_a_driver_without_torch_for_it_is_named(tmp_path: Path, monkeypatch: pyt
 def test_an_embedded_run_has_no_preflight(tmp_path: Path) -> None:
     demo = reading.load(ROOT / "config.yaml", ROOT / "config/demo.yaml")
     assert not demo.needs_preflight
-    assert config.Config().needs_preflight
+    assert settings.Config().needs_preflight
     result = snakemake(tmp_path, "-n", "--configfile", str(ROOT / "config/demo.yaml"))
     assert result.returncode == 0
     assert "preflight" not in result.stdout + result.stderr

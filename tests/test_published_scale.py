@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cardproof.config import reading
-from cardproof.config import settings as config
+from cardproof.config import reading, settings
 from cardproof.files import read_rows
 from cardproof.machine import plan
 from cardproof.models import tokens
@@ -144,7 +143,7 @@ def test_the_plan_is_what_the_run_did(done: tuple[Path, dict[str, int]]) -> None
 
 
 def test_only_sizes_and_paths_differ_from_the_published_recipe(done: tuple[Path, dict[str, int]]) -> None:
-    ours, published = (dict(leaves(c.model_dump(mode="json"))) for c in (reading.load(done[0] / "config.yaml"), config.Config()))
+    ours, published = (dict(leaves(c.model_dump(mode="json"))) for c in (reading.load(done[0] / "config.yaml"), settings.Config()))
     assert ours.keys() == published.keys()
     assert {key for key in ours if ours[key] != published[key]} <= SIZES_AND_PATHS
 

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardproof.claims import claims, reconcile
-from cardproof.config import settings
 from cardproof.cli import cli
-from cardproof.config import reading
+from cardproof.config import reading, settings
 from cardproof.config.settings import Variant
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json

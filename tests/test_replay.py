@@ -13,8 +13,7 @@ import zstandard
 
 from cardproof.config import reading, texts
 from cardproof.errors import CardproofError
-from cardproof.evidence import archive
-from cardproof.evidence import replay
+from cardproof.evidence import archive, replay
 from cardproof.evidence.verify import check
 from conftest import ROOT
 from workflow_run import RUN, planned, snakemake

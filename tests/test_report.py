@@ -10,12 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cardproof.config import settings as configuration
+from cardproof.config import settings
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, read_rows
-from cardproof.pages import diff, report
-from cardproof.pages import inline_figures as report_figures
-from cardproof.pages import items as report_items
+from cardproof.pages import diff, inline_figures, items, report
 from cardproof.pages.figures import FIGURES
 from cardproof.records import Rollout
 from conftest import ROOT
@@ -64,7 +62,7 @@ def test_the_explorer_holds_every_rollout_with_its_quotes(ci_run: Path, pages: P
     run = ci_run / RUN
     found = {item["id"]: item for item in data_of(pages / "index.html")["items"]}
     for arm in ("base", "hybrid", "grounded"):
-        for condition in configuration.CONDITIONS:
+        for condition in settings.CONDITIONS:
             scores = {(r["item"], r["k"]): r for r in pl.read_parquet(run / f"scores/{arm}/{condition}.parquet").iter_rows(named=True)}
             for rollout in read_rows(run / f"samples/{arm}/{condition}.jsonl", Rollout):
                 shown = found[rollout.item]["conditions"][condition]["arms"][arm][rollout.k]
@@ -89,12 +87,12 @@ def of_units(text: str, start: int, end: int) -> str:
 def test_offsets_are_in_utf16_units(text: str) -> None:
     for start in range(len(text)):
         for end in range(start, len(text) + 1):
-            assert of_units(text, report_items.units(text, start), report_items.units(text, end)) == text[start:end]
+            assert of_units(text, items.units(text, start), items.units(text, end)) == text[start:end]
 
 
 def test_json_in_a_script_element_cannot_end_it() -> None:
     hostile = {"text": "</script><script>alert(1)</script><!-- \u2028 \ud800 ]]>"}
-    text = report_items.to_json(hostile)
+    text = items.to_json(hostile)
     assert "<" not in text
     assert text.isascii()
     assert json.loads(text) == hostile
@@ -161,14 +159,14 @@ def test_a_broken_chain_is_said_at_the_top(ci_run: Path, tmp_path: Path) -> None
 
 def test_a_drawing_that_runs_something_is_refused() -> None:
     svg = '<svg width="1pt" height="1pt" viewBox="0 0 1 1"><path id="a" style="fill: #ffffff"/><use href="#a"/></svg>'
-    inline = report_figures.inline(svg, "axes")
+    inline = inline_figures.inline(svg, "axes")
     assert 'id="axes-a"' in inline and 'href="#axes-a"' in inline and "var(--paper)" in inline
     assert "width=" not in inline
     for hostile in ("<script>1</script>", '<path onload="x()"/>', "<foreignObject/>"):
         with pytest.raises(CardproofError, match=r"axes\.svg is no plain drawing"):
-            report_figures.inline(svg.replace("</svg>", f"{hostile}</svg>"), "axes")
+            inline_figures.inline(svg.replace("</svg>", f"{hostile}</svg>"), "axes")
     with pytest.raises(CardproofError, match="no plain drawing"):
-        report_figures.inline("", "axes")
+        inline_figures.inline("", "axes")
 
 
 NUMERAL = re.compile(rf"\d|{NUMBER_WORDS}", re.IGNORECASE)

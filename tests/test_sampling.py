@@ -312,16 +312,16 @@ def test_what_a_gpu_samples_with_decodes_as_generate_does(
     """4-bit layers with a LoRA adapter beside them, in a GPU's compute type too: as far as a CPU can show what runs there."""
     import torch
 
-    from cardproof.models import loading as lm
+    from cardproof.models import loading
     from tiny_qwen3 import write_tiny_adapter
 
-    monkeypatch.setattr(lm, "compute_dtype", lambda: getattr(torch, dtype))
+    monkeypatch.setattr(loading, "compute_dtype", lambda: getattr(torch, dtype))
     adapter = write_tiny_adapter(tmp_path, tiny_lm, rank=8, scale=0.5)
     ids = list(range(3, 40))
     logits, replies = {}, {}
     for name, beside in (("base", None), ("adapted", adapter)):
         # In training mode, without dropout: out of it CPUs with AVX512-BF16 take a kernel of coarser scales.
-        model = lm.load_for_sampling(tiny_lm, "nf4", beside, packed=True).train()
+        model = loading.load_for_sampling(tiny_lm, "nf4", beside, packed=True).train()
         with torch.inference_mode():
             logits[name] = model(torch.tensor([ids])).logits.float()
         # Several rollouts of several items: decoding is a step of our own, and goes through the adapter as reading the prompt does.
@@ -335,7 +335,7 @@ def test_what_a_gpu_samples_with_decodes_as_generate_does(
             assert ours[0] == ours[1] == ours[2]
         assert ours[0][0] == ours[2][0]
     if dtype == "float32":
-        merged = lm.load_for_sampling(tiny_lm, "nf4", adapter, packed=False)
+        merged = loading.load_for_sampling(tiny_lm, "nf4", adapter, packed=False)
         with torch.inference_mode():
             off = (merged(torch.tensor([ids])).logits - logits["adapted"]).abs().max()
         assert float(off) <= 1e-3 * float(logits["adapted"].abs().max())

@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 
 from cardproof.config import reading
 from cardproof.errors import CardproofError
-from cardproof.evaluation import axes, evaluate
-from cardproof.evaluation import between_seeds as seeds
+from cardproof.evaluation import axes, between_seeds, evaluate
 from cardproof.evidence.provenance import settings_fingerprint
 from cardproof.files import read_json
-from cardproof.pages import card
 from cardproof.pages import formats
 from fixtures_run import ARMS, ITEMS, frames, write_run
 from test_card import CLAIMS, rendered, with_figures
@@ -65,7 +63,7 @@ def test_a_seed_named_twice_is_refused():
 
 @given(st.lists(st.floats(-1e3, 1e3) | st.none(), min_size=1, max_size=6))
 def test_the_spread_agrees_with_numpy(values):
-    found = seeds.spread(dict(enumerate(values)))
+    found = between_seeds.spread(dict(enumerate(values)))
     known = np.array([v for v in values if v is not None], dtype=float)
     assert found["n"] == known.size
     assert list(found["values"].values()) == values
@@ -110,10 +108,10 @@ def test_the_card_shows_the_spread_and_every_seeds_loss(run):
 def test_a_replica_without_scores_is_named(run, tmp_path):
     replicas = {"grounded": {0: "grounded", 9: "grounded.seed9"}}
     with pytest.raises(CardproofError, match=r"grounded\.seed9/clean\.parquet does not exist"):
-        seeds.add(run / "scores", run / "evaluation", replicas, {"level": 0.95, "resamples": 50, "seed": 0})
+        between_seeds.add(run / "scores", run / "evaluation", replicas, {"level": 0.95, "resamples": 50, "seed": 0})
 
 
 def test_replicas_over_other_items_are_refused(run):
     first, second = (frames("clean", {"grounded": ARMS["grounded"]}, 1, items, 2)["grounded"] for items in (ITEMS, ITEMS - 1))
     with pytest.raises(CardproofError, match="item"):
-        seeds.axes_between_seeds({0: first, 1: second}, {"level": 0.95, "resamples": 50, "seed": 0})
+        between_seeds.axes_between_seeds({0: first, 1: second}, {"level": 0.95, "resamples": 50, "seed": 0})

@@ -11,7 +11,7 @@ from fractions import Fraction
 from math import floor, log2
 from typing import Any
 
-from cardproof.claims import identities as rules
+from cardproof.claims import identities
 from cardproof.claims.claims_file import PredicateClaim
 from cardproof.claims.findings import Finding, Values, listed, listed_words, span
 from cardproof.claims.grim import counts, decimals, denominators, rounded
@@ -22,7 +22,7 @@ from cardproof.claims.recipe_checks import keep_top, lora_parameters, optimizer_
 # --- differences and bounds --------------------------------------------------------------------------------------------
 
 
-def difference(rule: rules.Difference, values: Values) -> Finding:
+def difference(rule: identities.Difference, values: Values) -> Finding:
     """Printed difference against the difference of the printed numbers, each within its rounding."""
     a, b, d = values[rule.minuend], values[rule.subtrahend], values[rule.difference]
     possible = a.interval - b.interval
@@ -47,7 +47,7 @@ def difference(rule: rules.Difference, values: Values) -> Finding:
     )
 
 
-def implied_share(rule: rules.ImpliedShare, values: Values) -> Finding:
+def implied_share(rule: identities.ImpliedShare, values: Values) -> Finding:
     """A share the card implies without printing it; it cannot exceed 1, and a gap cannot be negative."""
     base, gap = values[rule.base], values[rule.difference]
     reach = base.interval + gap.interval
@@ -65,7 +65,7 @@ def implied_share(rule: rules.ImpliedShare, values: Values) -> Finding:
     )
 
 
-def ordered(rule: rules.Ordered, values: Values) -> Finding:
+def ordered(rule: identities.Ordered, values: Values) -> Finding:
     """A number that cannot exceed another by definition."""
     small, large = values[rule.smaller], values[rule.larger]
     holds = small.interval.low <= large.interval.high
@@ -79,7 +79,7 @@ def ordered(rule: rules.Ordered, values: Values) -> Finding:
     )
 
 
-def same(rule: rules.Same, values: Values) -> Finding:
+def same(rule: identities.Same, values: Values) -> Finding:
     """One quantity printed twice."""
     a, b = values[rule.first], values[rule.second]
     holds = a.interval.meets(b.interval)
@@ -93,7 +93,7 @@ def same(rule: rules.Same, values: Values) -> Finding:
     )
 
 
-def harder_is_lower(rule: rules.HarderIsLower, values: Values) -> Finding:
+def harder_is_lower(rule: identities.HarderIsLower, values: Values) -> Finding:
     """Whether a score falls under the harder condition; where it rises beyond rounding, that asks for an explanation."""
     hard, easy = values[rule.harder], values[rule.easier]
     rises = hard.interval.low > easy.interval.high
@@ -117,7 +117,7 @@ def harder_is_lower(rule: rules.HarderIsLower, values: Values) -> Finding:
 # --- counts ------------------------------------------------------------------------------------------------------------
 
 
-def whole_items(rule: rules.WholeItems, values: Values) -> Finding:
+def whole_items(rule: identities.WholeItems, values: Values) -> Finding:
     """A percentage of the items as a number of items."""
     share, n = values[rule.percent], values[rule.items]
     of_items = [k for k in range(int(n.exact) + 1) if share.interval.holds(Fraction(100 * k) / n.exact)]
@@ -135,7 +135,7 @@ def whole_items(rule: rules.WholeItems, values: Values) -> Finding:
     )
 
 
-def answered(rule: rules.Answered, values: Values) -> Finding:
+def answered(rule: identities.Answered, values: Values) -> Finding:
     """GRIM: the denominators that false refusals leave; the arm's proportions must be possible over one of them, or over all items."""
     items, refusals = values[rule.items], values[rule.refusals]
     n = int(items.exact)
@@ -182,7 +182,7 @@ def answered(rule: rules.Answered, values: Values) -> Finding:
     )
 
 
-def unknown_denominator(rule: rules.UnknownDenominator, values: Values) -> Finding:
+def unknown_denominator(rule: identities.UnknownDenominator, values: Values) -> Finding:
     """Which means could be proportions of any number of items up to all of them."""
     items = values[rule.items]
     n = int(items.exact)
@@ -204,7 +204,7 @@ def unknown_denominator(rule: rules.UnknownDenominator, values: Values) -> Findi
     )
 
 
-def small_counts(rule: rules.SmallCounts, values: Values) -> Finding:
+def small_counts(rule: identities.SmallCounts, values: Values) -> Finding:
     """Differences between two arms as numbers of items, with Fisher's exact two-sided p (unpaired: the card does not say which items)."""
     from scipy.stats import fisher_exact
 
@@ -235,7 +235,7 @@ def small_counts(rule: rules.SmallCounts, values: Values) -> Finding:
 # --- compute and the residual ------------------------------------------------------------------------------------------
 
 
-def doublings(rule: rules.Doublings, values: Values) -> Finding:
+def doublings(rule: identities.Doublings, values: Values) -> Finding:
     """How many doublings of rollouts lie between two printed scores, and which of them is the higher."""
     few, more = values[rule.fewer], values[rule.more]
     n, m = int(few.rollouts or 0), int(more.rollouts or 0)
@@ -265,7 +265,7 @@ def doublings(rule: rules.Doublings, values: Values) -> Finding:
     )
 
 
-def zero_gap(rule: rules.ZeroGap, values: Values) -> Finding:
+def zero_gap(rule: identities.ZeroGap, values: Values) -> Finding:
     """What a gap printed as zero says about single quotes, and how the quotes that fail are divided."""
     gap, items, strict, attribution = (values[i] for i in (rule.gap, rule.items, rule.strict, rule.attribution))
     n = int(items.exact)
@@ -305,7 +305,7 @@ def predicate(claim: PredicateClaim, values: Values) -> Finding:
         id=f"reading.{claim.id}",
         severity="ok" if found.holds else "warning",
         title=f'"{claim.phrase}" {"holds" if found.holds else "does not hold"} in the reading assumed here.',
-        claims=[claim.id, *rules.references(claim.expression)],
+        claims=[claim.id, *identities.references(claim.expression)],
         computation=[found.shown],
         readings=[f"assumed: {claim.assumed}"],
     )
@@ -332,6 +332,6 @@ CHECKS: dict[str, Callable[[Any, Values], Finding]] = {
 
 def check(identity: Identity, values: Values, count_parameters: bool) -> Finding:
     """The finding of one identity."""
-    if isinstance(identity, rules.LoraParameters):
+    if isinstance(identity, identities.LoraParameters):
         return lora_parameters(identity, values, count_parameters)
     return CHECKS[identity.rule](identity, values)

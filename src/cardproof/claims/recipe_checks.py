@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import ceil
 from typing import NamedTuple
 
-from cardproof.claims import identities as rules
+from cardproof.claims import identities
 from cardproof.claims.findings import Finding, Severity, Values, listed
 from cardproof.claims.grim import decimals, rounded, rounding_interval, truncation_interval
 from cardproof.models import sizes as parameters
@@ -32,7 +32,7 @@ def step_readings(examples: int, batch: int, epochs: int, steps: int) -> list[St
     return found
 
 
-def optimizer_steps(rule: rules.OptimizerSteps, values: Values) -> Finding:
+def optimizer_steps(rule: identities.OptimizerSteps, values: Values) -> Finding:
     """The steps that examples, batch and epochs make, against the printed steps; where they differ, every one-number repair."""
     claims = {name: values[getattr(rule, name)] for name in ("examples", "batch", "epochs", "steps")}
     e, b, p, s = (int(c.exact) for c in claims.values())
@@ -80,7 +80,7 @@ def _step_sentence(reading: StepReading, examples: int, batch: int, epochs: int)
     return f"{what}: ceil({recipe['examples']} / {recipe['batch']}) x {recipe['epochs']} = {made}{other}"
 
 
-def keep_top(rule: rules.KeepTop, values: Values) -> Finding:
+def keep_top(rule: identities.KeepTop, values: Values) -> Finding:
     """Examples kept against the most that keep-top can keep, the train half being as large as the held-out half."""
     e, k, n = (values[i] for i in (rule.examples, rule.keep, rule.items))
     most = int(k.exact * n.exact)
@@ -102,7 +102,7 @@ def keep_top(rule: rules.KeepTop, values: Values) -> Finding:
     )
 
 
-def lora_parameters(rule: rules.LoraParameters, values: Values, count: bool) -> Finding:
+def lora_parameters(rule: identities.LoraParameters, values: Values, count: bool) -> Finding:
     """The adapter's size, computed and (if `count`) counted on real modules, against the printed size and share."""
     rank, trainable, share = values[rule.rank], values[rule.trainable], values[rule.share]
     sizes = parameters.computed(rule.model, int(rank.exact))

@@ -6,17 +6,15 @@ compared with is the card's. At another scale the losses are reported and favour
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from cardproof.claims.claims_file import CLAIMS_PATH, ValueClaim, read_claims
-from cardproof.config.settings import Config, Variant
+from cardproof.config.settings import Config, optimizer_steps
 from cardproof.errors import CardproofError
 from cardproof.files import read_json
-from cardproof.config.settings import optimizer_steps
 
 EXAMPLES, STEPS, LOSS = "training.examples", "training.steps", "training.loss"
 LOSSES = ("train_loss", "last_loss")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @given("--out", "Folder for axes, stress, mechanism, compute and format_lock (JSON).")
 def evaluate(config: Config, scores: Path, out: Path) -> None:
     """Turn scores into the card's numbers, each with n and an interval; with several training seeds, the spread between them, too."""
-    from cardproof.evaluation import between_seeds as seeds
+    from cardproof.evaluation import between_seeds
     from cardproof.evaluation.evaluate import run
     from cardproof.evaluation.statistics import How
 
@@ -36,7 +36,7 @@ def evaluate(config: Config, scores: Path, out: Path) -> None:
         seed=config.seed,
     )
     if config.replicas:
-        seeds.add(scores, out, config.replicas, How(level=settings.level, resamples=settings.resamples, seed=config.seed))
+        between_seeds.add(scores, out, config.replicas, How(level=settings.level, resamples=settings.resamples, seed=config.seed))
 
 
 @cli.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import operator
 import re
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cardproof.files import sha256_text
-import math
 
 CONDITIONS = ("clean", "stress", "freeform")
 REFERENCE = "base"

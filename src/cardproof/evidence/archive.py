@@ -15,12 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cardproof.config.reading import parse, validate
-from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
-from cardproof.evidence.sidecars import FOLDER, Record
 from cardproof.evidence.verify import LEFT_OUT_LIST, LOGS, check
-from cardproof.files import atomic, sha256_file, write_json
+from cardproof.files import atomic
 
 LEVEL = 10
 CHANGED = "the archive was changed; fetch it again."

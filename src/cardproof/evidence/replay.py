@@ -1,21 +1,15 @@
 """Replaying an archived run: its samples, the verifier's word and the training's metrics, each checked against its record."""
 
 from __future__ import annotations
-from cardproof.config.reading import parse
-from cardproof.config.reading import validate
+
+from pathlib import Path
+
+from cardproof.config.reading import parse, validate
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
-from cardproof.evidence.archive import CHANGED
-from cardproof.evidence.archive import MADE_BY
-from cardproof.evidence.archive import opened
-from cardproof.evidence.sidecars import FOLDER
-from cardproof.evidence.sidecars import Record
-from cardproof.files import atomic
-from cardproof.files import sha256_file
-from cardproof.files import write_json
-from pathlib import Path
-import json
-
+from cardproof.evidence.archive import CHANGED, MADE_BY, opened
+from cardproof.evidence.sidecars import FOLDER, Record
+from cardproof.files import atomic, sha256_file, write_json
 
 REPLAYED = ("prompts/", "samples/", "support/", "distill/", "split/", "verifier/", "training/")
 """What a replay takes from an archive; all other results are made anew."""

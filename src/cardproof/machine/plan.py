@@ -15,8 +15,7 @@ from typing import Any, Literal
 
 from cardproof.claims.claims_file import read_claims
 from cardproof.claims.reconcile import EXAMPLES
-from cardproof.config.settings import optimizer_steps
-from cardproof.config.settings import CONDITIONS, Config
+from cardproof.config.settings import CONDITIONS, Config, optimizer_steps
 from cardproof.config.texts import to_yaml
 from cardproof.errors import CardproofError
 from cardproof.files import write_text

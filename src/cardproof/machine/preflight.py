@@ -19,7 +19,7 @@ from cardproof.acquire import hub
 from cardproof.acquire.sources import hub_sources
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
-from cardproof.machine import containers as deployment
+from cardproof.machine import containers
 from cardproof.machine.plan import GB, SCRATCH, Figure, disk_need, peak, requirements
 
 INSIDE = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")
@@ -200,7 +200,7 @@ def _cache(config: Config, run_dir: Path, figures: Sequence[Figure]) -> list[Che
 
 
 def _container() -> list[Check]:
-    if not os.environ.get(deployment.ASKED):
+    if not os.environ.get(containers.ASKED):
         return []
     inside = next((os.environ[name] for name in INSIDE if os.environ.get(name)), None)
     if inside:

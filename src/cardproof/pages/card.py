@@ -6,8 +6,6 @@ number is from; the marks become the card's footnotes. Sentences that claim some
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -20,42 +18,42 @@ from pydantic import ValidationError
 
 from cardproof.claims.claims import judge
 from cardproof.claims.reconcile import conclusion
-from cardproof.config import settings as configuration
 from cardproof.config import texts
 from cardproof.config.settings import REFERENCE, Config
 from cardproof.errors import CardproofError
-from cardproof.evaluation.axes import ALPHA, AXIS_NAMES
+from cardproof.evaluation.axes import AXIS_NAMES
 from cardproof.evidence.verify import check
 from cardproof.files import read_json, write_text
 from cardproof.pages import card_metadata
 from cardproof.pages.figures import FIGURES, Results
-from cardproof.records import Comparison, Estimate
-from cardproof.pages.formats import above_chance
-from cardproof.pages.formats import bounds
-from cardproof.pages.formats import called
-from cardproof.pages.formats import cell
-from cardproof.pages.formats import change
-from cardproof.pages.formats import code
-from cardproof.pages.formats import estimate
-from cardproof.pages.formats import held_in
-from cardproof.pages.formats import interval
-from cardproof.pages.formats import number
-from cardproof.pages.formats import p_value
-from cardproof.pages.formats import percent
-from cardproof.pages.formats import place
-from cardproof.pages.formats import pluck
-from cardproof.pages.formats import published
-from cardproof.pages.formats import regenerated
-from cardproof.pages.formats import remark
-from cardproof.pages.formats import saves
-from cardproof.pages.formats import seed_name
-from cardproof.pages.formats import seed_spread
-from cardproof.pages.formats import setting
-from cardproof.pages.formats import short
-from cardproof.pages.formats import stance
-from cardproof.pages.formats import value
-from cardproof.pages.formats import within
-from cardproof.pages.formats import words
+from cardproof.pages.formats import (
+    above_chance,
+    bounds,
+    called,
+    cell,
+    change,
+    code,
+    estimate,
+    held_in,
+    interval,
+    number,
+    p_value,
+    percent,
+    place,
+    pluck,
+    published,
+    regenerated,
+    remark,
+    saves,
+    seed_name,
+    seed_spread,
+    setting,
+    short,
+    stance,
+    value,
+    within,
+    words,
+)
 
 SUBJECT = "grounded"
 PLACES = ("benchmark.path", "verifier.ragtruth")

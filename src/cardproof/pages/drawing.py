@@ -1,17 +1,14 @@
 """How a figure's data is drawn: colours, marks, panels. What is plotted, `figures` says."""
 
 from __future__ import annotations
-from cardproof.config import settings as configuration
-from cardproof.pages.figures import axes
-from cardproof.pages.figures import near_miss
-from cardproof.pages.figures import published
-from collections.abc import Mapping
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any
+
 import math
 import textwrap
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
+from cardproof.config import settings
 
 Data = dict[str, Any]
 
@@ -80,7 +77,7 @@ def palette(names: Sequence[str], arms: Sequence[str] = ()) -> dict[str, tuple[s
 
     Where `arms` is given, names that are none of them come after all that are.
     """
-    others = sorted({*names, *arms} - {configuration.REFERENCE}, key=lambda name: (bool(arms) and name not in arms, name))
+    others = sorted({*names, *arms} - {settings.REFERENCE}, key=lambda name: (bool(arms) and name not in arms, name))
     looks = {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(others)}
     return {name: looks.get(name, (INK, "o")) for name in names}
 
@@ -89,7 +86,8 @@ def _letters(colour: str) -> str:
     return LETTERS.get(colour, colour)
 
 
-def _draw_training_loss(fig: Any, data: Data) -> None:
+def draw_training_loss(fig: Any, data: Data) -> None:
+    """Losses by step, the printed loss as a line across."""
     ax = fig.add_axes((0.09, 0.17, 0.74, 0.70))
     looks = palette(list(data["variants"]), data["arms"])
     ends = {name: losses[-1] for name, losses in data["variants"].items() if losses}
@@ -116,7 +114,7 @@ def _draw_training_loss(fig: Any, data: Data) -> None:
             ax.plot([last, longest], [ends[name], y], color=looks[name][0], linestyle=(0, (1, 3)), linewidth=1.1)
 
 
-def _draw_forest(fig: Any, data: Data) -> None:
+def draw_forest(fig: Any, data: Data) -> None:
     """Rows of dots with intervals, grouped; each row's own words stand at its right, so no legend is needed."""
     groups = data["groups"]
     gap, rows = 0.7, sum(len(group["rows"]) for group in groups)
@@ -147,7 +145,8 @@ def _draw_forest(fig: Any, data: Data) -> None:
 PANEL_TITLES = {"picked": "candidates that best-of-N picks", "candidates": "all candidates"}
 
 
-def _draw_near_miss(fig: Any, data: Data) -> None:
+def draw_near_miss(fig: Any, data: Data) -> None:
+    """Kinds of quotes by arm and condition, and the ladder steps that repair the near misses."""
     rows = len(data["panels"]["picked"])
     conditions = list(dict.fromkeys(row["condition"] for row in data["panels"]["picked"]))
     steps = list(data["panels"]["candidates"][0]["steps"])
@@ -225,7 +224,8 @@ def _draw_ladder(ax: Any, parts: Sequence[Data], condition: str, named: bool) ->
     ax.set_xlabel("near misses, all candidates", fontsize=SMALL)
 
 
-def _draw_compute_curve(fig: Any, data: Data) -> None:
+def draw_compute_curve(fig: Any, data: Data) -> None:
+    """The metric at every N with its interval, and where the reference meets each arm's single draw."""
     ax = fig.add_axes((0.09, 0.16, 0.74, 0.72))
     looks, ns = palette(list(data["arms"])), data["n"]
     for arm, points in data["arms"].items():
@@ -279,7 +279,7 @@ def _open_interval(found: Data, most: int) -> str:
     return f" [{low}, {high}]"
 
 
-def _draw_published(fig: Any, data: Data) -> None:
+def draw_published(fig: Any, data: Data) -> None:
     """A row per claim: a bar where the card's number lies, a dot with its interval where the run's does, both in figures at the right."""
     rows, pitch = data["rows"], 0.265
     height = pitch * len(rows) + 1.25
@@ -351,7 +351,8 @@ def spread(values: Sequence[float], pitch: float) -> list[float]:
     return [y - shift for y in moved]
 
 
-def _frame(fig: Any, data: Data) -> None:
+def frame(fig: Any, data: Data) -> None:
+    """The title, and which run at which scale it shows."""
     height = fig.get_size_inches()[1]
     fig.text(0.02, 1 - 0.12 / height, data["title"], fontsize=LARGE, weight="bold", va="top")
     # No picture of a demo travels without saying so.

@@ -6,29 +6,26 @@ told apart by marker and label as well. The same data gives the same bytes.
 
 from __future__ import annotations
 
-import math
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cardproof.config import reading
-from cardproof.config import settings as configuration
+from cardproof.config import reading, settings
 from cardproof.errors import CardproofError
 from cardproof.evaluation.axes import AXIS_NAMES
 from cardproof.files import atomic, read_json, write_json
-from cardproof.pages.drawing import DPI
-from cardproof.pages.drawing import Data
-from cardproof.pages.drawing import STYLE
-from cardproof.pages.drawing import WIDTH
-from cardproof.pages.drawing import _draw_compute_curve
-from cardproof.pages.drawing import _draw_forest
-from cardproof.pages.drawing import _draw_near_miss
-from cardproof.pages.drawing import _draw_published
-from cardproof.pages.drawing import _draw_training_loss
-from cardproof.pages.drawing import _frame
-
+from cardproof.pages.drawing import (
+    DPI,
+    STYLE,
+    WIDTH,
+    Data,
+    draw_compute_curve,
+    draw_forest,
+    draw_near_miss,
+    draw_published,
+    draw_training_loss,
+    frame,
+)
 
 # --- entry ------------------------------------------------------------------------------------------------------------
 
@@ -65,7 +62,7 @@ def render(data: Data, out_dir: Path) -> list[Path]:
         # A Figure without pyplot draws with Agg, whatever the display.
         fig = Figure(figsize=(WIDTH, 4.0), facecolor="white")
         FIGURES[data["figure"]][1](fig, data)
-        _frame(fig, data)
+        frame(fig, data)
         for path, metadata in zip(paths, ({"Date": None, "Creator": None, "Title": data["title"]}, {"Software": None}), strict=True):
             with atomic(path) as tmp:
                 fig.savefig(tmp, format=path.suffix[1:], dpi=DPI, metadata=metadata)
@@ -201,7 +198,7 @@ def compute_curve(results: Results) -> Data:
         "title": "Composite of best-of-N",
         "source": "evaluation/compute.json#/arms/{arm}/composite",
         "metric": found["metric"],
-        "reference": configuration.REFERENCE,
+        "reference": settings.REFERENCE,
         "n": list(range(1, found["max_n"] + 1)),
         "arms": {arm: [_interval(point) for point in curves["composite"]] for arm, curves in found["arms"].items()},
         "equivalence": {arm: {key: entry[key] for key in keys} for arm, entry in found["equivalence"].items()},
@@ -238,11 +235,11 @@ def published(results: Results) -> Data:
 
 
 FIGURES: dict[str, tuple[Callable[[Results], Data], Callable[[Any, Data], None]]] = {
-    "training_loss": (training_loss, _draw_training_loss),
-    "axes": (axes, _draw_forest),
-    "stress": (stress, _draw_forest),
-    "near_miss": (near_miss, _draw_near_miss),
-    "compute_curve": (compute_curve, _draw_compute_curve),
-    "published": (published, _draw_published),
+    "training_loss": (training_loss, draw_training_loss),
+    "axes": (axes, draw_forest),
+    "stress": (stress, draw_forest),
+    "near_miss": (near_miss, draw_near_miss),
+    "compute_curve": (compute_curve, draw_compute_curve),
+    "published": (published, draw_published),
 }
 """Name -> (data from results, drawing from data), in the order of the card."""

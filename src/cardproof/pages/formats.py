@@ -1,18 +1,19 @@
 """Numbers and names as the card prints them: the filters of its templates."""
 
 from __future__ import annotations
-from cardproof.config import settings as configuration
-from cardproof.evaluation.axes import ALPHA
-from cardproof.records import Comparison
-from cardproof.records import Estimate
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-import jinja2
+
 import json
 import math
 import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import jinja2
+
+from cardproof.config import settings
+from cardproof.evaluation.axes import ALPHA
+from cardproof.records import Comparison, Estimate
 
 TINY = 1e-12
 
@@ -162,13 +163,13 @@ def pluck(name: str, table: Mapping[str, Any], *keys: str | int) -> Any:
     return found
 
 
-def called(section: configuration.Model | configuration.Verifier | configuration.Benchmark) -> str:
+def called(section: settings.Model | settings.Verifier | settings.Benchmark) -> str:
     """What a model or data set is called: its id, or the name of the local folder it is from; a path says nothing to others."""
     where = getattr(section, "path", None) or section.id
     return Path(where).name if section.source == "folder" else section.id
 
 
-def held_in(model: configuration.Model) -> str:
+def held_in(model: settings.Model) -> str:
     """How the base model's weights are held, as words after its name; empty where they are as they came."""
     return {"nf4": ", which is held in 4-bit NormalFloat (NF4)", "none": ""}[model.quantization]
 

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from cardproof.config.settings import CONDITIONS, Config
-from cardproof.contract import reading as contract
+from cardproof.contract import reading
 from cardproof.contract.grounding import near_miss_diff
 from cardproof.evaluation.rerank import ranked
 from cardproof.files import read_rows
@@ -97,7 +97,7 @@ def _scored(run_dir: Path, arm: str, condition: str) -> list[tuple[Mapping[str, 
 
 
 def _rollout(rollout: Rollout, row: Mapping[str, Any], prompt: Prompt, phrases: list[str]) -> dict[str, Any]:
-    reply = contract.parse(rollout.text, phrases)
+    reply = reading.parse(rollout.text, phrases)
     documents = {d.id: d.text for d in prompt.documents}
     return {
         "k": rollout.k,

@@ -20,15 +20,13 @@ import jinja2
 from markupsafe import Markup
 
 from cardproof.claims.claims import VERDICTS
-from cardproof.config import settings as configuration
-from cardproof.config import texts
+from cardproof.config import settings, texts
 from cardproof.errors import CardproofError
 from cardproof.evidence.provenance import STEPS
 from cardproof.evidence.sidecars import FOLDER, record_path
 from cardproof.evidence.verify import check
 from cardproof.files import read_json, write_text
-from cardproof.pages import card, diff
-from cardproof.pages import formats
+from cardproof.pages import card, diff, formats
 from cardproof.pages import items as report_items
 from cardproof.pages.figures import Results
 from cardproof.pages.inline_figures import figures
@@ -152,7 +150,7 @@ def _page(env: jinja2.Environment, name: str, context: Mapping[str, Any]) -> str
 def _caption(templates: Path, results: Results, claims: Mapping[str, Any], name: str) -> str:
     """A figure's caption as the card has it, without its footnotes."""
     names = {n: results[n] for n in ("axes", "stress", "mechanism", "compute", "format_lock")}
-    context = {**names, "claims": claims, "run": results.config, "reference": configuration.REFERENCE, "source": lambda *_: ""}
+    context = {**names, "claims": claims, "run": results.config, "reference": settings.REFERENCE, "source": lambda *_: ""}
     return card.environment(templates).get_template(f"captions/{name}.md.j2").render(context)
 
 

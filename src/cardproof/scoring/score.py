@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cardproof.config.settings import Scoring
-from cardproof.contract import reading as contract
+from cardproof.contract import reading
 from cardproof.contract.grounding import verdict
 from cardproof.errors import CardproofError
 from cardproof.files import InStep, iter_rows
@@ -59,7 +59,7 @@ def scored(
 ) -> Scored:
     """`score`, without checks of what the code itself computes."""
     prompt = shown.prompt
-    reply = contract.read(rollout.text, refusal_phrases)
+    reply = reading.read(rollout.text, refusal_phrases)
     # Free-form replies carry no sections: the whole text is the answer.
     answer = reply.answer if prompt.contract or reply.answer else rollout.text.strip()
     quotes = [verdict(text, doc_id, shown.documents) for text, doc_id, _, _ in reply.quotes]

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from cardproof.config.settings import Distill
-from cardproof.contract import reading as contract
+from cardproof.contract import reading
 from cardproof.errors import CardproofError
 from cardproof.records import Example, Message, Prompt, Rollout, Turn
 
@@ -55,7 +55,7 @@ def select(
                 continue
             kept += 1
             seen.add(rollout.text)
-            reply = contract.parse(rollout.text, refusal_phrases)
+            reply = reading.parse(rollout.text, refusal_phrases)
             examples.append(
                 Example(
                     item=prompt.item,

@@ -20,8 +20,7 @@ from cardproof.config.settings import Training, Variant
 from cardproof.errors import CardproofError
 from cardproof.evidence.provenance import code_fingerprint
 from cardproof.files import write_json
-from cardproof.models import device, nf4, tokens
-from cardproof.models import loading as lm
+from cardproof.models import device, loading, nf4, tokens
 from cardproof.records import Example, Turn
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "numpy")
@@ -60,14 +59,14 @@ def load(model_dir: Path, quantization: device.Quantization, settings: Training,
 
     if quantization == "nf4":
         model = prepare_model_for_kbit_training(
-            lm.load_nf4(model_dir),
+            loading.load_nf4(model_dir),
             use_gradient_checkpointing=settings.gradient_checkpointing,
             gradient_checkpointing_kwargs={"use_reentrant": False},
         )
         if device.device() == "cpu":
             nf4.keep_dequantised(model, memory_gb / 4)
     else:
-        model = lm.load_plain(model_dir)
+        model = loading.load_plain(model_dir)
     lora = LoraConfig(
         r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from cardproof.contract import reading as contract
+from cardproof.contract import reading
 from cardproof.verifier.sentences import split_sentences
 
 
 def clean_answer(answer: str) -> str:
     """An answer without its `[id]` citations, spaces before punctuation closed up."""
-    ids = set(contract.parse(f"ANSWER: {answer}").citations)
+    ids = set(reading.parse(f"ANSWER: {answer}").citations)
 
     def cut(m: re.Match[str]) -> str:
         parts = [p.strip() for p in re.split(r"[,;]\s", m[1]) if p.strip()]

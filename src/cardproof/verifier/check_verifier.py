@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cardproof.contract import form
-from cardproof.contract import reading as contract
+from cardproof.contract import form, reading
 from cardproof.errors import CardproofError
 from cardproof.files import sha256_file
 from cardproof.records import Prompt, Rollout, Support
@@ -54,7 +53,7 @@ def check_planted(
         prompt = by_item.get((r.item, r.condition))
         if prompt is None:
             continue
-        reply = contract.parse(r.text, refusal_phrases)
+        reply = reading.parse(r.text, refusal_phrases)
         texts = {d.id: d.text for d in prompt.documents}
         shown = tuple(texts[i] for i in premises_of(reply.citations, prompt))
         whole = " ".join(" ".join(shown).split())

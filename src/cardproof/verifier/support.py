@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from cardproof.contract import form
-from cardproof.contract import reading as contract
+from cardproof.contract import form, reading
 from cardproof.errors import CardproofError
 from cardproof.records import Prompt, Rollout, Support
 from cardproof.verifier.answers import clean_answer
@@ -32,7 +31,7 @@ def verify_rollouts(
                 f"Rollout k={r.k} of item {r.item} ({r.arm}, {r.condition}) has no prompt.",
                 "give the prompts these rollouts were sampled from.",
             )
-        reply = contract.parse(r.text, refusal_phrases)
+        reply = reading.parse(r.text, refusal_phrases)
         answered = not reply.refusal and re.search(r"\w", clean_answer(reply.answer)) is not None
         shown = premises_of(reply.citations, prompt) if answered else []
         texts = {d.id: d.text for d in prompt.documents}
