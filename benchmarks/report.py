@@ -67,7 +67,7 @@ def make_run(folder: Path, items: int) -> int:
     from cardproof.records import Rollout, Support
     from cardproof.scoring.score import score_files
     from cardproof.scoring.table import write_scores
-    from fixtures_run import write_run
+    from helpers.synthetic_run import write_run
 
     write_run(folder)
     settings = reading.load(folder / "config.yaml")

@@ -12,8 +12,6 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-ROOT = Path(__file__).resolve().parents[1]
-
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How much was tried: what the tests counted with `record_property`, summed over them."""
@@ -65,7 +63,7 @@ def ci_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """
     from filelock import FileLock
 
-    from workflow_run import finished
+    from helpers.workflow import finished
 
     if given := os.environ.get("CARDPROOF_CI_RUN"):
         return Path(given)

@@ -160,7 +160,7 @@ def distill(config: Config, prompts: Path, samples: Path, scores: Path, template
     from cardproof.contract import asking
     from cardproof.files import read_rows
     from cardproof.records import Message, Prompt, Rollout
-    from cardproof.scoring.table import read_frame
+    from cardproof.scoring.frames import read_frame
     from cardproof.training.distill import select, write
 
     def ask(prompt: Prompt, in_contract: bool) -> list[Message]:

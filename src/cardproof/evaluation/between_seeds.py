@@ -14,7 +14,7 @@ from cardproof.evaluation.evaluate import estimate
 from cardproof.evaluation.rerank import aligned, picked
 from cardproof.evaluation.statistics import How
 from cardproof.files import read_json, write_json
-from cardproof.scoring.table import read_scores
+from cardproof.scoring.frames import read_scores
 
 FILES = {"clean": "axes.json", "stress": "stress.json"}
 

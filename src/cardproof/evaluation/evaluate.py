@@ -23,7 +23,7 @@ from cardproof.evaluation.rerank import aligned, best_of, by_rank, curves, equiv
 from cardproof.evaluation.statistics import Floats, How
 from cardproof.files import write_json
 from cardproof.records import Comparison, Estimate
-from cardproof.scoring.table import read_scores
+from cardproof.scoring.frames import read_scores
 
 Frames = Mapping[str, pl.DataFrame]
 """Arm -> Score rows of one condition."""

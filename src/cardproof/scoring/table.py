@@ -8,61 +8,12 @@ from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import polars as pl
-
 from cardproof.contract.grounding import Verdict
-from cardproof.errors import CardproofError, nearest
 from cardproof.files import atomic
 from cardproof.records import Defect, Grounding, Score
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-def read_scores(scores_dir: Path, arm: str, condition: str) -> pl.DataFrame:
-    """The Score rows of one arm and condition; CardproofError names the file and the column at fault."""
-    path = Path(scores_dir) / arm / f"{condition}.parquet"
-    frame = read_frame(path)
-    _check_values(frame, path, arm, condition)
-    return frame.with_columns(pl.col("support").cast(pl.Float64))
-
-
-def read_frame(path: Path) -> pl.DataFrame:
-    """A scores file; CardproofError where it is missing or cut, lacks a column, or holds no row."""
-    if not path.is_file():
-        raise CardproofError(f"{path} does not exist.", "run the step that makes it (`cardproof score`), or check the path.")
-    try:
-        frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as e:
-        raise CardproofError(f"{path} is no readable parquet file: {e}.", "delete it and run the step that makes it again.") from None
-    for column in Score.model_fields:
-        if column not in frame.columns:
-            near = nearest(column, frame.columns)
-            raise CardproofError(
-                f"{path}: column {column!r} is missing.", f"did you mean {near!r}?" if near else f"it has: {', '.join(frame.columns)}."
-            )
-    if frame.is_empty():
-        raise CardproofError(f"{path} has no rows.", "score at least one item, and run again.")
-    return frame
-
-
-def _check_values(frame: pl.DataFrame, path: Path, arm: str, condition: str) -> None:
-    again = "delete it and run the step that makes it again."
-    for column, want in (("arm", arm), ("condition", condition)):
-        other = frame.filter(pl.col(column).ne_missing(want))
-        if not other.is_empty():
-            raise CardproofError(
-                f"{path}: a row has {column} {other[column][0]!r}, not {want!r}.", "each file holds one arm and condition."
-            )
-    for column in ("item", "k", "oracle_present", "refusal", "quotes"):
-        if frame[column].null_count():
-            raise CardproofError(f"{path}: column {column!r} has an empty value.", again)
-    for column in ("strict", "content", "attribution", "citation_validity", "rouge_l", "gold_rouge", "composite", "support"):
-        # Support alone may be empty: a refusal has none.
-        wrong = frame.filter(~pl.col(column).cast(pl.Float64).is_finite().fill_null(column == "support"))
-        if not wrong.is_empty():
-            row = wrong.row(0, named=True)
-            raise CardproofError(f"{path}: column {column!r} is {row[column]} for item {row['item']}, k {row['k']}.", again)
 
 
 class Scored(NamedTuple):

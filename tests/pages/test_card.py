@@ -1,0 +1,501 @@
+"""The card: no number of its own, a source beside every number, and sentences that turn with the results."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import re
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import jinja2
+import pytest
+
+from cardproof.claims.audit import run_audit, to_json
+from cardproof.claims.claims import judge
+from cardproof.config import reading, texts
+from cardproof.config import settings as configuration
+from cardproof.errors import CardproofError
+from cardproof.files import read_json, write_json, write_text
+from cardproof.pages import card, formats
+from helpers.rendered_card import CLAIMS, NUMBER_WORDS, REPORT, rendered, with_figures
+from helpers.synthetic_run import ARMS, record_all, write_run
+
+TEMPLATES = sorted(p for p in REPORT.rglob("*.j2") if p.parent.name != "page")
+"""The card's and its captions'; the pages have a test of their own."""
+NAMES = ("strict_n1",)
+"""Keys of result files that hold a digit."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def read_once():
+    """The texts of the configuration's fields are read from source at each rendering; once is enough for a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(configuration, "field_texts", functools.cache(texts.field_texts))
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return with_figures(write_run(tmp_path_factory.mktemp("card") / "run"))
+
+
+@pytest.fixture
+def run(made, tmp_path):
+    """A copy of the synthetic run, to be changed."""
+    shutil.copytree(made, tmp_path / "run", ignore=shutil.ignore_patterns("card"))
+    return tmp_path / "run"
+
+
+def change(folder, name, edit):
+    """Edit one JSON file of a run in place."""
+    content = read_json(folder / name)
+    edit(content)
+    write_json(folder / name, content)
+
+
+def compared(difference, p, low=None, high=None):
+    """A Comparison, with an interval that agrees with p where none is given."""
+    reach = abs(difference) * (0.5 if p < 0.05 else 1.5) or 0.001
+    return {
+        "difference": difference,
+        "n": 20,
+        "low": difference - reach if low is None else low,
+        "high": difference + reach if high is None else high,
+        "level": 0.95,
+        "p": p,
+        "p_holm": p,
+        "method": "a test",
+    }
+
+
+# --- templates hold no number -----------------------------------------------------------------------------------------
+
+
+def literals(node):
+    """Constants a template could print; an index into a list and the name of another template are none."""
+    for child in node.iter_child_nodes():
+        named = isinstance(node, jinja2.nodes.Include | jinja2.nodes.FromImport) and child is node.template
+        if named or (isinstance(node, jinja2.nodes.Getitem) and child is node.arg):
+            continue
+        if isinstance(child, jinja2.nodes.TemplateData | jinja2.nodes.Const):
+            text = str(child.data if isinstance(child, jinja2.nodes.TemplateData) else child.value)
+            yield functools.reduce(lambda t, name: t.replace(name, ""), NAMES, text)
+        yield from literals(child)
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.relative_to(REPORT).as_posix())
+def test_no_template_holds_a_number(path):
+    tree = jinja2.Environment().parse(path.read_text(encoding="utf-8"))
+    found = [text for text in literals(tree) if re.search(r"\d", text) or re.search(NUMBER_WORDS, text, re.IGNORECASE)]
+    assert not found, f"{path.name} prints {found}: every number must come from a result, through a filter"
+
+
+@pytest.mark.parametrize("text", ["0.824", "{{ 14 }}", "{{ 'loss 0.362' }}", "{% set n = 50 %}{{ n }}", "{{ x|round(3) }}", "two epochs"])
+def test_the_check_itself_finds_numbers(text):
+    found = list(literals(jinja2.Environment().parse(text)))
+    assert any(re.search(r"\d", t) or re.search(NUMBER_WORDS, t) for t in found)
+
+
+# --- every number has a source ----------------------------------------------------------------------------------------
+
+
+def body(text):
+    """The card without its YAML header and its list of sources."""
+    return text.split("---\n", 2)[2].split("## Sources")[0]
+
+
+def test_every_line_with_a_number_names_a_source(made):
+    text = body(rendered(made, CLAIMS))
+    sourced = False
+    for line in text.split("## Assumptions")[0].splitlines():
+        bare = re.sub(r"\[\^[a-z0-9-]+\]|!\[.*\)", "", line)
+        # A table names its source in each row, or once in the first cell of its head.
+        sourced = "[^" in line or "#/" in line or (line.startswith("|") and sourced) or line.endswith(("` |", "`"))
+        assert sourced or not re.search(r"\d", bare), line
+    for line in text.split("## Assumptions")[1].splitlines():
+        assert not re.search(r"\d", line) or line.startswith(("| `", "<details>")), line
+
+
+def test_every_source_leads_to_a_number(made):
+    text = rendered(made, CLAIMS)
+    defined = dict(re.findall(r"^\[\^([a-z0-9-]+)\]: `(.+)`$", text, re.MULTILINE))
+    assert set(re.findall(r"\[\^([a-z0-9-]+)\](?!:)", text)) == set(defined)
+    results = card.Results(made)
+    for place in defined.values():
+        names = {"{variant}": "grounded", "{arm}": "base", "{axis}": "strict", "{condition}": "clean"}
+        for name, example in names.items():
+            place = place.replace(name, example)
+        file, pointer = place.split("#")
+        found = results.config.model_dump(mode="json") if file == "config.yaml" else read_json(made / file)
+        for part in pointer.strip("/").split("/"):
+            assert part in found, place
+            found = found[part]
+
+
+def test_numbers_follow_the_results(run):
+    before = rendered(run)
+    change(run, "evaluation/axes.json", lambda axes: axes["arms"]["base"]["strict"].update(value=0.123456, low=0.1, high=0.2))
+    after = rendered(run)
+    assert "0.123 [0.100, 0.200], n = " in after
+    assert "0.123" not in before
+
+
+# --- what kind of card ------------------------------------------------------------------------------------------------
+
+
+def test_a_demo_says_it_is_no_reproduction(made):
+    text = rendered(made, CLAIMS)
+    assert "# cardproof demo card — not a reproduction of the published card" in text
+    assert "say nothing about whether the published ones hold" in text
+    rows = [line for line in text.split("## Published | this run")[1].split("<details>")[0].splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 40
+    assert all("(embedded scale)" in row for row in rows)
+    assert not re.search(r"\| (exact|consistent|differs)", text)
+
+
+def test_at_published_scale_it_is_the_models_card(tmp_path):
+    folder = record_all(with_figures(write_run(tmp_path / "run", scale="published")))
+    text = rendered(folder, CLAIMS)
+    assert "# coordinator-qwen3-14b-qlora-grounded, regenerated" in text
+    assert "base_model: Qwen/Qwen3-14B" in text
+    assert "isaacus/legal-rag-bench" in text.split("---\n")[1]
+    assert "not a reproduction" not in text
+    assert re.search(r"\| (exact|consistent|differs) \|", text)
+    assert "safeguard-deberta-ragtruth" in text.split("## Verifier")[1]
+
+
+def summary(text):
+    return text.split("## In short")[1].split("## Training")[0]
+
+
+def test_the_summary_counts_verdicts_at_published_scale_alone(tmp_path, made):
+    folder = with_figures(write_run(tmp_path / "run", scale="published"))
+    found = judge(folder, CLAIMS)
+    write_json(folder / "claims.json", found)
+    text = summary(rendered(record_all(folder)))
+    assert f"The published card's {len(found['claims'])} claims by verdict: " in text
+    for verdict, count in found["counts"].items():
+        assert (f"{verdict.replace('_', ' ')} {count}" in text) == (count > 0)
+    assert "by verdict" not in summary(rendered(made, CLAIMS))
+
+
+@pytest.mark.parametrize("scale", ["published", "embedded"])
+def test_a_broken_chain_is_said_and_no_verdict_given(tmp_path, scale):
+    folder = record_all(with_figures(write_run(tmp_path / "run", scale=scale)))
+    file = folder / "evaluation" / "axes.json"
+    file.write_text(file.read_text().replace("1", "2", 1))
+    text = rendered(folder, CLAIMS)
+    assert "The chain of evidence of this run is broken" in text
+    assert "axes.json was changed" in text
+    assert "## Published" not in text
+    assert ", regenerated" not in text
+    assert "not-a-reproduction" in text.split("---\n")[1]
+
+
+def test_without_records_a_published_run_is_no_reproduction(tmp_path):
+    text = rendered(with_figures(write_run(tmp_path / "run", scale="published")), CLAIMS)
+    assert "holds no record of how its results were made" in text
+    assert "# cardproof card — not a reproduction" in text
+    assert "## Published" not in text
+
+
+def test_on_the_cards_benchmark_with_another_model(tmp_path):
+    text = rendered(with_figures(write_run(tmp_path / "run", scale="benchmark")), CLAIMS)
+    assert "# cardproof benchmark card — not a reproduction of the published card" in text
+    assert "(benchmark scale)" in text
+
+
+def test_layout_survives_markdown(made):
+    text = rendered(made, CLAIMS)
+    lines = text.splitlines()
+    assert not re.search(r"\n{3,}", text)
+    for before, line in pairwise(lines):
+        if line.startswith("#") or line.startswith("<details>"):
+            assert before == "", line
+        if line.startswith("|---") or (before.startswith("|") and line.startswith("|")):
+            # Bars inside code or escaped ones do not part cells.
+            count = [len(re.findall(r"(?<!\\)\|", row)) for row in (before, line)]
+            assert count[0] == count[1], line
+    assert "{{" not in text
+    assert "None" not in text.split("## Assumptions")[0]
+
+
+def test_verdicts_come_from_the_runs_claims_where_it_has_them(run):
+    found = judge(run, CLAIMS)
+    found["claims"][0] |= {"text": "a | claim with a bar", "verdict": "not_run", "regenerated_printed": None}
+    write_json(run / "claims.json", found)
+    text = rendered(run)
+    assert "| a \\| claim with a bar | 98 | – | not run (embedded scale) |" in text
+    (run / "claims.json").unlink()
+    assert "## Published | this run" not in rendered(run)
+
+
+def test_the_audits_findings_are_told(run):
+    assert "say about each other" not in rendered(run)
+    assert "audit" not in summary(rendered(run))
+    write_json(run / "audit.json", to_json(run_audit(CLAIMS, count_parameters=False)))
+    section = rendered(run).split("### What the published numbers say about each other")[1]
+    assert "- **error**:" in section
+    assert "[^audit" in section
+    counts = read_json(run / "audit.json")["counts"]
+    assert f"errors {counts['error']}, warnings {counts['warning']}." in summary(rendered(run))
+
+
+# --- sentences follow from results ------------------------------------------------------------------------------------
+
+PAIR = "grounded-base"
+
+
+def in_short(text):
+    """What the summary says of strict verbatim grounding."""
+    return next(line for line in summary(text).splitlines() if line.startswith("| strict"))
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "said", "short"),
+    [
+        (0.2, 0.01, "**grounded beats base** on strict verbatim grounding:", "**higher**: +0.200"),
+        (0.2, 0.2, "**grounded is not shown to beat base** on strict verbatim grounding:", "higher, chance not ruled out: +0.200"),
+        (0.0, 1.0, "**grounded does not beat base** on strict verbatim grounding: there is no difference", "none: +0.000"),
+        (
+            -0.1,
+            0.3,
+            "**grounded does not beat base** on strict verbatim grounding: it comes out worse, though",
+            "lower, chance not ruled out: -0.100",
+        ),
+        (-0.2, 0.01, "**grounded does not beat base** on strict verbatim grounding: it is worse", "**lower**: -0.200"),
+    ],
+)
+def test_strict_grounding(run, difference, p, said, short):
+    change(run, "evaluation/axes.json", lambda axes: axes["paired"][PAIR].update(strict=compared(difference, p)))
+    text = rendered(run).split("## Stress")[0]
+    assert said in text
+    assert text.count("beat base**") + text.count("beats base**") == 1
+    assert f"| {short}" in in_short(text)
+
+
+def test_what_cannot_be_compared_is_a_dash_in_the_summary(run):
+    change(run, "evaluation/axes.json", lambda axes: axes["paired"][PAIR]["strict"].update(difference=None, p=None, p_holm=None))
+    assert "| – (" in in_short(rendered(run))
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "said"),
+    [
+        (-0.1, 0.01, "- **Clean: the near-miss gap falls**"),
+        (-0.1, 0.2, "- **Clean: the near-miss gap is not shown to fall.**"),
+        (0.0, 1.0, "- **Clean: the near-miss gap does not fall**"),
+        (0.1, 0.2, "- **Clean: the near-miss gap does not fall**"),
+        (0.1, 0.01, "- **Clean: the near-miss gap rises**"),
+    ],
+)
+def test_mechanism(run, difference, p, said):
+    change(run, "evaluation/mechanism.json", lambda found: found["paired"]["clean"].update({PAIR: compared(difference, p)}))
+    assert rendered(run).count("- **Clean: the near-miss gap") == 1
+    assert said in rendered(run)
+
+
+def test_a_near_miss_is_only_gone_where_none_is_left(run):
+    def edit(misses):
+        def inner(found):
+            found["paired"]["clean"][PAIR] = compared(-0.1, 0.01)
+            found["conditions"]["clean"]["grounded"]["ladder"]["near_misses"] = misses
+
+        return inner
+
+    change(run, "evaluation/mechanism.json", edit(0))
+    assert "No near miss is left" in rendered(run)
+    change(run, "evaluation/mechanism.json", edit(1))
+    assert "No near miss is left" not in rendered(run)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "said"),
+    [
+        (-0.03, 0.02, 0.7, "Verifier support is flat"),
+        (-0.03, 0.09, 0.4, "neither shown to differ nor, within ±0.050, shown to be the same"),
+        (0.06, 0.2, 0.01, "Verifier support is higher for grounded"),
+        (-0.2, -0.06, 0.01, "Verifier support is lower for grounded"),
+    ],
+)
+def test_support(run, low, high, p, said):
+    change(run, "evaluation/axes.json", lambda axes: axes["paired"][PAIR].update(support=compared((low + high) / 2, p, low, high)))
+    assert said in rendered(run)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"n_equivalent": 2.5, "low": 1.5, "high": 4.0, "doublings": 1.32}, "training is worth 1.32 doublings"),
+        ({"n_equivalent": 1.2, "low": None, "high": 1.8, "share_below": 0.3, "doublings": 0.26}, "does not show that training saves"),
+        (
+            {"n_equivalent": None, "reason": "below N=1", "low": None, "high": None, "share_below": 0.99},
+            "training is worth no inference compute",
+        ),
+        ({"n_equivalent": None, "reason": "above N=8", "low": 6.0, "high": None, "share_above": 0.9}, "does not reach within N = 8"),
+    ],
+)
+def test_compute(run, entry, said):
+    neutral = {"reason": None, "share_below": 0.0, "share_above": 0.0, "doublings": None}
+    change(run, "evaluation/compute.json", lambda found: found["equivalence"]["grounded"].update(neutral | entry))
+    assert said in rendered(run).split("## Compute")[1].split("## Format lock")[0]
+
+
+@pytest.mark.parametrize(
+    ("equivalent", "improves", "said", "locked"),
+    [
+        (True, True, "**Format-locked**", True),
+        (True, False, "there is nothing to call format-locked", False),
+        (False, True, "This run does not support the statement", False),
+        (False, False, "This run does not support the statement", False),
+    ],
+)
+def test_format_lock(run, equivalent, improves, said, locked):
+    change(run, "evaluation/format_lock.json", lambda found: found["equivalence"][PAIR].update(equivalent=equivalent))
+    change(run, "evaluation/axes.json", lambda axes: axes["paired"][PAIR].update(strict=compared(0.2, 0.01 if improves else 0.5)))
+    section = rendered(run).split("## Format lock")[1].split("## Verifier")[0]
+    assert said in section
+    assert ("**Format-locked**" in section) is locked
+    limitations = rendered(run).split("## Intended use and limitations")[1].split("## Published")[0]
+    assert ("- Format-locked: the improvement is shown under the contract alone" in limitations) is locked
+
+
+def test_stress_slips(run):
+    change(run, "evaluation/stress.json", lambda found: found["residual"]["grounded"].update(slips=2))
+    assert "cite the wrong document: 2 of" in rendered(run)
+    change(run, "evaluation/stress.json", lambda found: found["residual"]["grounded"].update(slips=0))
+    assert "cite the wrong document" not in rendered(run)
+
+
+def test_a_verifier_no_better_than_chance_is_named(run):
+    def planted(**fields):
+        change(run, "verifier/metrics.json", lambda found: found["auc"]["planted_rollouts"].update(fields))
+        return rendered(run)
+
+    text = rendered(run)
+    assert "| held out seen templates[^verifier-auc-held-out-seen-templates] | 0.970 [0.940, 0.990], n = 200 |" in text
+    assert "| held out unseen templates, all[^verifier-auc-held-out-unseen-templates-all] |" in text
+    assert "negation" not in text
+    assert "**On “planted rollouts” it is not shown to be better than chance** (0.550 [0.410, 0.690])" in text
+    assert "better than chance" not in planted(value=0.8, low=0.7, high=0.9)
+    assert "| – (too few) |" in planted(value=None, low=None, high=None, method="too few")
+
+
+def test_a_loss_that_did_not_fall_is_told(run):
+    assert "did not fall" not in rendered(run)
+    change(run, "training/hybrid/metrics.json", lambda metrics: metrics.update(loss_per_step=[1.0, 1.5], last_loss=1.5))
+    assert "**The loss of hybrid did not fall**" in rendered(run)
+
+
+def test_undefined_values_are_a_dash_and_a_reason(tmp_path):
+    refusing = {arm: profile._replace(refusal=1.0) for arm, profile in ARMS.items()}
+    text = rendered(with_figures(write_run(tmp_path / "run", arms=refusing, items=4, n=2)))
+    assert "| strict verbatim grounding[^axes-strict] | – (mean: no items) |" in text
+    assert "cannot be compared on strict verbatim grounding" in text
+    assert "the near-miss gaps cannot be compared" in text
+
+
+# --- filters ----------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_as_printed():
+    one = {"value": 0.5, "n": 1, "low": None, "high": None, "level": 0.95, "method": "no interval: one item"}
+    assert formats.estimate(one) == "0.500, n = 1"
+    assert formats.estimate(one | {"value": None, "n": 0, "method": "mean: no items"}) == "– (mean: no items)"
+    assert formats.change(compared(-0.1, 0.0004, -0.2, -0.05)) == "-0.100 [-0.200, -0.050], n = 20, p < 0.001 (Holm)"
+    assert (formats.number(9_768_960), formats.number(0.36249), formats.number(None)) == ("9,768,960", "0.362", "–")
+    assert (formats.percent(0.95), formats.percent(0.008623), formats.percent(1.0)) == ("95%", "0.86%", "100%")
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"low": 1.5, "high": 4.0, "share_below": 0.0, "share_above": 0.0}, "95% interval 1.50 to 4.00"),
+        ({"low": None, "high": 4.0, "share_below": 0.2, "share_above": 0.0}, "95% interval below N = 1 to 4.00"),
+        ({"low": 6.0, "high": None, "share_below": 0.0, "share_above": 0.4}, "95% interval 6.00 to above N = 8"),
+        ({"low": None, "high": None, "share_below": 1.0, "share_above": 0.0}, "95% interval below N = 1 to below N = 1"),
+        ({"low": None, "high": None, "share_below": 0.0, "share_above": 1.0}, "95% interval above N = 8 to above N = 8"),
+        ({"low": None, "high": None, "share_below": 0.0, "share_above": 0.0}, "no interval"),
+    ],
+)
+def test_bounds_beyond_the_curve_are_said_to_be_there(entry, said):
+    assert formats.bounds({"level": 0.95, **entry}, 8) == said
+
+
+def test_hostile_text_stays_text():
+    assert formats.code("a`b|c\n<script>") == "``a`b\\|c <script>``"
+    assert formats.cell("<b>[x](y)|*z*\n") == "\\<b\\>\\[x\\](y)\\|\\*z\\*"
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.yaml",
+        "evaluation/axes.json",
+        "evaluation/format_lock.json",
+        "training/grounded/metrics.json",
+        "distill/selection.json",
+        "split/leakage.json",
+        "verifier/metrics.json",
+        "figures/axes.png",
+    ],
+)
+def test_a_missing_file_is_named(run, name):
+    (run / name).unlink()
+    with pytest.raises(CardproofError, match=re.escape(name) + " does not exist") as error:
+        rendered(run)
+    assert error.value.hint
+    assert not (run / "card").exists()
+
+
+def test_a_result_of_another_version_is_one_sentence(run):
+    change(run, "evaluation/axes.json", lambda axes: axes["paired"].pop(PAIR))
+    with pytest.raises(CardproofError, match=r"ask for a result the run does not hold.*grounded-base"):
+        rendered(run)
+
+
+def test_a_result_that_is_no_estimate_is_one_sentence(run):
+    change(run, "evaluation/axes.json", lambda axes: axes["arms"]["base"].update(strict={"value": 1.0}))
+    with pytest.raises(CardproofError, match="no Estimate: n: field required"):
+        rendered(run)
+
+
+def test_templates_in_the_wrong_place(made, tmp_path):
+    with pytest.raises(CardproofError, match=r"holds no template 'card\.md\.j2'"):
+        card.render(made, tmp_path, tmp_path / "README.md", None)
+
+
+def test_a_run_without_adapters_has_no_card(made):
+    run = card.Results(made).config
+    bare = run.model_copy(update={"arms": {"base": copy.copy(run.arms["base"])}})
+    with pytest.raises(CardproofError, match="no arm with an adapter"):
+        card.subject_of(bare)
+
+
+def test_a_model_from_a_folder_is_named_and_its_place_is_not(run):
+    settings = reading.load(run / "config.yaml").model_dump(mode="json")
+    settings["verifier"] |= {"source": "folder", "id": "/far/away/deberta", "ragtruth": "/far/away/ragtruth"}
+    settings["model"] |= {"source": "folder", "id": "/far/away/qwen3"}
+    settings["benchmark"] |= {"source": "folder", "path": "/far/away/bench"}
+    write_text(run / "config.yaml", texts.to_yaml(reading.validate(settings)))
+    metrics = read_json(run / "verifier" / "metrics.json")
+    write_json(run / "verifier" / "metrics.json", {"auc": metrics["auc"]})
+    text = rendered(run, CLAIMS)
+    assert "model `qwen3`, verifier `deberta`, and benchmark `bench`" in text
+    assert "`deberta`, taken as it is." in text
+    assert "trained in the run" not in text
+    assert "/far/away" not in text
+
+
+def test_a_revision_nobody_pinned_is_told(run):
+    for folder, pinned in (("models/base", True), ("models/verifier", False), ("adapters/hybrid", False)):
+        write_json(run / folder / "source.json", {"name": f"team/{Path(folder).name}", "revision": "a" * 40, "pinned": pinned})
+    text = rendered(run, CLAIMS)
+    assert f"- `team/verifier` was taken at the newest revision there was, `{'a' * 40}`: the configuration pins none." in text
+    assert "`adapters/hybrid/source.json#/revision`" in text
+    assert "team/base" not in text

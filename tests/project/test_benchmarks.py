@@ -1,0 +1,79 @@
+"""The benchmarks' own logic: the scheduler simulation by hand, the plain implementation's agreement, and what the tables say."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers.places import ROOT
+
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import growth, scoring
+from benchmarks.__main__ import combined
+from benchmarks.common import cost, table
+
+from cardproof.config.settings import Scoring
+from cardproof.scoring.score import score_files
+from cardproof.scoring.table import write_scores
+
+
+@pytest.mark.parametrize(
+    ("items", "shards", "workers", "makespan", "overhead"),
+    [
+        # One job: start 1, load 10, 4 items of 5, gather 1.
+        (4, 1, 1, 1 + 10 + 20 + 1, 1 - 20 / 31),
+        # Four jobs of one item (1 + 10 + 5 = 16 each) on two workers: two rounds.
+        (4, 4, 2, 2 * 16 + 1, 1 - 20 / 64),
+        # More workers than shards: one round.
+        (4, 2, 8, 1 + 10 + 10 + 1, 1 - 20 / 42),
+        # Three items in two shards: 1 and 2 items (16 and 21 seconds), side by side.
+        (3, 2, 2, 21 + 1, 1 - 15 / 37),
+        # Three items in four shards, the first without any: it costs its start alone.
+        (3, 4, 1, 1 + 3 * 16 + 1, 1 - 15 / 49),
+    ],
+)
+def test_the_simulated_fan_out_is_the_one_by_hand(items: int, shards: int, workers: int, makespan: float, overhead: float) -> None:
+    found = growth.simulate(items, shards, workers, load=10, item=5, job=1)
+    assert found == pytest.approx((makespan, overhead))
+
+
+def test_simulated_shards_are_cut_as_the_step_cuts_them() -> None:
+    from cardproof.sampling.sample import shard
+
+    for items, of in [(10, 3), (1000, 64), (3, 4)]:
+        assert growth.sizes(items, of) == [len(shard(list(range(items)), number, of)) for number in range(of)]  # type: ignore[arg-type]
+
+
+def test_the_stub_goes_through_the_real_step_and_its_store(tmp_path: Path) -> None:
+    fresh, again = growth.step_seconds(3, tmp_path)
+    assert fresh > 0
+    assert again > 0
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3 * scoring.N
+    assert len((tmp_path / "store.jsonl").read_text().splitlines()) == 3, "the second run finds all items"
+
+
+def test_the_plain_implementation_scores_the_same(tmp_path: Path) -> None:
+    paths = scoring.write_work(tmp_path, 400, seed=1)
+    write_scores(tmp_path / "s.parquet", score_files(*paths, Scoring(), ["INSUFFICIENT EVIDENCE"], ["base"], {"clean": scoring.N}))
+    scoring.plain(tmp_path, tmp_path / "plain.jsonl")
+    rows = scoring.rows_of(tmp_path / "plain.jsonl")
+    kinds = {kind for row in rows for _, kind, _ in row["quotes"]}
+    assert kinds == {"strict", "near_miss", "misattributed", "fabricated"}, "the work has every kind of quote"
+    assert scoring.different(tmp_path / "s.parquet", tmp_path / "plain.jsonl") == 0
+
+
+def test_tables_align_and_gather_every_ratio() -> None:
+    rows = {"a": {"seconds": 1.0}, "bb": {"seconds": 12345.6, "times its floor": 2.0}}
+    assert table("what", rows) == "what  seconds  times its floor\na           1                -\nbb     12,346                2"
+    assert combined({"startup": {"rows": rows}}) == {"startup: bb": {"ratio": 2.0, "what": "times its floor"}}
+
+
+def test_what_a_command_costs_is_measured_and_failures_are_told() -> None:
+    found = cost([sys.executable, "-c", "x = bytearray(50_000_000); sum(range(3_000_000))"])
+    assert found.cpu_seconds > 0.02
+    assert found.peak_mb > 50
+    with pytest.raises(RuntimeError, match=r"ended with 3: told"):
+        cost([sys.executable, "-c", "import sys; sys.stderr.write('told'); sys.exit(3)"])
