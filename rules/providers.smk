@@ -8,7 +8,7 @@ def settings(step, **wildcards):
 
 def code(step):
     """Fingerprint of a step's code, and the image of its jobs: editing a module or changing the image reruns the steps that use it."""
-    return f"{code_fingerprint(step)[:16]} {IMAGE_IDENTITY}".strip()
+    return f"{code_fingerprint(step, CONFIG.sampling.backend)[:16]} {IMAGE_IDENTITY}".strip()
 
 
 # vLLM may live in an environment of its own; everything else stays in this one.

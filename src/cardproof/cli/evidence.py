@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from cardproof.cli.group import FILE, cli
+from cardproof.cli.group import cli, with_config
+from cardproof.cli.recording import EVALUATED, FILE, TRAINING, FileOption, below, itself, makes
+
+if TYPE_CHECKING:
+    from cardproof.config.settings import Config
 
 BROKEN = 4
 """Exit code where the chain of a run is broken."""
@@ -57,11 +62,36 @@ def archive(run: Path, out: Path | None) -> None:
     click.echo(f"{target}: {count} files, {target.stat().st_size:,} bytes, sha256 {sha256_file(target)}\nDigest of the chain: {digest}")
 
 
+def _taken(run: Path, config: Config | None) -> list[Path]:
+    """The files that a replay took from its archive, and the list of them."""
+    from cardproof.evidence.replay import TAKEN
+    from cardproof.files import read_json
+
+    listed = run / TAKEN
+    return [listed, *(run / name for name in (read_json(listed) if listed.is_file() else ()))]
+
+
 @cli.command()
-@click.option("--archive", "source", type=FILE, required=True, help="Archive, or folder of a finished run.")
-@click.option("--run", type=FILE, required=True, help="Folder of the run to fill.")
+@click.option("--archive", "source", cls=FileOption, type=FILE, required=True, reads=[itself], help="Archive, or folder of a finished run.")
+@makes("--run", "Folder of the run to fill.", _taken)
 def replay(source: Path, run: Path) -> None:
     """Take prompts, samples, the verifier's word and training metrics from an archive, to be rescored without any model."""
     from cardproof.evidence.replay import replay as unpack
 
     click.echo(f"{run}: {len(unpack(source, run))} files taken from {source}", err=True)
+
+
+def _evaluated(out: Path, config: Config | None) -> list[Path]:
+    """The results behind `provenance/steps.json`: it is written after them."""
+    return below(*EVALUATED, TRAINING)(out.parents[1], config)
+
+
+@cli.command()
+@with_config
+@click.option("--out", cls=FileOption, type=FILE, required=True, reads=[_evaluated], makes=[itself], help="steps.json to write.")
+def provenance(config: Config, out: Path) -> None:
+    """Record which code and which settings each step of a run depends on."""
+    from cardproof.evidence.provenance import steps
+    from cardproof.files import write_json
+
+    write_json(out, steps(config))

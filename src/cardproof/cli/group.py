@@ -12,43 +12,14 @@ from typing import Any
 import click
 
 from cardproof import __version__
-from cardproof.errors import CardproofError, nearest, unwritable
+from cardproof.cli.recording import FILE, Recorded
+from cardproof.errors import CardproofError, nearest
 
-FILE = click.Path(path_type=Path)
 # A checkout has its templates and claims beside the package's source; elsewhere the user names them.
 ROOT = Path(__file__).resolve().parents[3]
 # Only these verbs may ask the hub; every other runs offline, on a cluster's nodes as in a container without network.
 ASKING_THE_HUB = ("acquire", "preflight", "publish")
 CLAIMS = ROOT / "published" / "claims.yaml"
-
-
-class Recorded(click.Command):
-    """A verb that leaves a record beside each result it made (see `cardproof.evidence.sidecars`)."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb, then record what it made; a verb that ends with an exit code of its own has made it all the same."""
-        try:
-            result = super().invoke(ctx)
-        except SystemExit:
-            self.record(ctx)
-            raise
-        except Exception as e:
-            if (found := unwritable(e)) and found.filename is None:
-                raise OSError(found.errno, found.strerror, self.written(ctx)) from e
-            raise
-        self.record(ctx)
-        return result
-
-    def written(self, ctx: click.Context) -> str | None:
-        """The file or folder that a verb writes by the hands of a library, which does not name it."""
-        return next((str(ctx.params[name]) for name in ("store", "out") if ctx.params.get(name)), None)
-
-    def record(self, ctx: click.Context) -> None:
-        """Write the records; a verb without output files has none."""
-        if any(ctx.params.get(name) for name in ("out", "work", "corpus")) or ctx.info_name == "replay":
-            from cardproof.evidence.sidecars import arguments_of, record
-
-            record(str(ctx.info_name), ctx.params, arguments_of(str(ctx.info_name)))
 
 
 class Verbs(click.Group):
@@ -110,8 +81,3 @@ def show(form: str, data: Any, text: Callable[[int], str]) -> None:
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
     else:
         click.echo(text(max(40, min(100, shutil.get_terminal_size((100, 24)).columns))), nl=False)
-
-
-def given(name: str, text: str, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A required path option."""
-    return click.option(name, type=FILE, required=options.pop("required", True), help=text, **options)

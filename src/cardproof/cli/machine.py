@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cardproof.cli.group import CLAIMS, FILE, ROOT, cli, given
+from cardproof.cli.group import CLAIMS, ROOT, cli
+from cardproof.cli.recording import FILE, makes
 
 if TYPE_CHECKING:
     from cardproof.config.settings import Config
@@ -48,7 +49,7 @@ def plan(files: tuple[Path, ...], form: str, templates: Path, claims: Path) -> N
 @FORMAT
 @TEMPLATES
 @PUBLISHED
-@given("--out", "Checks to write where all passed (JSON); then only warnings are printed.", required=False)
+@makes("--out", "Checks to write where all passed (JSON); then only warnings are printed.", required=False)
 def preflight(files: tuple[Path, ...], resolved: Path | None, form: str, templates: Path, claims: Path, out: Path | None) -> None:
     """Check that this machine has what a run needs: GPU, memory, disk, revisions, cache, token, container, versions."""
     import json
@@ -66,3 +67,31 @@ def preflight(files: tuple[Path, ...], resolved: Path | None, form: str, templat
     checking.raise_for(config, checks)
     if out is not None:
         write_json(out, checking.as_json(config, checks))
+
+
+@cli.command()
+@click.option("--configfile", "files", type=FILE, multiple=True, help="YAML files, later ones win; default: config.yaml.")
+@click.option("--explain", is_flag=True, help="Print every setting with its meaning and origin.")
+@click.option("--assumptions", is_flag=True, help="Print only what the card does not state.")
+@click.option("--defaults", is_flag=True, help="Print config.yaml as the model's defaults give it.")
+@click.option("--schema", is_flag=True, help="Print the JSON schema.")
+def config(files: tuple[Path, ...], explain: bool, assumptions: bool, defaults: bool, schema: bool) -> None:
+    """Check a configuration, and print it, its meaning, its assumptions or its schema."""
+    import json
+
+    from cardproof.config import reading, texts
+    from cardproof.config import settings as model
+
+    if schema:
+        click.echo(json.dumps(texts.schema(), indent=2))
+        return
+    if defaults:
+        click.echo(texts.PUBLISHED_HEADER + texts.to_yaml(model.Config()), nl=False)
+        return
+    loaded = reading.load(*(files or (ROOT / "config.yaml",)))
+    if assumptions or explain:
+        for path, value, text in texts.described(loaded):
+            if explain or "Assumed" in text:
+                click.echo(f"{path} = {json.dumps(value, ensure_ascii=False)}\n    {text}")
+    else:
+        click.echo(texts.to_yaml(loaded, comments=False), nl=False)

@@ -6,13 +6,24 @@ from pathlib import Path
 
 import click
 
-from cardproof.cli.group import FILE, ROOT, cli, given
+from cardproof.cli.group import CLAIMS, ROOT, cli
+from cardproof.cli.recording import CONFIG, EVALUATED, TRAINING, below, beside, makes, reads
+from cardproof.pages.card_metadata import EVAL_RESULTS
+
+ROWS = ("samples/{arm}/{condition}.jsonl", "scores/{arm}/{condition}.parquet")
+"""Files for each arm and condition that the page shows."""
+BESIDE_CARD = ("distill/selection.json", "split/leakage.json", "verifier/metrics.json", "figures/*")
+"""What the card reads besides the evaluation."""
 
 
 @cli.command()
-@given("--run", "Folder of the run.")
-@click.option("--templates", type=FILE, default=ROOT / "report", show_default=True)
-@given("--out", "Folder for index.html, diff.html and diff.md.")
+@reads(
+    "--run",
+    "Folder of the run.",
+    below(CONFIG, "audit.json", "claims.json", "evaluation/*.json", "figures/*", "card/README.md", "prompts/*.jsonl", *ROWS),
+)
+@reads("--templates", "Templates of card, page and captions.", default=ROOT / "report", show_default=True)
+@makes("--out", "Folder for index.html, diff.html and diff.md.")
 def report(run: Path, templates: Path, out: Path) -> None:
     """Write the reviewer's page: verdicts with their evidence, audit, figures, every rollout with its quotes, assumptions, costs.
 
@@ -23,3 +34,29 @@ def report(run: Path, templates: Path, out: Path) -> None:
     pages = reporter.write(run, out, templates)
     size = sum(p.stat().st_size for p in pages)
     click.echo(f"{out / 'index.html'}: {len(pages)} files, {size / 1e6:.2f} MB", err=True)
+
+
+@cli.command()
+@reads("--run", "Folder of the run.", below(CONFIG, "claims.json", *EVALUATED, TRAINING))
+@makes("--out", "Folder for the figures.", below("*.*"))
+def figures(run: Path, out: Path) -> None:
+    """Draw the figures, each beside the data it shows."""
+    from cardproof.pages.figures import draw
+
+    draw(run, out)
+
+
+@cli.command()
+@reads(
+    "--run",
+    "Folder of the run.",
+    below(CONFIG, "audit.json", "claims.json", "evaluation/*.json", TRAINING, *BESIDE_CARD),
+)
+@reads("--templates", "Templates of card, page and captions.", default=ROOT / "report", show_default=True)
+@reads("--claims", "The card's numbers, as data.", default=CLAIMS, show_default=True)
+@makes("--out", "Card to write (Markdown).", beside(EVAL_RESULTS))
+def card(run: Path, templates: Path, claims: Path, out: Path) -> None:
+    """Render the model card from results alone."""
+    from cardproof.pages.card import render
+
+    render(run, templates, out, claims)

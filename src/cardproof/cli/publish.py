@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from cardproof.cli.group import FILE, cli
+from cardproof.cli.group import cli
+from cardproof.cli.recording import FILE
 
 
 @cli.command()

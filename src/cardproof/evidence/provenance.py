@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,29 +14,32 @@ from cardproof.files import sha256_text
 PACKAGE = Path(__file__).parents[1]
 
 STEPS: dict[str, tuple[str, ...]] = {
-    "acquire_benchmark": ("benchmark/folder", "benchmark/licences", "acquire/hub"),
-    "acquire_model": ("acquire/folders", "acquire/hub"),
+    "acquire_benchmark": ("benchmark/acquire_benchmark",),
+    "acquire_model": ("acquire/acquire_model",),
     "split": ("benchmark/split",),
     "prompts": ("benchmark/prompts",),
-    "sample": ("sampling/sampler", "sampling/packed", "sampling/shared_prefix", "sampling/transformers_backend", "models/loading"),
-    "gather": ("sampling/sample",),
-    "train_verifier": ("verifier/train_verifier", "verifier/pairs"),
-    "verify": ("verifier/model",),
-    "check_verifier": ("verifier/model",),
+    "sample": ("sampling/sample",),
+    "gather": ("sampling/gather",),
+    "train_verifier": ("verifier/train_verifier",),
+    "support": ("verifier/support",),
+    "check_verifier": ("verifier/check_verifier",),
     "score": ("scoring/score",),
     "distill": ("training/distill",),
     "train": ("training/train",),
     "evaluate": ("evaluation/evaluate", "evaluation/between_seeds"),
     "reconcile": ("claims/reconcile",),
-    "provenance": ("benchmark/subset",),
-    "replay": ("evidence/archive",),
+    "provenance": ("evidence/provenance",),
+    "replay": ("evidence/replay",),
     "audit": ("claims/audit",),
     "claims": ("claims/claims",),
     "figures": ("pages/figures",),
     "card": ("pages/card",),
     "report": ("pages/report",),
 }
-"""Entry modules of each step; everything they import from the package counts, too."""
+"""Entry modules of each step. Everything they import from the package counts as well."""
+
+ENGINES = {"transformers": "sampling/transformers_backend", "vllm": "sampling/vllm_backend"}
+"""Setting `sampling.backend` -> the module of that engine. Only the configured one counts for the step that samples."""
 
 _VERIFIER = ("contract.refusal_phrases", "verifier.entailment_label", "verifier.granularity", "verifier.max_tokens", "runtime.threads")
 _ROLLOUT = (
@@ -66,7 +70,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "sample_train": (*_ROLLOUT, "distill.n"),
     "sample": (*_ROLLOUT, *(f"conditions.{condition}.n" for condition in CONDITIONS)),
     "train_verifier": ("verifier.embedded", "seed", "runtime.threads"),
-    "verify": _VERIFIER,
+    "support": _VERIFIER,
     "check_verifier": (*_VERIFIER, "verifier.ragtruth", "seed"),
     "score": ("scoring", "contract.refusal_phrases"),
     "distill": ("distill.keep_top", "distill.threshold", "distill.demonstration", "scoring.composite", "contract"),
@@ -87,19 +91,18 @@ RESCORED = frozenset({"score", "evaluate", "reconcile", "figures"})
 """Steps that a replay does itself; all others were done by the archived run."""
 
 # The vocabulary and the plumbing: a change there that matters shows in the rows themselves.
-IGNORED = frozenset({"__init__", "errors", "files", "records", "config/settings", "config/reading", "evidence/provenance"})
+IGNORED = frozenset({"errors", "files", "records", "runs", "config/settings", "config/reading", "evidence/provenance"})
 
 
-def modules_of(step: str) -> list[str]:
-    """Modules (paths below the package, without suffix) whose code a step runs, sorted."""
-    seen: set[str] = set()
-    todo = list(STEPS[step])
+def modules_of(step: str, engine: str = "transformers") -> list[str]:
+    """Modules whose code a step runs: paths below the package, without suffix, sorted. `engine` is the setting `sampling.backend`."""
+    others = {module for name, module in ENGINES.items() if name != engine}
+    seen: set[str] = set(STEPS[step])
+    todo = list(seen)
     while todo:
-        module = todo.pop()
-        if module in seen or module in IGNORED:
-            continue
-        seen.add(module)
-        todo += _module(module).imports
+        new = set(_module(todo.pop()).imports) - seen - IGNORED - others
+        seen |= new
+        todo += new
     return sorted(seen)
 
 
@@ -107,6 +110,9 @@ class _Module(NamedTuple):
     """What is read off a module's syntax tree."""
 
     imports: tuple[str, ...]
+    """Modules of this package, as paths below it without suffix."""
+    packages: tuple[str, ...]
+    """Top-level names of the other packages it imports."""
     digest: str
 
 
@@ -114,25 +120,52 @@ class _Module(NamedTuple):
 def _module(module: str) -> _Module:
     """One module, read once: most steps share most of theirs, and a syntax tree takes some ten milliseconds."""
     tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
-    found = []
+    imports, packages = [], []
     for node in ast.walk(tree):
         names: list[str] = []
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cardproof"):
+        if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
         elif isinstance(node, ast.Import):
-            names = [a.name for a in node.names if a.name.startswith("cardproof")]
+            names = [a.name for a in node.names]
         for name in names:
-            path = "/".join(name.split(".")[1:])
-            if path and (PACKAGE / f"{path}.py").exists():
-                found.append(path)
-            elif path and (PACKAGE / path / "__init__.py").exists():
-                found.append(f"{path}/__init__")
-    return _Module(tuple(found), sha256_text(ast.dump(tree)))
+            top, *below = name.split(".")
+            path = "/".join(below)
+            if top != "cardproof":
+                packages.append(top)
+            elif path and (PACKAGE / f"{path}.py").exists():
+                imports.append(path)
+    return _Module(tuple(imports), tuple(dict.fromkeys(packages)), sha256_text(_skeleton(tree)))
 
 
-def code_fingerprint(step: str) -> str:
-    """sha256 over the syntax trees of a step's modules: comments and layout do not count, docstrings and code do."""
-    return sha256_text("\n".join(f"{module} {_module(module).digest}" for module in modules_of(step)))
+def _skeleton(node: object) -> str:
+    """A syntax tree as text, without docstrings and without what Python versions write differently: empty fields, kinds of constants."""
+    if isinstance(node, list):
+        return f"[{','.join(_skeleton(n) for n in node if not _is_docstring(n))}]"
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, []) and name not in ("kind", "ctx")]
+        return f"{type(node).__name__}({','.join(f'{name}={_skeleton(value)}' for name, value in fields)})"
+    return repr(node)
+
+
+def _is_docstring(node: object) -> bool:
+    """A string on its own: the documentation of a module, a class, a function or the field above it."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def code_fingerprint(step: str, engine: str = "transformers") -> str:
+    """sha256 over the syntax trees of a step's modules. Comments, docstrings and layout do not count."""
+    return sha256_text("\n".join(f"{module} {_module(module).digest}" for module in modules_of(step, engine)))
+
+
+def packages_of(step: str, engine: str = "transformers") -> list[str]:
+    """Top-level names of the packages outside this one, and outside the standard library, that a step's modules import, sorted."""
+    names = {package for module in modules_of(step, engine) for package in _module(module).packages}
+    return sorted(names - sys.stdlib_module_names)
+
+
+def step_of(step: str) -> str:
+    """The entry of STEPS behind a step that has settings of its own for the train items."""
+    return step.removesuffix("_train")
 
 
 def settings_fingerprint(config: Config, step: str, **wildcards: str) -> str:
@@ -152,7 +185,7 @@ def steps(config: Config) -> dict[str, dict[str, Any]]:
     wildcards = {"prompts": ("condition", list(CONDITIONS)), "train": ("variant", list(config.training_runs))}
     found: dict[str, dict[str, Any]] = {}
     for step in SETTINGS:
-        code = code_fingerprint("prompts" if step == "prompts_train" else "sample" if step == "sample_train" else step)
+        code = code_fingerprint(step_of(step), config.sampling.backend)
         if step in wildcards:
             name, values = wildcards[step]
             each = {value: settings_fingerprint(config, step, **{name: value}) for value in values}

@@ -11,6 +11,8 @@ from cardproof.evidence.archive import CHANGED, MADE_BY, opened
 from cardproof.evidence.sidecars import FOLDER, Record
 from cardproof.files import atomic, sha256_file, write_json
 
+TAKEN = "provenance/replayed.json"
+"""The list of what a replay took from its archive."""
 REPLAYED = ("prompts/", "samples/", "support/", "distill/", "split/", "verifier/", "training/")
 """What a replay takes from an archive; all other results are made anew."""
 
@@ -59,8 +61,8 @@ def replay(source: Path, run: Path) -> list[str]:
         if sha256_file(run / name) != found.digest:
             (run / name).unlink()
             raise CardproofError(f"{source}: {name} is not the file that the step {found.step} made.", CHANGED)
-    write_json(run / "provenance" / "replayed.json", {name: records[name] for name in sorted(contents)})
-    return [*sorted(contents), "provenance/replayed.json"]
+    write_json(run / TAKEN, {name: records[name] for name in sorted(contents)})
+    return [*sorted(contents), TAKEN]
 
 
 def _record(source: Path, name: str, content: bytes) -> Record:

