@@ -81,7 +81,7 @@ def step_seconds(items: int, folder: Path) -> tuple[float, float]:
 
     def run() -> float:
         started = time.perf_counter()
-        sample(Config(), "base", {prompts: folder / "out.jsonl"}, {"clean": N}, model, None, 0, 1, folder / "store.jsonl")
+        sample(Config(), "base", {prompts: folder / "out.jsonl"}, model, None, "0/1", folder / "store.jsonl")
         return time.perf_counter() - started
 
     with (

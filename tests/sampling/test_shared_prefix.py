@@ -215,7 +215,9 @@ def test_rollout_seeds_are_distinct_and_exact_in_json() -> None:
 
 
 def config(**sampling) -> Config:
-    return validate({"scale": "embedded", "sampling": {"max_new_tokens": 12, **sampling}, "runtime": {"threads": 1}})
+    return validate(
+        {"scale": "embedded", "conditions": {"clean": {"n": 3}}, "sampling": {"max_new_tokens": 12, **sampling}, "runtime": {"threads": 1}}
+    )
 
 
 def run(tiny_lm: Path, folder: Path, settings: Config, number: int = 0, of: int = 1, store: str = "store.jsonl") -> Path:
@@ -225,7 +227,7 @@ def run(tiny_lm: Path, folder: Path, settings: Config, number: int = 0, of: int 
     if not source.exists():
         write_rows(source, [make_prompt(i) for i in range(8)])
     out = folder / f"samples-{number}-of-{of}.jsonl"
-    sample(settings, "base", {source: out}, {"clean": 3}, tiny_lm, None, number, of, folder / store)
+    sample(settings, "base", {source: out}, tiny_lm, None, f"{number}/{of}", folder / store)
     return out
 
 

@@ -11,7 +11,7 @@ import pytest
 from cardproof.config.settings import Training, Variant
 from cardproof.errors import CardproofError
 from cardproof.records import Example, Message, Turn
-from cardproof.training.train import count_parameters, load, tokenise, train, turns
+from cardproof.training.train import count_parameters, fit, load, tokenise, turns
 
 SETTINGS = Training(rank=4, alpha=8, dropout=0.0, learning_rate=5e-3, optimizer="adamw_torch", max_tokens=256, gradient_checkpointing=False)
 
@@ -112,7 +112,7 @@ def test_hybrid_share_is_exact_and_seeded() -> None:
 
 
 def run(tiny_lm: Path, folder: Path, variant: Variant, examples: list[Example] = EXAMPLES, settings: Training = SETTINGS) -> dict:
-    return train(
+    return fit(
         "grounded",
         variant,
         settings,

@@ -16,7 +16,7 @@ from cardproof.verifier.auc import auc
 from cardproof.verifier.check_verifier import check_planted, coverage, ragtruth_auc
 from cardproof.verifier.model import Label, Verifier, resolve_label
 from cardproof.verifier.pairs import build_pairs
-from cardproof.verifier.support import premises_of, verify_rollouts
+from cardproof.verifier.support import premises_of, support_rollouts
 from helpers.places import SHARED
 from helpers.tiny_deberta import write_tiny_deberta
 
@@ -345,13 +345,13 @@ def test_rollouts_are_verified_in_order(trained):
         "ANSWER: [A#1]",
         "",
     ]
-    rows = verify_rollouts([prompt()], [rollout(t, k) for k, t in enumerate(texts)], reopen(trained))
+    rows = support_rollouts([prompt()], [rollout(t, k) for k, t in enumerate(texts)], reopen(trained))
     assert [r.k for r in rows] == [0, 1, 2, 3, 4]
     assert [r.premises for r in rows] == [["A#1"], ["A#1", "B#2"], [], [], []]
     assert [r.pairs for r in rows] == [2, 4, 0, 0, 0]
     assert [r.support is None for r in rows] == [False, False, True, True, True]
     with pytest.raises(CardproofError, match="item 9"):
-        verify_rollouts([prompt()], [rollout("x", item=9)], reopen(trained))
+        support_rollouts([prompt()], [rollout("x", item=9)], reopen(trained))
 
 
 def test_coverage_counts_answers_pairs_and_cuts():

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cardproof.cli.group import FILE, ROOT, cli, given, with_config
-from cardproof.errors import CardproofError, nearest
 
 if TYPE_CHECKING:
     from cardproof.config.settings import Config
@@ -26,15 +25,7 @@ def sample(config: Config, arm: str, model: Path, adapter: Path | None, work: An
     """Draw N replies per item; one load of the model serves all files given."""
     from cardproof.sampling.sample import sample as run
 
-    if arm not in config.sampled_arms:
-        near = nearest(arm, config.sampled_arms)
-        raise CardproofError(
-            f"There is no arm {arm!r}.", f"did you mean {near!r}?" if near else f"this run has: {', '.join(config.sampled_arms)}."
-        )
-    number, _, of = shard.partition("/")
-    if not (number.isdecimal() and of.isdecimal() and int(number) < int(of)):
-        raise CardproofError(f"--shard: found {shard!r}.", "write NUMBER/OF, NUMBER counted from 0, such as 0/4.")
-    run(config, arm, dict(work), config.rollouts, model, adapter, int(number), int(of), store)
+    run(config, arm, dict(work), model, adapter, shard, store)
 
 
 @cli.command()
@@ -57,16 +48,9 @@ def gather(out: Path, shards: tuple[Path, ...]) -> None:
 @given("--metrics", "Its metrics to write (JSON).")
 def train_verifier(config: Config, encoder: Path, corpus: Path, train: Path, eval: Path, out: Path, metrics: Path) -> None:
     """Train the embedded verifier on (sentence, claim) pairs built from the train side's documents."""
-    from cardproof.benchmark.passages import passages_of
-    from cardproof.files import nothing_partial, read_rows, write_json
-    from cardproof.records import Passage, Question
-    from cardproof.verifier.train_verifier import train as run
+    from cardproof.verifier.train_verifier import train_verifier as run
 
-    passages = read_rows(corpus, Passage)
-    sides = [passages_of(passages, read_rows(side, Question)) for side in (train, eval)]
-    with nothing_partial(out):
-        found = run(encoder, out, sides[0], sides[1], config.verifier.embedded, config.seed, config.runtime.threads)
-    write_json(metrics, found)
+    run(config, encoder, corpus, (train, eval), out, metrics)
 
 
 @cli.command()
@@ -75,29 +59,9 @@ def train_verifier(config: Config, encoder: Path, corpus: Path, train: Path, eva
 @click.option("--work", type=(FILE, FILE, FILE), multiple=True, required=True, help="Prompts, samples, and the support file to write.")
 def support(config: Config, model: Path, work: Any) -> None:
     """Let the verifier judge each answer by the documents it cites."""
-    from cardproof.files import read_rows, write_rows
-    from cardproof.records import Prompt, Rollout
-    from cardproof.verifier.support import verify_rollouts
+    from cardproof.verifier.support import support as run
 
-    verifier = _load_verifier(config, model)
-    for prompts_path, samples_path, out in work:
-        rows = verify_rollouts(read_rows(prompts_path, Prompt), read_rows(samples_path, Rollout), verifier, config.contract.refusal_phrases)
-        write_rows(out, rows)
-
-
-def _load_verifier(config: Config, model: Path) -> Any:
-    from cardproof.models.device import quiet
-    from cardproof.verifier.model import Verifier
-
-    quiet()
-    settings = config.verifier
-    return Verifier(
-        model,
-        entailment_label=settings.entailment_label,
-        granularity=settings.granularity,
-        max_tokens=settings.max_tokens,
-        threads=config.runtime.threads,
-    )
+    run(config, model, work)
 
 
 @cli.command("check-verifier")
@@ -112,21 +76,9 @@ def check_verifier(
     config: Config, model: Path, prompts: Path, samples: Path, support: tuple[Path, ...], training: Path | None, out: Path
 ) -> None:
     """Measure how well the verifier tells true from altered claims, on this run's own rollouts."""
-    from itertools import chain
+    from cardproof.verifier.check_verifier import check_verifier as run
 
-    from cardproof.files import iter_rows, read_json, read_rows, write_json
-    from cardproof.records import Prompt, Rollout, Support
-    from cardproof.verifier.check_verifier import check_planted, coverage, ragtruth_auc
-
-    verifier = _load_verifier(config, model)
-    planted = check_planted(read_rows(prompts, Prompt), read_rows(samples, Rollout), verifier, config.seed, config.contract.refusal_phrases)
-    metrics = read_json(training) if training else {"auc": {}}
-    metrics["auc"] |= {f"planted_{sort}": planted[sort]["auc"] for sort in ("sentences", "answers")}
-    ragtruth = ragtruth_auc(Path(config.verifier.ragtruth), verifier) if config.verifier.ragtruth else None
-    if ragtruth:
-        metrics["auc"]["ragtruth"] = ragtruth["auc"]
-    seen = coverage(chain.from_iterable(iter_rows(path, Support) for path in support))
-    write_json(out, {**metrics, "planted": planted, "ragtruth": ragtruth, "coverage": seen})
+    run(config, model, prompts, samples, support, training, out)
 
 
 @cli.command()
@@ -157,26 +109,9 @@ def score(config: Config, prompts: Path, samples: Path, support: Path, out: Path
 @given("--selection", "What was kept and why others fell, to write (JSON).")
 def distill(config: Config, prompts: Path, samples: Path, scores: Path, templates: Path, out: Path, selection: Path) -> None:
     """Keep each train item's best candidates as RAFT-style training examples."""
-    from cardproof.contract import asking
-    from cardproof.files import read_rows
-    from cardproof.records import Message, Prompt, Rollout
-    from cardproof.scoring.frames import read_frame
-    from cardproof.training.distill import select, write
+    from cardproof.training.distill import distill as run
 
-    def ask(prompt: Prompt, in_contract: bool) -> list[Message]:
-        demonstration = in_contract and config.contract.demonstration and config.distill.demonstration
-        return asking.render(prompt.question, prompt.documents, in_contract, templates, demonstration, config.contract.refusal_phrases[0])
-
-    examples, summary = select(
-        read_rows(prompts, Prompt),
-        read_rows(samples, Rollout),
-        read_frame(scores),
-        config.distill,
-        config.contract.refusal_phrases,
-        ask,
-        config.scoring.composite,
-    )
-    write(out, selection, examples, summary)
+    summary = run(config, prompts, samples, scores, templates, out, selection)
     click.echo(f"{out}: {summary['kept']} of {summary['candidates']} candidates kept", err=True)
 
 
@@ -190,29 +125,7 @@ def distill(config: Config, prompts: Path, samples: Path, scores: Path, template
 @given("--work", "Folder for checkpoints while it runs.")
 def train(config: Config, variant: str, examples: Path, model: Path, out: Path, metrics: Path, work: Path) -> None:
     """Train one LoRA adapter on the NF4 base."""
-    from cardproof.files import nothing_partial, read_rows
-    from cardproof.records import Example
+    from cardproof.training.train import Paths
     from cardproof.training.train import train as run
 
-    if variant not in config.training_runs:
-        near = nearest(variant, config.training_runs)
-        raise CardproofError(
-            f"There is no training run {variant!r}.", f"did you mean {near!r}?" if near else f"known: {', '.join(config.training_runs)}."
-        )
-    with nothing_partial(out):
-        run(
-            variant,
-            config.training_runs[variant].variant,
-            config.training,
-            read_rows(examples, Example),
-            model,
-            config.model.id,
-            config.model.quantization,
-            config.model.thinking,
-            out,
-            metrics,
-            work,
-            config.training_runs[variant].seed,
-            config.runtime.threads,
-            config.runtime.memory_gb,
-        )
+    run(config, variant, Paths(examples, model, out, metrics, work))

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from cardproof.acquire.folders import model_hash
 from cardproof.acquire.weights import check_adapter
 from cardproof.config.settings import Config
-from cardproof.errors import CardproofError
+from cardproof.errors import CardproofError, nearest
 from cardproof.evidence.provenance import code_fingerprint
 from cardproof.evidence.sealed_lines import key
 from cardproof.files import read_rows, sha256_file, write_rows
@@ -29,17 +29,18 @@ def sample(
     config: Config,
     arm: str,
     work: Mapping[Path, Path],
-    n: Mapping[str, int],
     model: Path,
     adapter: Path | None,
-    number: int,
-    of: int,
+    piece: str,
     store_path: Path,
 ) -> None:
     """Sample one shard of each prompts file of `work` into its rollouts file.
 
-    `n`: rollouts per item by condition. Items already in the store are not sampled again; the model is not even loaded when all are there.
+    `piece`: the shard as NUMBER/OF, counted from 0. Items already in the store are not sampled again; the model is not even loaded when all
+    are there. CardproofError where the run has no such arm or `piece` has another form.
     """
+    _check_arm(config, arm)
+    number, of = _number_of(piece)
     decoding = Decoding(config.sampling.temperature, config.sampling.top_p, config.sampling.max_new_tokens)
     base_hash = model_hash(model)
     if adapter:
@@ -65,7 +66,7 @@ def sample(
     store = Store(store_path)
     for source in work:
         for prompt in prompts[source]:
-            seeds = [rollout_seed(config.seed, arm, prompt.condition, prompt.item, k) for k in range(n[prompt.condition])]
+            seeds = [rollout_seed(config.seed, arm, prompt.condition, prompt.item, k) for k in range(config.rollouts[prompt.condition])]
             names[id(prompt)] = key(prompt=prompt.prompt_hash, item=prompt.item, condition=prompt.condition, arm=arm, seeds=seeds, **shared)
             if names[id(prompt)] not in store.items:
                 missing.append((prompt, seeds))
@@ -76,6 +77,21 @@ def sample(
     for source, out in work.items():
         write_rows(out, (row for prompt in prompts[source] for row in store.items[names[id(prompt)]]))
     store.close()
+
+
+def _check_arm(config: Config, arm: str) -> None:
+    if arm not in config.sampled_arms:
+        near = nearest(arm, config.sampled_arms)
+        raise CardproofError(
+            f"There is no arm {arm!r}.", f"did you mean {near!r}?" if near else f"this run has: {', '.join(config.sampled_arms)}."
+        )
+
+
+def _number_of(piece: str) -> tuple[int, int]:
+    number, _, of = piece.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and int(number) < int(of)):
+        raise CardproofError(f"--shard: found {piece!r}.", "write NUMBER/OF, NUMBER counted from 0, such as 0/4.")
+    return int(number), int(of)
 
 
 def load_sampler(config: Config, model: Path, adapter: Path | None) -> Sampler:

@@ -9,10 +9,34 @@ from typing import Any
 
 import polars as pl
 
-from cardproof.config.settings import Distill
-from cardproof.contract import reading
+from cardproof.config.settings import Config, Distill
+from cardproof.contract import asking, reading
 from cardproof.errors import CardproofError
+from cardproof.files import read_rows, write_json, write_rows
 from cardproof.records import Example, Message, Prompt, Rollout, Turn
+from cardproof.scoring.frames import read_frame
+
+
+def distill(config: Config, prompts: Path, samples: Path, scores: Path, templates: Path, out: Path, selection: Path) -> dict[str, Any]:
+    """Write the training examples and, for `selection.json`, what was kept and why others fell; returns the latter."""
+
+    def ask(prompt: Prompt, in_contract: bool) -> list[Message]:
+        demonstration = in_contract and config.contract.demonstration and config.distill.demonstration
+        return asking.render(prompt.question, prompt.documents, in_contract, templates, demonstration, config.contract.refusal_phrases[0])
+
+    examples, summary = select(
+        read_rows(prompts, Prompt),
+        read_rows(samples, Rollout),
+        read_frame(scores),
+        config.distill,
+        config.contract.refusal_phrases,
+        ask,
+        config.scoring.composite,
+    )
+    write_rows(out, examples)
+    write_json(selection, summary)
+    return summary
+
 
 Ask = Callable[[Prompt, bool], list[Message]]
 
@@ -94,11 +118,3 @@ def _reason(row: dict[str, Any], rollout: Rollout, settings: Distill, factors: S
     if rollout.text in seen:
         return "the same text as a better candidate"
     return "not among the best" if kept >= settings.keep_top else None
-
-
-def write(out: Path, summary_path: Path, examples: Sequence[Example], summary: dict[str, Any]) -> None:
-    """Write `raft.jsonl` and `selection.json`."""
-    from cardproof.files import write_json, write_rows
-
-    write_rows(out, examples)
-    write_json(summary_path, summary)

@@ -13,13 +13,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cardproof.acquire.folders import fingerprint, model_hash
-from cardproof.config.settings import Training, Variant
-from cardproof.errors import CardproofError
+from cardproof.config.settings import Config, Training, Variant
+from cardproof.errors import CardproofError, nearest
 from cardproof.evidence.provenance import code_fingerprint
-from cardproof.files import write_json
+from cardproof.files import nothing_partial, read_rows, write_json
 from cardproof.models import device, loading, nf4, tokens
 from cardproof.records import Example, Turn
 
@@ -92,7 +92,47 @@ def count_parameters(model: Any) -> dict[str, int | float]:
     }
 
 
-def train(
+class Paths(NamedTuple):
+    """What a training reads and writes."""
+
+    examples: Path
+    model: Path
+    """Folder of the base model."""
+    adapter: Path
+    """Folder to write."""
+    metrics: Path
+    work: Path
+    """Folder of checkpoints while it runs."""
+
+
+def train(config: Config, variant: str, paths: Paths) -> dict[str, Any]:
+    """Train the adapter of one training run; see `fit`. CardproofError where the run trains nothing of that name."""
+    if variant not in config.training_runs:
+        near = nearest(variant, config.training_runs)
+        raise CardproofError(
+            f"There is no training run {variant!r}.", f"did you mean {near!r}?" if near else f"known: {', '.join(config.training_runs)}."
+        )
+    run = config.training_runs[variant]
+    with nothing_partial(paths.adapter):
+        return fit(
+            variant,
+            run.variant,
+            config.training,
+            read_rows(paths.examples, Example),
+            paths.model,
+            config.model.id,
+            config.model.quantization,
+            config.model.thinking,
+            paths.adapter,
+            paths.metrics,
+            paths.work,
+            run.seed,
+            config.runtime.threads,
+            config.runtime.memory_gb,
+        )
+
+
+def fit(
     name: str,
     variant: Variant,
     settings: Training,

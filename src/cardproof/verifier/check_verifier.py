@@ -5,19 +5,43 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from cardproof.config.settings import Config
 from cardproof.contract import form, reading
 from cardproof.errors import CardproofError
-from cardproof.files import sha256_file
+from cardproof.files import iter_rows, read_json, read_rows, sha256_file, write_json
 from cardproof.records import Prompt, Rollout, Support
 from cardproof.verifier.answers import clean_answer
 from cardproof.verifier.auc import MIN_COUPLES, auc
-from cardproof.verifier.model import Verifier
+from cardproof.verifier.model import Verifier, load
 from cardproof.verifier.planted import ERRORS, plant
 from cardproof.verifier.sentences import split_sentences, without_marker
 from cardproof.verifier.support import premises_of
+
+
+def check_verifier(
+    config: Config, model: Path, prompts: Path, samples: Path, support: Iterable[Path], training: Path | None, out: Path
+) -> dict[str, Any]:
+    """Measure the verifier on a run's rollouts, and on RAGTruth where the configuration names its folder; writes and returns the metrics.
+
+    `support`: the run's support files, whose pairs and cut premises are counted. `training`: the metrics of the verifier's training in this
+    run, which are included.
+    """
+    verifier = load(config, model)
+    phrases = config.contract.refusal_phrases
+    planted = check_planted(read_rows(prompts, Prompt), read_rows(samples, Rollout), verifier, config.seed, phrases)
+    metrics = read_json(training) if training else {"auc": {}}
+    metrics["auc"] |= {f"planted_{sort}": planted[sort]["auc"] for sort in ("sentences", "answers")}
+    ragtruth = ragtruth_auc(Path(config.verifier.ragtruth), verifier) if config.verifier.ragtruth else None
+    if ragtruth:
+        metrics["auc"]["ragtruth"] = ragtruth["auc"]
+    seen = coverage(chain.from_iterable(iter_rows(path, Support) for path in support))
+    metrics |= {"planted": planted, "ragtruth": ragtruth, "coverage": seen}
+    write_json(out, metrics)
+    return metrics
 
 
 def coverage(rows: Iterable[Support]) -> dict[str, int]:

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from cardproof.config.settings import Config
 from cardproof.errors import CardproofError, nearest
+from cardproof.models.device import quiet
 from cardproof.verifier.answers import answer_sentences, clean_answer
 from cardproof.verifier.sentences import split_sentences
 
@@ -88,7 +90,6 @@ class Verifier:
     def __init__(
         self,
         model: str | Path,
-        revision: str | None = None,
         entailment_label: str = "auto",
         granularity: Literal["passage", "sentence"] = "passage",
         max_tokens: int = 512,
@@ -100,7 +101,7 @@ class Verifier:
 
         if threads:
             torch.set_num_threads(threads)
-        how: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+        how: dict[str, Any] = {"trust_remote_code": False}
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(str(model), **how)
             loaded, info = AutoModelForSequenceClassification.from_pretrained(
@@ -179,10 +180,6 @@ class Verifier:
                     bar.update(len(part))
         return [self._scores[p][0] for p in asked]
 
-    def truncated(self, pair: tuple[str, str]) -> bool:
-        """Whether a scored pair was cut."""
-        return self._scores[pair][1]
-
     def _probabilities(self, logits: Any) -> list[float]:
         column = logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.softmax(-1)[:, self.label.output]
         values = [float(v) for v in column.double().cpu()]
@@ -210,3 +207,16 @@ class Verifier:
     def _ids(self, texts: list[str]) -> list[list[int]]:
         ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
+
+
+def load(config: Config, folder: Path) -> Verifier:
+    """The verifier of a run, as its configuration says to use it."""
+    quiet()
+    settings = config.verifier
+    return Verifier(
+        folder,
+        entailment_label=settings.entailment_label,
+        granularity=settings.granularity,
+        max_tokens=settings.max_tokens,
+        threads=config.runtime.threads,
+    )

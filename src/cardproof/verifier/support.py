@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+from cardproof.config.settings import Config
 from cardproof.contract import form, reading
 from cardproof.errors import CardproofError
+from cardproof.files import read_rows, write_rows
 from cardproof.records import Prompt, Rollout, Support
 from cardproof.verifier.answers import clean_answer
-from cardproof.verifier.model import Verifier
+from cardproof.verifier.model import Verifier, load
 
 
-def verify_rollouts(
+def support(config: Config, model: Path, work: Iterable[tuple[Path, Path, Path]]) -> None:
+    """For each (prompts, samples, support) of `work`, score the samples and write the support file."""
+    verifier = load(config, model)
+    for prompts, samples, out in work:
+        phrases = config.contract.refusal_phrases
+        write_rows(out, support_rollouts(read_rows(prompts, Prompt), read_rows(samples, Rollout), verifier, phrases))
+
+
+def support_rollouts(
     prompts: Sequence[Prompt], rollouts: Iterable[Rollout], verifier: Verifier, refusal_phrases: Sequence[str] = form.REFUSAL_PHRASES
 ) -> list[Support]:
     """The verifier's word on each rollout, in order (`support/{arm}/{condition}.jsonl`).

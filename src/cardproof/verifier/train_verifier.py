@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cardproof.config import settings as config
+from cardproof.benchmark.passages import passages_of
+from cardproof.config.settings import Config, Embedded
 from cardproof.errors import CardproofError
-from cardproof.files import read_json
-from cardproof.records import Passage
+from cardproof.files import nothing_partial, read_json, read_rows, write_json
+from cardproof.records import Passage, Question
 from cardproof.verifier.auc import auc
 from cardproof.verifier.model import MULTIPLE, Verifier
 from cardproof.verifier.pairs import Pair, build_pairs
@@ -29,12 +30,21 @@ WARMUP = 0.1
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
+def train_verifier(config: Config, encoder: Path, corpus: Path, sides: tuple[Path, Path], out: Path, metrics: Path) -> None:
+    """Train the embedded verifier on the documents of the train side; `sides`: the files of the train side and of the held-out side."""
+    passages = read_rows(corpus, Passage)
+    shown = [passages_of(passages, read_rows(side, Question)) for side in sides]
+    with nothing_partial(out):
+        found = train(encoder, out, shown[0], shown[1], config.verifier.embedded, config.seed, config.runtime.threads)
+    write_json(metrics, found)
+
+
 def train(
     encoder_folder: Path,
     out_folder: Path,
     train_passages: Sequence[Passage],
     heldout_passages: Sequence[Passage],
-    settings: config.Embedded,
+    settings: Embedded,
     seed: int,
     threads: int | None = None,
 ) -> dict[str, Any]:
@@ -162,7 +172,7 @@ def load_encoder(folder: Path) -> tuple[Any, Any]:
     return model, AutoTokenizer.from_pretrained(str(folder))
 
 
-def _fit(model: Any, tokenizer: Any, pairs: Sequence[Pair], settings: config.Embedded, seed: int) -> tuple[list[float], list[float]]:
+def _fit(model: Any, tokenizer: Any, pairs: Sequence[Pair], settings: Embedded, seed: int) -> tuple[list[float], list[float]]:
     """Train in place; (loss of every step, mean loss by epoch)."""
     import torch
     from tqdm import tqdm
