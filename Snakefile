@@ -100,20 +100,17 @@ onsuccess:
 
 
 include: "rules/providers.smk"
-include: "rules/preflight.smk"
+include: "rules/machine.smk"
 include: "rules/acquire.smk"
-include: "rules/split.smk"
-include: "rules/sample.smk"
-include: "rules/distill.smk"
-include: "rules/train.smk"
-include: "rules/evaluate.smk"
+include: "rules/benchmark.smk"
+include: "rules/sampling.smk"
+include: "rules/verifier.smk"
+include: "rules/scoring.smk"
+include: "rules/training.smk"
+include: "rules/evaluation.smk"
+include: "rules/evidence.smk"
 include: "rules/claims.smk"
-include: "rules/publish.smk"
-
-
-if CONFIG.replay:
-
-    include: "rules/replay.smk"
+include: "rules/pages.smk"
 
 
 # Work of a second or two is not worth a cluster's queue: it is done where the workflow runs. Alone on a machine this changes nothing.

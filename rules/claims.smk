@@ -40,26 +40,6 @@ rule reconcile:
         "cardproof reconcile --config {params.config} --run {params.run} --claims {input.claims:q} --out {output} 2>&1 | tee {log}"
 
 
-rule provenance:
-    input:
-        evaluation=rules.evaluate.output,
-        training=[f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
-    output:
-        f"{RUN}/provenance/steps.json",
-    log:
-        f"{RUN}/logs/provenance.log",
-    benchmark:
-        f"{RUN}/cost/provenance.tsv"
-    params:
-        config=CONFIG_FILE,
-        settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
-        code=code("provenance"),
-    message:
-        "Recording which code and settings each step ran with."
-    shell:
-        "cardproof provenance --config {params.config} --out {output} 2>&1 | tee {log}"
-
-
 rule claims:
     input:
         claims=Path(workflow.basedir, "published", "claims.yaml"),

@@ -12,7 +12,7 @@ import click
 
 # isort: off
 from cardproof.cli.group import cli
-from cardproof.cli import machine, acquire, benchmark, sampling, claims, pages, evidence, publish  # noqa: F401
+from cardproof.cli import machine, acquire, benchmark, sampling, verifier, scoring, training, evaluation, claims, evidence, pages, publish  # noqa: F401
 
 # isort: on
 from cardproof.errors import CardproofError, of_system

@@ -51,21 +51,29 @@ def beside(*names: str) -> Files:
     return lambda path, config: [path, *(path.parent / name for name in names)]
 
 
-class FileOption(click.Option):
-    """An option whose value names files: those that the verb reads, and those that it makes."""
+class Roles:
+    """A parameter whose value names files: those that the verb reads, and those that it makes."""
 
     def __init__(self, *args: Any, reads: Sequence[Files | None] = (), makes: Sequence[Files | None] = (), **options: Any) -> None:
         super().__init__(*args, **options)
         self.reads, self.makes = reads, makes
 
     def files(self, value: Any, roles: Sequence[Files | None], config: Config | None) -> Iterator[Path]:
-        """The files behind the option's value; an option that takes several values, or several paths in each, has a role for each path."""
-        if value is None or not roles:
+        """The files behind a value. A parameter that takes several paths at once has a role for each of them."""
+        if not value or not roles:
             return
-        for row in value if self.multiple else [value]:
-            for path, role in zip(row if self.nargs > 1 else [row], roles, strict=True):
+        for row in value if isinstance(value, tuple) else [value]:
+            for path, role in zip(row if isinstance(row, tuple) else [row], roles, strict=True):
                 if role is not None:
                     yield from role(Path(path), config)
+
+
+class FileOption(Roles, click.Option):
+    """An option with roles."""
+
+
+class FileArgument(Roles, click.Argument):
+    """An argument with roles."""
 
 
 def reads(name: str, text: str, files: Files = itself, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -110,12 +118,11 @@ class Recorded(click.Command):
 
     def record(self, ctx: click.Context) -> None:
         """Write the records. A verb that was not told to make a file leaves none, nor does one whose files lie outside a run."""
-        options = [option for option in self.params if isinstance(option, FileOption) and option.makes and ctx.params.get(str(option.name))]
-        if not options:
+        if not any(ctx.params.get(str(p.name)) for p in self.params if isinstance(p, Roles) and p.makes):
             return
         from cardproof.evidence import sidecars
 
-        first = next(iter(options[0].files(ctx.params[str(options[0].name)], options[0].makes, None)), None)
+        first = next(iter(self.files(ctx, "makes", None)), None)
         run = sidecars.run_of(first) if first else None
         if run is None:
             return
@@ -132,8 +139,12 @@ class Recorded(click.Command):
 
     def files(self, ctx: click.Context, role: str, config: Config | None) -> list[Path]:
         """What the call read or made, in the order of the options."""
-        options = [option for option in self.params if isinstance(option, FileOption)]
-        return [path for o in options for path in o.files(ctx.params.get(str(o.name)), getattr(o, role), config)]
+        return [
+            path
+            for parameter in self.params
+            if isinstance(parameter, Roles)
+            for path in parameter.files(ctx.params.get(str(parameter.name)), getattr(parameter, role), config)
+        ]
 
 
 def _arguments_of(verb: str) -> list[str]:

@@ -1,4 +1,4 @@
-# Rollouts: the only expensive fan-out, sharded over items; then the verifier's word and the scores.
+# Rollouts: the only expensive fan-out, sharded over items.
 
 
 rule sample:
@@ -74,68 +74,3 @@ rule gather:
         "Gathering the {wildcards.condition} samples of arm {wildcards.arm}."
     shell:
         "cardproof gather --out {output} {input} 2>&1 | tee {log}"
-
-
-rule verify:
-    input:
-        model=verifier_folder,
-        prompts=[f"{RUN}/prompts/{condition}.jsonl" for condition in CONDITIONS],
-        samples=[f"{RUN}/samples/{{arm}}/{condition}.jsonl" for condition in CONDITIONS],
-    output:
-        [f"{RUN}/support/{{arm}}/{condition}.jsonl" for condition in CONDITIONS],
-    log:
-        f"{RUN}/logs/verify_{{arm}}.log",
-    benchmark:
-        f"{RUN}/cost/verify_{{arm}}.tsv"
-    threads: CONFIG.runtime.threads
-    resources:
-        gpu=GPUS,
-        mem_mb=MODEL_MEMORY_MB,
-    params:
-        config=CONFIG_FILE,
-        settings=settings("verify"),
-        code=code("verify"),
-        work=lambda wildcards, input, output: " ".join(f"--work {p} {s} {o}" for p, s, o in zip(input.prompts, input.samples, output)),
-    message:
-        "Verifying the answers of arm {wildcards.arm}."
-    shell:
-        "cardproof support --config {params.config} --model {input.model} {params.work} 2>&1 | tee {log}"
-
-
-use rule verify as verify_train with:
-    input:
-        model=verifier_folder,
-        prompts=[f"{RUN}/prompts/train.jsonl"],
-        samples=[f"{RUN}/samples/train/train.jsonl"],
-    output:
-        f"{RUN}/support/train/train.jsonl",
-    log:
-        f"{RUN}/logs/verify_train.log",
-    benchmark:
-        f"{RUN}/cost/verify_train.tsv"
-    message:
-        "Verifying the training candidates."
-
-
-rule score:
-    input:
-        prompts=f"{RUN}/prompts/{{condition}}.jsonl",
-        samples=f"{RUN}/samples/{{arm}}/{{condition}}.jsonl",
-        support=f"{RUN}/support/{{arm}}/{{condition}}.jsonl",
-    output:
-        f"{RUN}/scores/{{arm}}/{{condition}}.parquet",
-    log:
-        f"{RUN}/logs/score_{{arm}}_{{condition}}.log",
-    benchmark:
-        f"{RUN}/cost/score_{{arm}}_{{condition}}.tsv"
-    wildcard_constraints:
-        arm="|".join(map(re.escape, [*ARMS, "train"])),
-    params:
-        config=CONFIG_FILE,
-        settings=settings("score"),
-        code=code("score"),
-    message:
-        "Scoring {wildcards.arm}/{wildcards.condition}."
-    shell:
-        "cardproof score --config {params.config} --prompts {input.prompts} --samples {input.samples} --support {input.support}"
-        " --out {output} 2>&1 | tee {log}"

@@ -1,0 +1,51 @@
+# Which code and settings each step ran with; and, with `replay`, an archived run rescored.
+
+
+rule provenance:
+    input:
+        evaluation=rules.evaluate.output,
+        training=[f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
+    output:
+        f"{RUN}/provenance/steps.json",
+    log:
+        f"{RUN}/logs/provenance.log",
+    benchmark:
+        f"{RUN}/cost/provenance.tsv"
+    params:
+        config=CONFIG_FILE,
+        settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
+        code=code("provenance"),
+    message:
+        "Recording which code and settings each step ran with."
+    shell:
+        "cardproof provenance --config {params.config} --out {output} 2>&1 | tee {log}"
+
+
+if CONFIG.replay:
+
+    # Rescoring an archived run: what was sampled and trained comes from the archive, all else is made anew. No model is needed.
+    # Inputs that a replay brings are named by path in the other rules: an input given as `rules.X.output` is always made by X.
+    rule replay:
+        input:
+            Path(CONFIG.replay, "config.yaml") if Path(CONFIG.replay).is_dir() else CONFIG.replay,
+        output:
+            [f"{RUN}/prompts/{condition}.jsonl" for condition in (*CONDITIONS, "train")],
+            [f"{RUN}/{kind}/{arm}/{condition}.jsonl" for kind in ("samples", "support") for arm in ARMS for condition in CONDITIONS],
+            [f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
+            f"{RUN}/distill/selection.json",
+            f"{RUN}/split/leakage.json",
+            f"{RUN}/verifier/metrics.json",
+        log:
+            f"{RUN}/logs/replay.log",
+        benchmark:
+            f"{RUN}/cost/replay.tsv"
+        params:
+            archive=CONFIG.replay,
+            run=RUN,
+            code=code("replay"),
+        message:
+            "Taking samples and metrics from {params.archive}."
+        shell:
+            "cardproof replay --archive {params.archive:q} --run {params.run} 2>&1 | tee {log}"
+
+    ruleorder: replay > gather > support > prompts > split > distill > train > check_verifier > train_verifier
