@@ -1,28 +1,5 @@
-# From outside into the run: questions and passages, models. Before all else that could run: what cannot be had, or does not fit, is
+# From outside into the run: models and adapters. Before all else that could run: what cannot be had, or does not fit, is
 # known before anything is computed.
-
-
-rule acquire_benchmark:
-    input:
-        PREFLIGHT,
-    output:
-        corpus=f"{RUN}/benchmark/corpus.jsonl",
-        questions=f"{RUN}/benchmark/questions.jsonl",
-    log:
-        f"{RUN}/logs/acquire_benchmark.log",
-    benchmark:
-        f"{RUN}/cost/acquire_benchmark.tsv"
-    priority: 1
-    params:
-        config=CONFIG_FILE,
-        record=f"{RUN}/revisions",
-        settings=settings("acquire_benchmark"),
-        code=code("acquire_benchmark"),
-    message:
-        "Fetching questions and passages ({CONFIG.benchmark.source})."
-    shell:
-        "cardproof acquire-benchmark --config {params.config} --corpus {output.corpus} --questions {output.questions}"
-        " --record {params.record} 2>&1 | tee {log}"
 
 
 rule acquire_model:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardproof.claims import claims, reconcile
-from cardproof.cli import cli
+from cardproof.cli.main import cli
 from cardproof.config import reading, settings
 from cardproof.config.settings import Variant
 from cardproof.errors import CardproofError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cardproof.cli import main
+from cardproof.cli.main import main
 from cardproof.evidence import sidecars, verify
 from cardproof.evidence.verify import check
 from cardproof.files import sha256_file

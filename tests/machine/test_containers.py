@@ -58,7 +58,7 @@ def test_every_rule_runs_in_the_configured_container() -> None:
 def test_a_rule_depends_on_its_code_and_image() -> None:
     for path in RULES:
         for rule in re.split(r"(?m)^(?=(?:use )?rule )", path.read_text())[1:]:
-            if rule.startswith(("rule preflight", "use rule verify as verify_train")):  # the one is looked at once; the other inherits
+            if rule.startswith(("rule preflight", "use rule support as support_train")):  # the one is looked at once; the other inherits
                 continue
             assert re.search(r"^        code=code\(", rule, re.MULTILINE), f"{path.name}: no parameter code in {rule[:40]!r}"
 
@@ -171,7 +171,7 @@ def test_a_missing_image_and_a_missing_apptainer_are_one_sentence_and_a_hint(tmp
 def test_only_fetching_verbs_may_ask_the_hub(verb: str, offline: bool) -> None:
     code = f"""
 import os; os.environ.pop("HF_HUB_OFFLINE", None)
-from cardproof.cli import cli
+from cardproof.cli.main import cli
 cli.commands[{verb!r}].callback = lambda **options: print("offline", os.environ.get("HF_HUB_OFFLINE"))
 cli.commands[{verb!r}].params = []
 cli([{verb!r}], standalone_mode=False)
@@ -214,7 +214,7 @@ def test_what_the_cluster_has_is_accepted() -> None:
 
 @pytest.mark.slow
 def test_samples_are_the_same_bytes_for_any_number_of_shards(tmp_path: Path, tiny_lm: Path) -> None:
-    from cardproof.cli import cli
+    from cardproof.cli.main import cli
     from cardproof.records import Document, Message, Prompt
 
     prompts = tmp_path / "prompts.jsonl"

@@ -23,7 +23,7 @@ CLAIMS = ROOT / "published" / "claims.yaml"
 
 
 def verb(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, "-c", "from cardproof.cli import main; main()", "plan", *arguments]
+    command = [sys.executable, "-c", "from cardproof.cli.main import main; main()", "plan", *arguments]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     result = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=PATIENCE)
     assert result.returncode == 0, result.stderr

@@ -34,7 +34,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 def verb(folder: Path, values: dict[str, Any], *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     (folder / "overlay.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    command = [sys.executable, "-c", "from cardproof.cli import main; main()", "preflight", "--configfile", "overlay.yaml", *arguments]
+    command = [sys.executable, "-c", "from cardproof.cli.main import main; main()", "preflight", "--configfile", "overlay.yaml", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment(**changes), timeout=PATIENCE)
 
 

@@ -113,7 +113,7 @@ def test_times_by_stage_are_sums_over_jobs(ci_run: Path) -> None:
     assert found["sample"]["jobs"] >= 4
     assert found["train"]["seconds"] > 1
     assert found["train"]["memory"] > 100
-    assert {"score", "verify", "evaluate", "train_verifier"} <= found.keys()
+    assert {"score", "support", "evaluate", "train_verifier"} <= found.keys()
 
 
 def test_without_measurements_there_are_no_times(tmp_path: Path) -> None:

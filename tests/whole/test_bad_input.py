@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from cardproof.benchmark.prompts import prompt_hash
-from cardproof.cli import main
+from cardproof.cli.main import main
 from cardproof.config import reading, texts
 from cardproof.files import write_rows
 from cardproof.records import Document, Message, Prompt, Rollout, Support

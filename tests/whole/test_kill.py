@@ -31,7 +31,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "split": ("logs/split.log", "logs/prompts_*.log"),
     "train_verifier": ("logs/train_verifier.log",),
     "sample_train": ("store/train.*.jsonl",),
-    "verify": ("logs/verify_*.log",),
+    "support": ("logs/support_*.log",),
     "score": ("logs/score_*.log",),
     "distill": ("logs/distill.log",),
     "train": ("work/train_*/checkpoints/checkpoint-*/whole",),
@@ -182,7 +182,7 @@ def test_at_least_ten_kills_over_every_stage_were_survived(survived: list[Killed
     record_property("kills survived", len(survived))
     record_property("kills survived that hit a job at work", sum(bool(kill.at_work) for kill in survived))
     assert len(survived) >= 10
-    assert {"train_verifier", "sample_train", "verify", "train", "sample"} <= {kill.stage for kill in survived}
+    assert {"train_verifier", "sample_train", "support", "train", "sample"} <= {kill.stage for kill in survived}
     assert sum(bool(kill.at_work) for kill in survived) >= 8, "most kills hit a job at work"
 
 

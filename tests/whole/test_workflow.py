@@ -97,12 +97,12 @@ AFTER_SCORES = {"evaluate", "figures", "provenance", "claims", "card", "report",
     ("change", "made_again"),
     [
         ('evaluation={"resamples": 600}', AFTER_SCORES),
-        ('scoring={"rouge_threshold": 0.4}', {"score", "distill", "train", "sample", "gather", "verify", "check_verifier"} | AFTER_SCORES),
+        ('scoring={"rouge_threshold": 0.4}', {"score", "distill", "train", "sample", "gather", "support", "check_verifier"} | AFTER_SCORES),
         (
             'training={"variants": {"hybrid": {"contract_share": 0.25}}}',
-            {"train", "sample", "gather", "verify", "score", "check_verifier"} | AFTER_SCORES,
+            {"train", "sample", "gather", "support", "score", "check_verifier"} | AFTER_SCORES,
         ),
-        ('conditions={"stress": {"distractors": 3}}', {"prompts", "sample", "gather", "verify", "score", "check_verifier"} | AFTER_SCORES),
+        ('conditions={"stress": {"distractors": 3}}', {"prompts", "sample", "gather", "support", "score", "check_verifier"} | AFTER_SCORES),
     ],
 )
 def test_one_changed_setting_reruns_only_what_depends_on_it(first: Path, change: str, made_again: set[str]) -> None:
@@ -113,7 +113,7 @@ def test_one_changed_setting_reruns_only_what_depends_on_it(first: Path, change:
         assert jobs["prompts"] == 1
     if "hybrid" in change:
         assert jobs["train"] == 1
-        assert jobs["verify"] == 1
+        assert jobs["support"] == 1
 
 
 def test_edited_code_reruns_its_steps_but_not_acquisition(first: Path, tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cardproof.cli.group import CLAIMS, ROOT, cli
-from cardproof.cli.recording import CONFIG, EVALUATED, TRAINING, below, beside, makes, reads
-from cardproof.pages.card_metadata import EVAL_RESULTS
+from cardproof.cli.recording import CONFIG, EVALUATED, TRAINING, below, makes, reads
+
+if TYPE_CHECKING:
+    from cardproof.config.settings import Config
 
 ROWS = ("samples/{arm}/{condition}.jsonl", "scores/{arm}/{condition}.parquet")
 """Files for each arm and condition that the page shows."""
@@ -16,24 +19,10 @@ BESIDE_CARD = ("distill/selection.json", "split/leakage.json", "verifier/metrics
 """What the card reads besides the evaluation."""
 
 
-@cli.command()
-@reads(
-    "--run",
-    "Folder of the run.",
-    below(CONFIG, "audit.json", "claims.json", "evaluation/*.json", "figures/*", "card/README.md", "prompts/*.jsonl", *ROWS),
-)
-@reads("--templates", "Templates of card, page and captions.", default=ROOT / "report", show_default=True)
-@makes("--out", "Folder for index.html, diff.html and diff.md.")
-def report(run: Path, templates: Path, out: Path) -> None:
-    """Write the reviewer's page: verdicts with their evidence, audit, figures, every rollout with its quotes, assumptions, costs.
+def _with_metadata(card: Path, config: Config | None) -> list[Path]:
+    from cardproof.pages.card_metadata import EVAL_RESULTS
 
-    Open index.html in a browser; it needs no network. diff.html and diff.md set the published card beside the run, claim by claim.
-    """
-    from cardproof.pages import report as reporter
-
-    pages = reporter.write(run, out, templates)
-    size = sum(p.stat().st_size for p in pages)
-    click.echo(f"{out / 'index.html'}: {len(pages)} files, {size / 1e6:.2f} MB", err=True)
+    return [card, card.parent / EVAL_RESULTS]
 
 
 @cli.command()
@@ -54,9 +43,29 @@ def figures(run: Path, out: Path) -> None:
 )
 @reads("--templates", "Templates of card, page and captions.", default=ROOT / "report", show_default=True)
 @reads("--claims", "The card's numbers, as data.", default=CLAIMS, show_default=True)
-@makes("--out", "Card to write (Markdown).", beside(EVAL_RESULTS))
+@makes("--out", "Card to write (Markdown).", _with_metadata)
 def card(run: Path, templates: Path, claims: Path, out: Path) -> None:
     """Render the model card from results alone."""
     from cardproof.pages.card import render
 
     render(run, templates, out, claims)
+
+
+@cli.command()
+@reads(
+    "--run",
+    "Folder of the run.",
+    below(CONFIG, "audit.json", "claims.json", "evaluation/*.json", "figures/*", "card/README.md", "prompts/*.jsonl", *ROWS),
+)
+@reads("--templates", "Templates of card, page and captions.", default=ROOT / "report", show_default=True)
+@makes("--out", "Folder for index.html, diff.html and diff.md.")
+def report(run: Path, templates: Path, out: Path) -> None:
+    """Write the reviewer's page: verdicts with their evidence, audit, figures, every rollout with its quotes, assumptions, costs.
+
+    Open index.html in a browser; it needs no network. diff.html and diff.md set the published card beside the run, claim by claim.
+    """
+    from cardproof.pages import report as reporter
+
+    pages = reporter.write(run, out, templates)
+    size = sum(p.stat().st_size for p in pages)
+    click.echo(f"{out / 'index.html'}: {len(pages)} files, {size / 1e6:.2f} MB", err=True)
