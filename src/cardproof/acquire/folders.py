@@ -35,14 +35,14 @@ def link(folder: Path, out: Path, check: Callable[[Path], None] = lambda folder:
 
 def refuse_remote_code(folder: Path) -> None:
     """CardproofError where a model folder needs code of its own: only architectures that transformers itself holds are run."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers import CONFIG_MAPPING
 
     file = folder / "config.json"
     config = read_json(file) if file.is_file() else {}
     if not isinstance(config, dict):
         raise CardproofError(f"{file} is no mapping.", "give the folder of a transformers model.")
     kind = config.get("model_type")
-    if "auto_map" in config and kind not in CONFIG_MAPPING_NAMES:
+    if "auto_map" in config and kind not in CONFIG_MAPPING:
         raise CardproofError(
             f"{file}: field 'auto_map': the architecture {kind!r} needs code that comes with the model, which is never run.",
             "take a model whose architecture transformers holds itself.",

@@ -17,7 +17,7 @@ def keep_dequantised(model: Any, most_gb: float) -> bool:
 
     import torch
     from bitsandbytes.functional import dequantize_4bit
-    from bitsandbytes.nn import Linear4bit
+    from bitsandbytes.nn.modules import Linear4bit
 
     layers: list[Any] = [module for module in model.modules() if isinstance(module, Linear4bit)]
     if sum(layer.in_features * layer.out_features for layer in layers) * compute_dtype().itemsize > most_gb * 1e9:
