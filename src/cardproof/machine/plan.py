@@ -23,7 +23,7 @@ from cardproof.machine import memory
 from cardproof.machine.workload import TRAIN, Workload, assumptions, model_folder, workload
 from cardproof.models import sizes
 
-GPU_RULES = ("preflight", "sample", "sample_train", "train", "verify", "verify_train", "check_verifier")
+GPU_RULES = ("preflight", "sample", "sample_train", "train", "support", "support_train", "check_verifier")
 """Rules that ask the scheduler for the configured GPUs."""
 Kind = Literal["counted", "as printed", "at most", "estimated", "assumed"]
 GB = 10**9
@@ -124,12 +124,8 @@ def _arms(config: Config, condition: str) -> int:
     return 1 if condition == TRAIN else len(config.sampled_arms)
 
 
-def _kind(work: Workload) -> Kind:
-    return {"counted": "counted", "as printed": "as printed", "at most": "at most"}[work.examples_kind]  # type: ignore[return-value]
-
-
 def _training(config: Config, work: Workload, sizes: sizes.Shapes) -> list[Figure]:
-    kind = _kind(work)
+    kind: Kind = work.examples_kind
     found = [Figure("training", "examples", work.examples, "examples", kind, work.examples_how)]
     total = 0
     for name, run in config.training_runs.items():
@@ -409,7 +405,7 @@ def jobs(config: Config, snakefile: Path) -> list[Figure]:
         "sample": f"{arms} arms x {shards} shards",
         "sample_train": f"{shards} shards",
         "train": f"training runs: {', '.join(config.training_runs)}",
-        "verify": f"{arms} arms",
+        "support": f"{arms} arms",
         "gather": f"{arms} arms x {len(CONDITIONS)} conditions, and train",
         "score": f"{arms} arms x {len(CONDITIONS)} conditions, and train",
         "prompts": f"{len(CONDITIONS)} conditions, and train",
