@@ -1,4 +1,4 @@
-"""Print docs/config.md from the configuration model: `make generated` writes it, a test keeps it in sync."""
+"""Print docs/config.md from the configuration model. `make generated` writes it; a test keeps it in sync."""
 
 from __future__ import annotations
 
@@ -13,26 +13,30 @@ from cardproof.config.texts import described, field_texts
 
 HEAD = """# Configuration
 
-Made by `make generated` from `src/cardproof/config/settings.py`; a test keeps it in sync.
+`make generated` writes this page from `src/cardproof/config/settings.py`; a test keeps it in sync.
 
-`config.yaml` is the published recipe: the defaults below, written out. An overlay (`--configfile config/demo.yaml`) names only what differs
-and is merged over it, key by key; of several, later ones win. Unknown keys are refused, with the nearest known one as a hint. Each run
-writes its resolved configuration to `results/<run>/config.yaml`.
+`config.yaml` is the published recipe: the defaults below, written out. An overlay (`--configfile config/demo.yaml`) names only what
+differs. It is merged over the recipe key by key; if there are several, later ones win. An unknown key is an error that names the nearest
+known key. Each run writes its resolved configuration to `results/<run>/config.yaml`.
 
 - `cardproof config --configfile config.yaml --configfile config/demo.yaml` checks a configuration and prints it.
-- `cardproof config --explain` prints every value with its meaning; `--assumptions` only what the card does not state.
-- `schemas/config.schema.json` is the JSON schema, for editors.
+- `cardproof config --explain` prints every value with its meaning; `--assumptions` prints only the assumptions.
+- `schemas/config.schema.json` is the JSON schema. Editors use it to check a file and to show what each key means.
 
-The meaning of a setting ends in where its default is from: *stated on the card*, or *assumed*, and why. Every assumption is listed on the
-rendered card. None is the choice of the card's authors as far as anyone can know.
+The meaning of each setting ends with one of three marks:
 
-Changing a setting reruns only the steps that depend on it. `sampling.rows`, `sampling.shards`, `training.gradient_checkpointing`,
-`runtime.gpus` and `runtime.memory_gb` are about speed and memory: they change no result, and all but `sampling.shards` rerun nothing.
+- *Stated on the card*: the card gives this value.
+- *Assumed, because ...*: the card leaves it open, and here is why this value was taken. The rendered card lists every assumption. Only the
+  card's authors know whether they chose the same.
+- *Of the run, not of the card*: a name, a local path, or something about the machine. The card has no say in it.
+
+A changed setting reruns only the steps that depend on it. `sampling.rows`, `sampling.shards`, `training.gradient_checkpointing`,
+`runtime.gpus` and `runtime.memory_gb` affect speed and memory, never a result. Of these, only `sampling.shards` reruns anything.
 """
 
 
 def rows() -> Iterator[tuple[str, Any, str]]:
-    """(dotted path, default, meaning) of every setting; named entries (training runs, arms) appear once, as NAME."""
+    """(dotted path, default, meaning) of every setting. Named entries (training runs, arms) appear once, as NAME."""
     for path, value, text in described(Config()):
         if not path.startswith(("training.variants.", "training.readings.", "arms.")):
             yield path, value, text
@@ -42,18 +46,18 @@ def rows() -> Iterator[tuple[str, Any, str]]:
 
 
 def sections() -> dict[str, list[tuple[str, Any, str]]]:
-    """The rows by their first key, in the model's order; top-level values come first, under ''."""
-    found: dict[str, list[tuple[str, Any, str]]] = {"": []}
+    """The rows by their first key, in the model's order. Top-level values come first, under ''."""
+    by_key: dict[str, list[tuple[str, Any, str]]] = {"": []}
     for name, field in Config.model_fields.items():
         if field.default is not None and isinstance(field.default, (BaseModel, dict)):
-            found[name] = []
+            by_key[name] = []
     for row in rows():
-        found[row[0].split(".")[0] if "." in row[0] else ""].append(row)
-    return found
+        by_key[row[0].split(".")[0] if "." in row[0] else ""].append(row)
+    return by_key
 
 
 def cell(text: str) -> str:
-    """Text as it may stand in a table's cell."""
+    """Text escaped for a cell of a table."""
     return text.replace("|", r"\|").replace("<", "&lt;")
 
 

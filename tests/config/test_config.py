@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -66,11 +67,52 @@ def test_every_overlay_loads_and_is_not_called_published(overlay: str) -> None:
     assert loaded.run != "published"
 
 
-def test_every_setting_says_where_it_comes_from() -> None:
-    published = settings.Config()
-    silent = [path for path, _, text in texts.described(published) if "Assumed" not in text and "tated on the card" not in text]
-    # What names things or follows from another key states nothing about the method.
-    assert [path for path in silent if not path.endswith(".variant")] == ["scale"]
+def fields() -> list[tuple[str, str]]:
+    """(section and field, text) of every field that holds a value, not a section."""
+    sections = [kind for _, kind in inspect.getmembers(settings, inspect.isclass) if issubclass(kind, settings.Section)]
+    return [
+        (f"{kind.__name__}.{name}", texts.field_texts(kind)[name])
+        for kind in sections
+        for name, field in kind.model_fields.items()
+        if not (inspect.isclass(field.annotation) and issubclass(field.annotation, settings.Section))
+    ]
+
+
+@pytest.mark.parametrize(("field", "text"), fields())
+def test_every_field_carries_exactly_one_mark(field: str, text: str) -> None:
+    assert texts.mark(text), f"{field}: {text!r} carries none of {texts.MARKS}, or more than one"
+    assert sum(text.count(word) for word in ("tated on the card", "Assumed", "Of the run")) == 1
+
+
+def test_a_text_with_two_marks_or_none_has_no_mark() -> None:
+    assert texts.mark("LoRA rank. Stated on the card: 32.") == texts.STATED
+    assert texts.mark("LoRA rank.") is None
+    assert texts.mark("Stated on the card. Assumed, because it is.") is None
+
+
+def test_what_is_of_the_run_is_not_in_the_register_of_assumptions() -> None:
+    config = settings.Config()
+    register = {entry["key"] for entry in texts.assumptions(config)}
+    of_the_run = {path for path, _, text in texts.described(config) if texts.mark(text) == texts.OF_THE_RUN}
+    named = {"run", "scale", "replay", "benchmark.path", "sampling.python", "sampling.rows", "sampling.shards", "verifier.ragtruth"}
+    assert named | {path for path, _, _ in texts.described(config) if path.startswith("runtime.")} <= of_the_run
+    assert not register & of_the_run
+    # Each of these can change a result, and the card does not say it.
+    open_ones = {
+        *("seed", "benchmark.revision", "split.near_duplicate_threshold", "contract.refusal_phrases", "contract.reply_prefix"),
+        *("conditions.stress.shuffle", "model.sampling_quantization", "model.thinking", "sampling.backend", "sampling.temperature"),
+        *("sampling.top_p", "verifier.granularity", "scoring.composite", "distill.n", "distill.threshold", "training.learning_rate"),
+        *("training.alpha", "training.dropout", "training.optimizer", "evaluation.support_margin", "arms.hybrid.revision"),
+    }
+    assert open_ones <= register
+
+
+def test_the_schema_describes_every_field() -> None:
+    schema = texts.schema()
+    for section in (schema, *schema["$defs"].values()):
+        for name, field in section["properties"].items():
+            assert field.get("description"), f"{section['title']}.{name}"
+            assert "\n" not in field["description"]
 
 
 def test_what_the_card_states_is_stated_here() -> None:
@@ -78,7 +120,7 @@ def test_what_the_card_states_is_stated_here() -> None:
     assert (c.conditions.stress.distractors, c.conditions.stress.oracle_drop, c.conditions.clean.n) == (4, 0.3, 8)
     assert (c.training.rank, c.distill.keep_top, c.scoring.rouge_threshold, c.model.quantization) == (32, 3, 0.3, "nf4")
     assert (c.training.variants["grounded"].epochs, c.training.variants["grounded"].effective_batch) == (2, 7)
-    stated = {path for path, _, text in texts.described(c) if "tated on the card" in text}
+    stated = {path for path, _, text in texts.described(c) if texts.mark(text) == texts.STATED}
     assumed = {row["key"] for row in texts.assumptions(c)}
     assert {"training.learning_rate", "training.alpha", "sampling.temperature", "scoring.composite", "contract.demonstration"} <= assumed
     assert {"training.rank", "distill.keep_top", "conditions.stress.oracle_drop"} <= stated

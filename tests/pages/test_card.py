@@ -15,7 +15,6 @@ import pytest
 from cardproof.claims.audit import run_audit, to_json
 from cardproof.claims.claims import judge
 from cardproof.config import reading, texts
-from cardproof.config import settings as configuration
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json, write_text
 from cardproof.pages import card, formats
@@ -26,14 +25,6 @@ TEMPLATES = sorted(p for p in REPORT.rglob("*.j2") if p.parent.name != "page")
 """The card's and its captions'; the pages have a test of their own."""
 NAMES = ("strict_n1",)
 """Keys of result files that hold a digit."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def read_once():
-    """The texts of the configuration's fields are read from source at each rendering; once is enough for a test."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(configuration, "field_texts", functools.cache(texts.field_texts))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def config(files: tuple[Path, ...], explain: bool, assumptions: bool, defaults: 
     loaded = reading.load(*(files or (ROOT / "config.yaml",)))
     if assumptions or explain:
         for path, value, text in texts.described(loaded):
-            if explain or "Assumed" in text:
+            if explain or texts.mark(text) == texts.ASSUMED:
                 click.echo(f"{path} = {json.dumps(value, ensure_ascii=False)}\n    {text}")
     else:
         click.echo(texts.to_yaml(loaded, comments=False), nl=False)

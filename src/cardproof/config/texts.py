@@ -1,10 +1,7 @@
-"""The configuration told: each setting with its meaning and origin, as YAML, as a JSON schema."""
+"""The configuration in words: each setting with its meaning and origin, as YAML and as a JSON schema."""
 
 from __future__ import annotations
 
-import ast
-import functools
-import inspect
 import json
 import textwrap
 from collections.abc import Iterator
@@ -14,24 +11,28 @@ from pydantic import BaseModel
 
 from cardproof.config.settings import Config
 
-PUBLISHED_HEADER = """# The published recipe: the defaults of the configuration model, written out. Overlays in config/ change scale and
-# source only.
-# Made by `cardproof config --defaults > config.yaml`; a test keeps it in sync.
+STATED, ASSUMED, OF_THE_RUN = "Stated on the card", "Assumed, because", "Of the run, not of the card"
+MARKS = (STATED, ASSUMED, OF_THE_RUN)
+"""Where a default comes from. Every field's text carries exactly one of these: the card says it; the card does not, and here is why this
+value; or it is about the machine or this run, on which no card has a say."""
+
+PUBLISHED_HEADER = """# The published recipe: the defaults of the configuration model, written out. Overlays in config/ change only
+# scale and sources. `cardproof config --defaults > config.yaml` writes this file; a test keeps it in sync.
+#
+# Every setting has one of three marks. "Stated on the card". "Assumed, because ...": the card leaves it open.
+# "Of the run, not of the card": a name, a local path, or something about the machine.
 """
 
 
-@functools.cache
 def field_texts(kind: type[BaseModel]) -> dict[str, str]:
-    """The docstring under each field of a section, read from the source."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    texts: dict[str, str] = {}
-    for field, after in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(after, ast.Expr):
-            value = after.value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                texts[field.target.id] = " ".join(value.value.split())
-    return texts
+    """The docstring under each field of a section, on one line; empty for a field without one."""
+    return {name: " ".join((field.description or "").split()) for name, field in kind.model_fields.items()}
+
+
+def mark(text: str) -> str | None:
+    """The mark a field's text carries: where its default comes from. None where it carries none of the three, or more than one."""
+    carried = [m for m in MARKS if m in text]
+    return carried[0] if len(carried) == 1 else None
 
 
 def described(config: Config) -> Iterator[tuple[str, Any, str]]:
@@ -54,8 +55,8 @@ def described(config: Config) -> Iterator[tuple[str, Any, str]]:
 
 
 def assumptions(config: Config) -> list[dict[str, Any]]:
-    """Every value the card does not state: path, value, reason."""
-    return [{"key": path, "value": value, "why": text} for path, value, text in described(config) if "Assumed" in text]
+    """Every value of the method that the card does not state: path, value, reason. What is of the run alone is not among them."""
+    return [{"key": path, "value": value, "why": text} for path, value, text in described(config) if mark(text) == ASSUMED]
 
 
 def to_yaml(config: Config, comments: bool = True) -> str:
@@ -83,4 +84,18 @@ def to_yaml(config: Config, comments: bool = True) -> str:
 
 def schema() -> dict[str, Any]:
     """JSON schema of the configuration (`schemas/config.schema.json`)."""
-    return Config.model_json_schema()
+    whole: dict[str, Any] = _on_one_line(Config.model_json_schema())
+    for section in (whole, *whole["$defs"].values()):
+        for field in section["properties"].values():
+            if "$ref" in field:  # a section within a section: described where it is defined
+                field.setdefault("description", whole["$defs"][field["$ref"].rsplit("/", 1)[1]]["description"])
+    return whole
+
+
+def _on_one_line(node: Any) -> Any:
+    """A schema with each of its descriptions on one line."""
+    if isinstance(node, list):
+        return [_on_one_line(value) for value in node]
+    if isinstance(node, dict):
+        return {k: " ".join(v.split()) if k == "description" and isinstance(v, str) else _on_one_line(v) for k, v in node.items()}
+    return node
