@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cardproof.files import atomic, write_text
+from cardproof.benchmark.split import _draw
+from cardproof.files import atomic, seeded_hash, write_text
+from cardproof.sampling.sampler import rollout_seed
 
 WRITER = """
 import sys, time
@@ -33,6 +35,14 @@ def end(process: subprocess.Popen) -> None:
     process.kill()
     process.wait()
     process.stdout.close()
+
+
+def test_seeded_hashes_are_the_same_on_every_machine() -> None:
+    """Every stored prompt, split and rollout hangs on these values; they are sha256 of `0|base|clean|7|3`, `5|12` and `5/12`."""
+    assert seeded_hash(0, "base", "clean", 7, 3) == "9aefe666cfe9b8e2b062fcd1ea93d849bcd558232ed637b037abdf4128692716"
+    assert seeded_hash(5, 12) == "eb6fdbf1bbde7fa2d59072f455175ae804e9b03f8641910937a45ec36a0eb468"
+    assert rollout_seed(0, "base", "clean", 7, 3) == 0x9AEFE666CFE9B8E2 >> 11
+    assert _draw(5, 12) == 0x844F5767A5676477
 
 
 def test_what_a_killed_writer_left_is_cleared_by_the_next(writer: subprocess.Popen, tmp_path: Path) -> None:

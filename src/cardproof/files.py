@@ -29,6 +29,14 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
+def seeded_hash(seed: int, *parts: object) -> str:
+    """Hex sha256 of a seed and what it is for. Sorting by it draws at random, and the same way everywhere.
+
+    Unlike a draw from a random generator it depends neither on the order of the input nor on the Python version.
+    """
+    return sha256_text("|".join(map(str, (seed, *parts))))
+
+
 def sha256_file(path: Path) -> str:
     """Hex sha256 of a file's bytes, read in blocks."""
     with open(path, "rb") as f:

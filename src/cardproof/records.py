@@ -26,8 +26,11 @@ class Passage(Row):
     id: str = Field(min_length=1)
     """Unique in the corpus, e.g. `7.3.2-c4-s2` (document 7.3.2, chunk 4, split 2) or `GPL-3.0-only#6.2`."""
     title: str
+    """Part of Legal RAG Bench's format, as `footnotes` is. Both are accepted and kept, so that its files load unchanged; no prompt shows
+    them."""
     text: str = Field(min_length=1)
     footnotes: str | None = None
+    """See `title`."""
 
 
 class Question(Row):

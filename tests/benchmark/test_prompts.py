@@ -1,9 +1,9 @@
-import math
 from typing import Any
 
 import pytest
 
 from cardproof.benchmark.prompts import build_prompts, near_duplicates, prompt_hash
+from cardproof.config.settings import Condition, Contract
 from cardproof.contract.form import format_reply
 from cardproof.contract.grounding import ground
 from cardproof.contract.reading import parse
@@ -21,15 +21,20 @@ PASSAGES = [
 QUESTIONS = [
     Question(id=i, question=f"Who polishes the {n}?", answer="Its keeper.", relevant_passage_id=f"p-{i}") for i, n in enumerate(NOUNS)
 ]
-STRESS: dict[str, Any] = {"contract": True, "distractors": 4, "oracle_drop": 0.3, "shuffle": True}
-CLEAN: dict[str, Any] = {"contract": True, "distractors": 0, "oracle_drop": 0.0, "shuffle": False}
+STRESS: dict[str, Any] = {"distractors": 4, "oracle_drop": 0.3, "shuffle": True}
+CLEAN: dict[str, Any] = {"shuffle": False}
 
 
 def build(
-    condition: str = "stress", passages: Any = PASSAGES, questions: Any = QUESTIONS, seed: int = 0, **changes: Any
+    condition: str = "stress",
+    passages: Any = PASSAGES,
+    questions: Any = QUESTIONS,
+    seed: int = 0,
+    reply_prefix: str = "",
+    **changes: Any,
 ) -> tuple[list[Prompt], dict[str, Any]]:
-    settings = {**(CLEAN if condition == "clean" else STRESS), **changes}
-    return build_prompts(condition, passages, questions, seed=seed, templates_dir=PROMPTS, **settings)
+    settings = Condition(**{**(CLEAN if condition == "clean" else STRESS), **changes})
+    return build_prompts(condition, settings, Contract(reply_prefix=reply_prefix), passages, questions, seed, PROMPTS)
 
 
 def test_clean_shows_the_oracle_alone() -> None:
@@ -97,13 +102,6 @@ def test_a_question_without_any_known_word_still_gets_distractors() -> None:
     assert [d.id for d in prompts[0].documents] == ["p-0", "p-1", "p-2", "p-3", "p-4"]
 
 
-def test_documents_are_cut_at_a_word_and_stay_verbatim() -> None:
-    prompts, summary = build("clean", max_document_words=5)
-    assert prompts[0].documents[0].text == "The kettle is number 0"
-    assert summary["documents_cut"] == 10
-    assert build("clean", max_document_words=1000)[1]["documents_cut"] == 0
-
-
 def test_hash_covers_messages_and_prefix() -> None:
     plain, _ = build("clean")
     prefixed, _ = build("clean", reply_prefix="EVIDENCE:\n[")
@@ -129,10 +127,7 @@ def test_a_forged_document_inside_a_passage_is_no_document() -> None:
     ("changes", "message"),
     [
         ({"distractors": 10}, "10 distractors asked of a corpus of 10 passages"),
-        ({"distractors": -1}, "-1 distractors"),
         ({"distractors": 0}, "no distractor is shown"),
-        ({"oracle_drop": 1.5}, "oracle_drop is 1.5"),
-        ({"oracle_drop": math.nan}, "oracle_drop is nan"),
         ({"passages": [*PASSAGES, PASSAGES[0]]}, "stands twice in the corpus"),
         ({"questions": [*QUESTIONS, QUESTIONS[0]]}, "question id 0 stands twice"),
         ({"passages": PASSAGES[:9]}, "'p-9' is not in the corpus"),

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from cardproof.benchmark.embedded import load_embedded
 from cardproof.benchmark.folder import load_folder
 from cardproof.benchmark.passages import document_of, word_ngrams
-from cardproof.benchmark.split import Overlap, _draw, choose, shared, split
+from cardproof.benchmark.split import Overlap, _draw, choose, shared
+from cardproof.benchmark.split import split as split_questions
+from cardproof.config import reading
 from cardproof.errors import CardproofError
 from cardproof.records import Passage, Question
 from helpers.places import SHARED
@@ -20,6 +22,11 @@ needs_real = pytest.mark.skipif(not (REAL / "qa.jsonl").exists(), reason=f"Legal
 @pytest.fixture(scope="module")
 def embedded():
     return load_embedded()
+
+
+def split(passages, questions, seed=0, **changes):
+    """Both halves, by the configuration's defaults but for `changes`."""
+    return split_questions(passages, questions, reading.validate({"split": changes}).split, seed)
 
 
 def benchmark(documents):
@@ -55,7 +62,7 @@ documents = st.lists(st.integers(0, 12), min_size=2, max_size=30).filter(lambda 
 @given(documents, st.floats(0.1, 0.9), st.integers(0, 5))
 def test_no_document_is_cut_and_sizes_add_up(docs, share, seed):
     passages, questions = benchmark(docs)
-    train, held_out, leakage = split(passages, questions, share, seed)
+    train, held_out, leakage = split(passages, questions, seed, train_share=share)
     assert sorted([*train, *held_out], key=lambda q: q.id) == questions
     assert not {document_of(q.relevant_passage_id) for q in train} & {document_of(q.relevant_passage_id) for q in held_out}
     assert leakage["shared_passages"] == leakage["shared_documents"] == 0
@@ -69,7 +76,7 @@ def test_no_document_is_cut_and_sizes_add_up(docs, share, seed):
 def test_half_is_exact_where_a_subset_sum_exists(docs, seed):
     sizes = [docs.count(d) for d in set(docs)]
     sums = {sum(c) for n in range(1, len(sizes)) for c in itertools.combinations(sizes, n)}
-    train = split(*benchmark(docs), 0.5, seed).train
+    train = split(*benchmark(docs), seed).train
     assert abs(len(train) - len(docs) / 2) == min(abs(s - len(docs) / 2) for s in sums)
 
 
@@ -94,12 +101,12 @@ def test_no_near_duplicate_crosses(words, threshold):
 @settings(deadline=None, max_examples=30)
 def test_deterministic_and_independent_of_passage_order(docs, seed):
     passages, questions = benchmark(docs)
-    assert split(passages, questions, 0.5, seed) == split(passages[::-1], questions, 0.5, seed)
+    assert split(passages, questions, seed) == split(passages[::-1], questions, seed)
 
 
 def test_seed_chooses_among_equals():
     b = benchmark(list(range(20)))
-    splits = {tuple(q.id for q in split(*b, 0.5, seed).train) for seed in range(10)}
+    splits = {tuple(q.id for q in split(*b, seed).train) for seed in range(10)}
     assert len(splits) == 10
     assert {len(s) for s in splits} == {10}
 
@@ -147,8 +154,8 @@ def test_one_component_cannot_be_split():
 
 
 @pytest.mark.parametrize("bad", [{"train_share": 0.0}, {"train_share": 1.0}, {"near_duplicate_threshold": 0.0}, {"ngram": 0}])
-def test_bad_settings(bad):
-    with pytest.raises(CardproofError, match=next(iter(bad))):
+def test_settings_that_cannot_split_are_refused(bad):
+    with pytest.raises(CardproofError, match=rf"split\.{next(iter(bad))}"):
         split(*benchmark([0, 1]), **bad)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cardproof.benchmark.embedded import load_embedded
-from cardproof.benchmark.folder import Benchmark
+from cardproof.benchmark.folder import Rows
 from cardproof.contract import asking, form
 from cardproof.records import Document, Passage, Turn
 from cardproof.training.train import tokenise
@@ -34,7 +34,7 @@ def chat_template() -> str:
     return (Path(spec.origin).parent / "chat_templates" / "qwen3.jinja").read_text(encoding="utf-8")
 
 
-def tiny_benchmark() -> Benchmark:
+def tiny_benchmark() -> Rows:
     """Eight short questions, and their passages among others to distract from them."""
     passages, questions = load_embedded()
     asked = [q for q in questions if q.id in ITEMS]
@@ -79,7 +79,7 @@ def write_tokenizer(folder: Path, texts: Sequence[str], size: int = 1500) -> Any
     return made
 
 
-def write_tiny_qwen3(folder: Path, data: Benchmark, steps: int = 320, seed: int = 0) -> Path:
+def write_tiny_qwen3(folder: Path, data: Rows, steps: int = 320, seed: int = 0) -> Path:
     """Write the model and its tokenizer into `folder`, fitted to the contract's replies on `data`; returns the folder."""
     import torch
     from transformers import AutoModelForCausalLM, Qwen3Config
@@ -124,7 +124,7 @@ def write_tiny_qwen3(folder: Path, data: Benchmark, steps: int = 320, seed: int 
     return folder
 
 
-def write_benchmark(folder: Path, data: Benchmark) -> Path:
+def write_benchmark(folder: Path, data: Rows) -> Path:
     """Write the benchmark in the published one's layout: qa.jsonl and corpus.jsonl."""
     from cardproof.benchmark.folder import write
 

@@ -17,6 +17,7 @@ import yaml
 
 from cardproof.benchmark.embedded import load_embedded
 from cardproof.benchmark.prompts import build_prompts
+from cardproof.config.settings import Condition, Contract
 from cardproof.errors import CardproofError
 from cardproof.files import read_rows, write_rows
 from cardproof.records import Prompt, Rollout
@@ -39,8 +40,7 @@ needs_vllm = [
 def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve contract prompts of the embedded benchmark, without worked examples."""
     passages, questions = load_embedded()
-    options: dict[str, Any] = {"contract": True, "distractors": 0, "oracle_drop": 0.0, "shuffle": True, "seed": 0}
-    rows, _ = build_prompts("clean", passages, questions[:ITEMS], templates_dir=ROOT / "prompts", **options)
+    rows, _ = build_prompts("clean", Condition(), Contract(), passages, questions[:ITEMS], 0, ROOT / "prompts")
     path = tmp_path_factory.mktemp("prompts") / "clean.jsonl"
     write_rows(path, rows)
     return path

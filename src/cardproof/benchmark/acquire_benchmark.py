@@ -6,16 +6,33 @@ import shutil
 from pathlib import Path
 
 from cardproof.acquire.hub import check, fetch, from_mirror, listing, mirrored, resolve
-from cardproof.benchmark.folder import Benchmark as Rows
-from cardproof.benchmark.folder import load_folder
+from cardproof.benchmark.embedded import load_embedded
+from cardproof.benchmark.folder import Rows, load_folder
+from cardproof.benchmark.subset import subset
 from cardproof.config.settings import Benchmark
 from cardproof.errors import CardproofError
 
 
-def load_benchmark(settings: Benchmark, scratch: Path, record: Path | None = None) -> Rows:
-    """Passages and questions of the benchmark at its revision.
+def acquire_benchmark(settings: Benchmark, seed: int, scratch: Path, record: Path | None = None) -> Rows:
+    """The passages and questions that the settings name; of more than `max_questions` questions, some drawn by seed.
 
-    `scratch` keeps a broken download, and goes when all is read; `record`: see `resolve`. Raises CardproofError as `fetch_model` does.
+    `scratch` and `record` serve the hub alone: see `load_from_hub`, whose errors this raises, as it does those of a broken folder or wheel.
+    """
+    if settings.source == "embedded":
+        passages, questions = load_embedded(settings.max_passage_words)
+    elif settings.source == "folder":
+        assert settings.path is not None  # the configuration refuses a folder without a path
+        passages, questions = load_folder(Path(settings.path), settings.sha256)
+    else:
+        passages, questions = load_from_hub(settings, scratch, record)
+    return passages, subset(questions, settings.max_questions, seed, lambda q: q.id)
+
+
+def load_from_hub(settings: Benchmark, scratch: Path, record: Path | None = None) -> Rows:
+    """Passages and questions of a hub dataset at its revision.
+
+    `scratch` keeps a broken download and is removed once everything is read; `record`: see `resolve`. Raises CardproofError as `resolve`,
+    `fetch` and `load_folder` do, and where the dataset lacks a pinned file.
     """
     resolved, is_pinned = resolve(settings.id, settings.revision, "dataset", record)
     folder = mirrored(settings.id, resolved, "dataset")
@@ -24,18 +41,18 @@ def load_benchmark(settings: Benchmark, scratch: Path, record: Path | None = Non
     else:
         folder = scratch / "fetched"
         fetch(listing(settings.id, resolved, is_pinned, "dataset"), folder)
-    found = {path.name: path for path in sorted(folder.rglob("*.jsonl"))}
-    missing = [name for name in settings.sha256 if name not in found]
+    files = {path.name: path for path in sorted(folder.rglob("*.jsonl"))}
+    missing = [name for name in settings.sha256 if name not in files]
     if missing:
         raise CardproofError(
-            f"{settings.id} at revision {resolved} holds no {missing[0]}, but {', '.join(found) or 'no *.jsonl'}.",
+            f"{settings.id} at revision {resolved} holds no {missing[0]}, but {', '.join(files) or 'no *.jsonl'}.",
             "check benchmark.revision and benchmark.sha256.",
         )
-    # The data set keeps corpus and questions in folders of their own.
+    # The dataset keeps corpus and questions in separate folders.
     together = scratch / "together"
     together.mkdir(parents=True, exist_ok=True)
-    for name, path in found.items():
+    for name, path in files.items():
         shutil.copyfile(path, together / name)
-    rows = load_folder(together, pins=settings.sha256)
+    rows = load_folder(together, settings.sha256)
     shutil.rmtree(scratch)
     return rows

@@ -6,7 +6,7 @@ from collections.abc import Set
 from importlib.resources import files
 from pathlib import Path
 
-from cardproof.benchmark.folder import Benchmark, check
+from cardproof.benchmark.folder import Rows, check
 from cardproof.benchmark.licences import MAX_WORDS, licence_passages
 from cardproof.benchmark.passages import document_of, fold, word_ngrams
 from cardproof.errors import CardproofError
@@ -18,7 +18,7 @@ REPEAT = 0.5
 CC-BY): a quote from it could be found in two documents, and attribution would be a matter of luck."""
 
 
-def load_embedded(max_words: int = MAX_WORDS) -> Benchmark:
+def load_embedded(max_words: int = MAX_WORDS) -> Rows:
     """The licence benchmark: passages of at most `max_words` words, and the project's own questions on them.
 
     Passage ids depend on `max_words`; a question follows its key phrases to the passage that holds them. CardproofError where

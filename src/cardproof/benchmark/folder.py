@@ -9,7 +9,8 @@ from cardproof.errors import CardproofError, nearest
 from cardproof.files import read_rows, sha256_file, write_rows
 from cardproof.records import Passage, Question
 
-Benchmark = tuple[list[Passage], list[Question]]
+Rows = tuple[list[Passage], list[Question]]
+"""A benchmark: its passages, and the questions on them."""
 
 
 MAX_TEXT = 200_000
@@ -19,22 +20,16 @@ MAX_TEXT = 200_000
 # --- a folder ---------------------------------------------------------------------------------------------------------
 
 
-def load_folder(
-    folder: Path,
-    corpus_file: str | None = None,
-    questions_file: str | None = None,
-    pins: Mapping[str, str | None] | None = None,
-) -> Benchmark:
+def load_folder(folder: Path, pins: Mapping[str, str | None] | None = None) -> Rows:
     """A benchmark from a folder in the format of Legal RAG Bench.
 
     Questions: `qa.jsonl` or `questions.jsonl`. Corpus: `corpus.jsonl`, or the one other `corpus*.jsonl`. `pins`: file name -> sha256;
     a file without one is not checked. CardproofError names file, line or id, and field of the first thing wrong.
     """
-    folder = Path(folder)
     if not folder.is_dir():
         raise CardproofError(f"{folder} is no folder.", "give the folder that holds the corpus and the questions.")
-    corpus = _find(folder, corpus_file, ("corpus.jsonl",), "corpus*.jsonl", "the corpus")
-    asked = _find(folder, questions_file, ("qa.jsonl", "questions.jsonl"), "q*.jsonl", "the questions")
+    corpus = _find(folder, ("corpus.jsonl",), "corpus*.jsonl", "the corpus")
+    asked = _find(folder, ("qa.jsonl", "questions.jsonl"), "q*.jsonl", "the questions")
     for file in (corpus, asked):
         expected = (pins or {}).get(file.name)
         if expected:
@@ -42,7 +37,7 @@ def load_folder(
     return read(corpus, asked)
 
 
-def read(corpus: Path, questions: Path) -> Benchmark:
+def read(corpus: Path, questions: Path) -> Rows:
     """A benchmark from its two files, checked (see `check`)."""
     benchmark = read_rows(corpus, Passage), read_rows(questions, Question)
     check(*benchmark, str(corpus), str(questions))
@@ -108,21 +103,16 @@ def _check_rows(rows: Sequence[Passage | Question], name: str, what: str, texts:
                 raise CardproofError(f"{where}: character {text.index(chr(0)) + 1} is the control character U+0000.", hint)
 
 
-def _find(folder: Path, name: str | None, known: tuple[str, ...], pattern: str, what: str) -> Path:
-    """The file of a folder that is named, or is known, or is the only one that matches `pattern`."""
-    if name is not None:
-        if not (folder / name).is_file():
-            near = nearest(name, [p.name for p in folder.iterdir()])
-            raise CardproofError(f"{folder / name} does not exist.", f"did you mean {near!r}?" if near else f"the folder must hold {what}.")
-        return folder / name
-    for k in known:
-        if (folder / k).is_file():
-            return folder / k
-    found = sorted(folder.glob(pattern))
-    if len(found) == 1:
-        return found[0]
-    several = f": {', '.join(p.name for p in found)}" if found else ""
+def _find(folder: Path, names: tuple[str, ...], pattern: str, what: str) -> Path:
+    """The file of a folder that has one of the names, or is the only one that matches `pattern`."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    matches = sorted(folder.glob(pattern))
+    if len(matches) == 1:
+        return matches[0]
+    several = f": {', '.join(p.name for p in matches)}" if matches else ""
     raise CardproofError(
-        f"{folder} holds {len(found) or 'no'} files that may be {what}{several}.",
-        f"name one; expected {' or '.join(known)}.",
+        f"{folder} has {len(matches) or 'no'} files that may be {what}{several}.",
+        f"name the right one {' or '.join(names)}.",
     )

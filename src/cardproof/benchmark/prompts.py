@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from cardproof.benchmark.subset import subset
-from cardproof.config.settings import Condition, Config
+from cardproof.config.settings import Condition, Config, Contract
 from cardproof.contract.asking import render
-from cardproof.contract.form import MAX_ID, REFUSAL_PHRASES
+from cardproof.contract.form import MAX_ID
 from cardproof.contract.ladder import normalise
 from cardproof.errors import CardproofError, nearest
 from cardproof.files import sha256_text
@@ -28,51 +28,44 @@ NEAR_DUPLICATE = 0.5
 
 def build_prompts(
     condition: str,
+    settings: Condition,
+    contract: Contract,
     passages: Sequence[Passage],
     questions: Sequence[Question],
-    *,
-    contract: bool,
-    distractors: int,
-    oracle_drop: float,
-    shuffle: bool,
     seed: int,
-    templates_dir: Path,
-    demonstration: bool = False,
-    reply_prefix: str = "",
-    max_document_words: int | None = None,
-    refusal_phrase: str = REFUSAL_PHRASES[0],
+    templates: Path,
 ) -> tuple[list[Prompt], dict[str, Any]]:
     """One prompt per question, in their order, and a summary of what was shown.
 
-    `distractors` is K, the passages per item that BM25 ranks nearest to the question, oracle and its near-duplicates excluded. For the
-    `round(oracle_drop * n)` items of lowest rank the oracle is removed, and K documents remain. Without `shuffle` the oracle comes first,
-    then the distractors as ranked. `max_document_words` cuts longer passages after that many words. CardproofError where a question's
-    oracle is not in the corpus, where an id cannot be shown as `[doc_id]`, or where there are fewer than K distractors.
+    Each item gets the `settings.distractors` passages that BM25 ranks nearest to its question, without its oracle and near-duplicates of
+    it. The `round(settings.oracle_drop * n)` items of lowest rank lose their oracle. Without `settings.shuffle` the oracle comes first,
+    then the distractors as ranked. CardproofError where a question's oracle is not in the corpus, an id cannot be shown as `[doc_id]`, or
+    the corpus has too few distractors.
     """
-    _check(condition, passages, questions, distractors, oracle_drop)
+    _check_ids(passages, questions)
+    _check_counts(condition, settings, len(passages))
+    demonstration = contract.demonstration and settings.contract
+    reply_prefix = contract.reply_prefix if settings.contract else ""
     by_id = {p.id: p for p in passages}
-    dropped = _dropped(condition, [q.id for q in questions], oracle_drop, seed)
-    nearest_passages = _retriever(passages, distractors) if distractors else None
+    dropped = _dropped(condition, [q.id for q in questions], settings.oracle_drop, seed)
+    nearest_passages = _retriever(passages, settings.distractors) if settings.distractors else None
 
     prompts: list[Prompt] = []
-    duplicates = cut = 0
+    duplicates = 0
     for q in questions:
         oracle = by_id[q.relevant_passage_id]
-        shown: list[tuple[Passage, Role]] = [] if q.id in dropped else [(oracle, "oracle")]
-        if nearest_passages:
-            chosen, skipped = nearest_passages(q.question, oracle)
-            duplicates += skipped
-            shown += [(p, "distractor") for p in chosen]
-        if shuffle:
-            shown.sort(key=lambda s: _rank(seed, condition, "order", q.id, s[0].id))
-        documents = [Document(id=p.id, text=_cut(p.text, max_document_words), role=role) for p, role in shown]
-        cut += sum(d.text != p.text for d, (p, _) in zip(documents, shown, strict=True))
-        messages = render(q.question, documents, contract, templates_dir, demonstration, refusal_phrase)
+        distractors, skipped = nearest_passages(q.question, oracle) if nearest_passages else ([], 0)
+        duplicates += skipped
+        documents = [] if q.id in dropped else [_document(oracle, "oracle")]
+        documents += [_document(p, "distractor") for p in distractors]
+        if settings.shuffle:
+            documents.sort(key=lambda d: _rank(seed, condition, "order", q.id, d.id))
+        messages = render(q.question, documents, settings.contract, templates, demonstration, contract.refusal_phrases[0])
         prompts.append(
             Prompt(
                 item=q.id,
                 condition=condition,
-                contract=contract,
+                contract=settings.contract,
                 question=q.question,
                 reference=q.answer,
                 oracle_id=oracle.id,
@@ -84,43 +77,25 @@ def build_prompts(
             )
         )
     summary = {
-        "condition": condition,
         "items": len(prompts),
-        "contract": contract,
-        "distractors": distractors,
-        "oracle_drop": oracle_drop,
+        **settings.model_dump(exclude={"n"}),
         "oracle_dropped": sorted(dropped),
-        "shuffle": shuffle,
-        "seed": seed,
         "demonstration": demonstration,
         "near_duplicates_skipped": duplicates,
         "documents_shown": sum(len(p.documents) for p in prompts),
-        "documents_cut": cut,
     }
     return prompts, summary
 
 
 def prompts_of(
-    config: Config, condition: str, passages: Sequence[Passage], questions: Sequence[Question], templates_dir: Path
+    config: Config, condition: str, passages: Sequence[Passage], questions: Sequence[Question], templates: Path
 ) -> tuple[list[Prompt], dict[str, Any]]:
     """The prompts of one condition (or `train`, asked as the plain contract) over one side of the split, as a configuration has them."""
     train = condition == "train"
     settings: Condition = Condition() if train else getattr(config.conditions, condition)
     most = config.distill.max_items if train else config.conditions.max_items
-    return build_prompts(
-        condition,
-        passages,
-        subset(questions, most, config.seed, lambda q: q.id),
-        contract=settings.contract,
-        distractors=settings.distractors,
-        oracle_drop=settings.oracle_drop,
-        shuffle=settings.shuffle,
-        seed=config.seed,
-        templates_dir=templates_dir,
-        demonstration=config.contract.demonstration and settings.contract,
-        reply_prefix=config.contract.reply_prefix if settings.contract else "",
-        refusal_phrase=config.contract.refusal_phrases[0],
-    )
+    asked = subset(questions, most, config.seed, lambda q: q.id)
+    return build_prompts(condition, settings, config.contract, passages, asked, config.seed, templates)
 
 
 def prompt_hash(messages: Sequence[Message], reply_prefix: str) -> str:
@@ -172,6 +147,10 @@ def _retriever(passages: Sequence[Passage], k: int) -> Callable[[str, Passage], 
     return distractors
 
 
+def _document(passage: Passage, role: Role) -> Document:
+    return Document(id=passage.id, text=passage.text, role=role)
+
+
 def _dropped(condition: str, items: Sequence[int], share: float, seed: int) -> set[int]:
     ranked = sorted(items, key=lambda item: _rank(seed, condition, "oracle-drop", item))
     return set(ranked[: round(share * len(ranked))])
@@ -181,28 +160,10 @@ def _rank(*parts: object) -> str:
     return sha256_text(json.dumps(parts, ensure_ascii=False))
 
 
-def _cut(text: str, words: int | None) -> str:
-    """`text` up to the end of its `words`-th word, unchanged up to there."""
-    if words is None:
-        return text
-    end = seen = 0
-    inside = False
-    for i, ch in enumerate(text):
-        if ch.isspace():
-            inside = False
-            continue
-        if not inside:
-            inside = True
-            seen += 1
-            if seen > words:
-                return text[:end]
-        end = i + 1
-    return text
-
-
-def _check(condition: str, passages: Sequence[Passage], questions: Sequence[Question], distractors: int, oracle_drop: float) -> None:
+def _check_ids(passages: Sequence[Passage], questions: Sequence[Question]) -> None:
     ids = [p.id for p in passages]
-    if len(set(ids)) < len(ids):
+    known = set(ids)
+    if len(known) < len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)
         raise CardproofError(f"passage id {twice!r} stands twice in the corpus.", "ids tell documents apart; make them unique.")
     items = [q.id for q in questions]
@@ -215,20 +176,20 @@ def _check(condition: str, passages: Sequence[Passage], questions: Sequence[Ques
                 f"passage id {i!r} cannot be shown as [doc_id].",
                 f"ids have at most {MAX_ID} characters, no square brackets or line breaks, and no spaces at the ends.",
             )
-    known = set(ids)
     for q in questions:
         if q.relevant_passage_id not in known:
             near = nearest(q.relevant_passage_id, ids)
             hint = f"did you mean {near!r}?" if near else "add the passage, or leave the question out."
             raise CardproofError(f"question {q.id}: its passage {q.relevant_passage_id!r} is not in the corpus.", hint)
-    if not 0 <= oracle_drop <= 1:
-        raise CardproofError(f"condition {condition!r}: oracle_drop is {oracle_drop}.", "it is a share: between 0 and 1.")
-    if distractors < 0 or distractors > max(0, len(passages) - 1):
+
+
+def _check_counts(condition: str, settings: Condition, corpus: int) -> None:
+    if settings.distractors > max(0, corpus - 1):
         raise CardproofError(
-            f"condition {condition!r}: {distractors} distractors asked of a corpus of {len(passages)} passages.",
-            f"one of them is the oracle: set `distractors` between 0 and {max(0, len(passages) - 1)}.",
+            f"condition {condition!r}: {settings.distractors} distractors asked of a corpus of {corpus} passages.",
+            f"one of them is the oracle: set `distractors` between 0 and {max(0, corpus - 1)}.",
         )
-    if oracle_drop > 0 and distractors == 0:
+    if settings.oracle_drop > 0 and settings.distractors == 0:
         raise CardproofError(
             f"condition {condition!r}: oracles are dropped but no distractor is shown, so items would have no document.",
             "set `distractors` to 1 or more, or `oracle_drop` to 0.",

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Set
 from typing import Any, NamedTuple
 
 from cardproof.benchmark.passages import document_of, word_ngrams
+from cardproof.config import settings as config
 from cardproof.errors import CardproofError
+from cardproof.files import sha256_text
 from cardproof.records import Passage, Question
 
 Grams = Set[tuple[str, ...]]
-
-THRESHOLD = 0.05
-"""Default share of word 8-grams from which two texts count as near duplicates. Measured: it joins the GNU licences with one another, the
-Creative Commons ones, and MPL with CDDL (0.06 to 0.34); on Legal RAG Bench it joins paraphrased questions (0.19 to 0.90) and chapters that
-share boilerplate, and leaves 50/50 possible."""
 
 
 class Overlap(NamedTuple):
@@ -28,7 +24,7 @@ class Overlap(NamedTuple):
     b: str
 
 
-class Split(NamedTuple):
+class Halves(NamedTuple):
     """The two halves, questions in their given order, and the record of what was measured (`split/leakage.json`)."""
 
     train: list[Question]
@@ -36,30 +32,18 @@ class Split(NamedTuple):
     leakage: dict[str, Any]
 
 
-def split(
-    passages: list[Passage],
-    questions: list[Question],
-    train_share: float = 0.5,
-    seed: int = 0,
-    near_duplicate_threshold: float = THRESHOLD,
-    ngram: int = 8,
-) -> Split:
+def split(passages: list[Passage], questions: list[Question], settings: config.Split, seed: int) -> Halves:
     """Questions in two halves that share no passage, no document and no near-duplicate text.
 
     Questions are joined that share a document, or whose own texts, oracle passages or documents share at least
     `near_duplicate_threshold` of the word n-grams of the shorter one. Whole components go to a side, so that the train side
-    holds `train_share` of the questions, exactly where some choice of components does, else as near as can be; the seed
+    has `train_share` of the questions, exactly where some choice of components does, else as near as can be; the seed
     chooses among equally good splits. CardproofError where that leaves a side empty.
     """
-    if not 0 < train_share < 1:
-        raise CardproofError(f"train_share is {train_share}.", "it is a share of the questions, between 0 and 1; the card's is 0.5.")
-    if not 0 < near_duplicate_threshold <= 1 or ngram < 1:
-        raise CardproofError(
-            f"near_duplicate_threshold is {near_duplicate_threshold}, ngram {ngram}.", "a share above 0 and up to 1, and at least 1 word."
-        )
-    texts = _texts(passages, questions, ngram)
-    groups, edges = components(questions, texts, near_duplicate_threshold)
-    chosen = choose([len(g) for g in groups], train_share * len(questions), [_draw(seed, g[0].id) for g in groups])
+    texts = _texts(passages, questions, settings.ngram)
+    groups, edges = components(questions, texts, settings.near_duplicate_threshold)
+    target = settings.train_share * len(questions)
+    chosen = choose([len(g) for g in groups], target, [_draw(seed, g[0].id) for g in groups])
     train_ids = {q.id for i in chosen for q in groups[i]}
     train = [q for q in questions if q.id in train_ids]
     held_out = [q for q in questions if q.id not in train_ids]
@@ -71,8 +55,8 @@ def split(
         )
     leakage = {
         "method": "union of questions that share a document or near-duplicate text; whole components by subset sum",
-        "ngram": ngram,
-        "near_duplicate_threshold": near_duplicate_threshold,
+        "ngram": settings.ngram,
+        "near_duplicate_threshold": settings.near_duplicate_threshold,
         "seed": seed,
         "questions": len(questions),
         "passages": len({q.relevant_passage_id for q in questions}),
@@ -80,12 +64,12 @@ def split(
         "joined": edges,
         "components": len(groups),
         "component_sizes": sorted(map(len, groups), reverse=True),
-        "train_share": train_share,
-        "target": {"train": train_share * len(questions), "eval": (1 - train_share) * len(questions)},
+        "train_share": settings.train_share,
+        "target": {"train": target, "eval": (1 - settings.train_share) * len(questions)},
         "achieved": {"train": len(train), "eval": len(held_out)},
         **measure(train, held_out, texts),
     }
-    return Split(train, held_out, leakage)
+    return Halves(train, held_out, leakage)
 
 
 class _Texts(NamedTuple):
@@ -206,7 +190,7 @@ def choose(sizes: list[int], target: float, draws: list[int]) -> list[int]:
 
 def _draw(seed: int, id: int) -> int:
     # A hash, not random.Random: the same split on every Python version.
-    return int.from_bytes(hashlib.sha256(f"{seed}/{id}".encode()).digest()[:8], "big")
+    return int(sha256_text(f"{seed}/{id}")[:16], 16)
 
 
 class _Union:

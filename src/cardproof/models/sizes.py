@@ -131,7 +131,7 @@ def subsets(name: str, rank: int) -> dict[tuple[str, ...], int]:
     return {chosen: sizes.lora_parameters(rank, chosen) for k in range(1, len(names) + 1) for chosen in combinations(names, k)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shapes:
     """What the memory of a decoder depends on."""
 
@@ -178,16 +178,16 @@ def shapes(config: Config, folder: Path | None) -> Shapes:
 def shapes_of(sizes: Architecture, how: str) -> Shapes:
     """Shapes by arithmetic, of a decoder of Qwen3's kind."""
     return Shapes(
-        sizes.num_hidden_layers,
-        sizes.hidden_size,
-        sizes.vocab_size,
-        sizes.num_attention_heads,
-        sizes.num_key_value_heads,
-        sizes.head_dim,
-        tuple(sizes.linears().values()) * sizes.num_hidden_layers,
-        sizes.base_parameters(),
-        True,
-        how,
+        layers=sizes.num_hidden_layers,
+        hidden=sizes.hidden_size,
+        vocabulary=sizes.vocab_size,
+        heads=sizes.num_attention_heads,
+        kv_heads=sizes.num_key_value_heads,
+        head_dim=sizes.head_dim,
+        linears=tuple(sizes.linears().values()) * sizes.num_hidden_layers,
+        parameters=sizes.base_parameters(),
+        query_norms=True,
+        how=how,
     )
 
 
@@ -205,14 +205,14 @@ def shapes_of_folder(folder: Path) -> Shapes:
     linears = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
     heads = values.num_attention_heads
     return Shapes(
-        values.num_hidden_layers,
-        values.hidden_size,
-        values.vocab_size,
-        heads,
-        getattr(values, "num_key_value_heads", None) or heads,
-        getattr(values, "head_dim", None) or values.hidden_size // heads,
-        tuple((m.in_features, m.out_features) for m in linears),
-        sum(p.numel() for p in model.parameters()),
-        any("q_norm" in name for name, _ in model.named_parameters()),
-        f"config.json of the model folder, counted on {type(model).__name__} without weights",
+        layers=values.num_hidden_layers,
+        hidden=values.hidden_size,
+        vocabulary=values.vocab_size,
+        heads=heads,
+        kv_heads=getattr(values, "num_key_value_heads", None) or heads,
+        head_dim=getattr(values, "head_dim", None) or values.hidden_size // heads,
+        linears=tuple((m.in_features, m.out_features) for m in linears),
+        parameters=sum(p.numel() for p in model.parameters()),
+        query_norms=any("q_norm" in name for name, _ in model.named_parameters()),
+        how=f"config.json of the model folder, counted on {type(model).__name__} without weights",
     )

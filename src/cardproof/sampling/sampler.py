@@ -6,11 +6,11 @@ restarts and the order of work change nothing.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from cardproof.files import seeded_hash
 from cardproof.records import Prompt
 
 
@@ -46,5 +46,4 @@ class Sampler(Protocol):
 
 def rollout_seed(run_seed: int, arm: str, condition: str, item: int, k: int) -> int:
     """Seed of one rollout's own random stream: 53 bits of sha256 over what the rollout depends on (exact in JSON everywhere)."""
-    key = f"{run_seed}|{arm}|{condition}|{item}|{k}"
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 11
+    return int(seeded_hash(run_seed, arm, condition, item, k)[:16], 16) >> 11

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import math
@@ -19,7 +18,7 @@ from cardproof.acquire.folders import fingerprint, model_hash
 from cardproof.config.settings import Config, Training, Variant
 from cardproof.errors import CardproofError, nearest
 from cardproof.evidence.provenance import code_fingerprint
-from cardproof.files import nothing_partial, read_rows, write_json
+from cardproof.files import nothing_partial, read_rows, seeded_hash, sha256_text, write_json
 from cardproof.models import device, loading, nf4, tokens
 from cardproof.records import Example, Turn
 
@@ -30,7 +29,7 @@ WHOLE = "whole"
 
 def turns(examples: Sequence[Example], contract_share: float, seed: int) -> list[tuple[Turn, bool]]:
     """Each example's conversation and whether it is in contract form; the share of contract forms is exact, which ones is seeded."""
-    ranked = sorted(range(len(examples)), key=lambda i: hashlib.sha256(f"{seed}|{examples[i].item}|{examples[i].k}".encode()).digest())
+    ranked = sorted(range(len(examples)), key=lambda i: seeded_hash(seed, examples[i].item, examples[i].k))
     chosen = set(ranked[: round(contract_share * len(examples))])
     return [(e.contract, True) if i in chosen else (e.freeform, False) for i, e in enumerate(examples)]
 
@@ -296,7 +295,7 @@ def _trainer_class(trainer: Any) -> Any:
 
 def _resume_point(work: Path, depends_on: dict[str, Any]) -> str | None:
     """The last whole checkpoint in `work`, where it belongs to this very training; anything else there is removed."""
-    digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+    digest = sha256_text(json.dumps(depends_on, sort_keys=True))
     mark = work / "training.sha256"
     if not (mark.exists() and mark.read_text() == digest):
         shutil.rmtree(work, ignore_errors=True)
