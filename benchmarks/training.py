@@ -38,7 +38,7 @@ def step(kind: str, folder: Path, examples: list[dict[str, list[int]]], scratch:
     from transformers import Trainer, TrainingArguments
 
     from cardproof.config.settings import Training
-    from cardproof.training.train import _collate, _trainer_class, load
+    from cardproof.training.train import collate, load, reply_loss_trainer
 
     def padded(batch: list[dict[str, list[int]]]) -> dict[str, Any]:
         longest = max(len(row["input_ids"]) for row in batch)
@@ -64,8 +64,8 @@ def step(kind: str, folder: Path, examples: list[dict[str, list[int]]], scratch:
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
-    kind_of = _trainer_class(Trainer) if ours else Trainer
-    trainer = kind_of(model=model, args=arguments, train_dataset=examples, data_collator=_collate if ours else padded)
+    kind_of = reply_loss_trainer() if ours else Trainer
+    trainer = kind_of(model=model, args=arguments, train_dataset=examples, data_collator=collate if ours else padded)
     return lambda: trainer.train().training_loss
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cardproof.config.settings import Training, Variant
+from cardproof.config.settings import Config, Training, Variant
 from cardproof.errors import CardproofError
+from cardproof.files import write_rows
 from cardproof.records import Example, Message, Turn
-from cardproof.training.train import count_parameters, fit, load, tokenise, turns
+from cardproof.training.train import Paths, count_parameters, load, tokenise, train, turns
 
 SETTINGS = Training(rank=4, alpha=8, dropout=0.0, learning_rate=5e-3, optimizer="adamw_torch", max_tokens=256, gradient_checkpointing=False)
 
@@ -112,21 +113,17 @@ def test_hybrid_share_is_exact_and_seeded() -> None:
 
 
 def run(tiny_lm: Path, folder: Path, variant: Variant, examples: list[Example] = EXAMPLES, settings: Training = SETTINGS) -> dict:
-    return fit(
-        "grounded",
-        variant,
-        settings,
-        examples,
-        tiny_lm,
-        "tiny",
-        "nf4",
-        False,
-        folder / "adapter",
-        folder / "metrics.json",
-        folder / "work",
-        0,
-        1,
+    config = Config.model_validate(
+        {
+            "scale": "embedded",
+            "model": {"source": "folder", "id": "tiny"},
+            "training": {**settings.model_dump(), "variants": {"grounded": variant}},
+            "runtime": {"threads": 1},
+        }
     )
+    write_rows(folder / "raft.jsonl", examples)
+    paths = Paths(folder / "raft.jsonl", tiny_lm, folder / "adapter", folder / "metrics.json", folder / "work")
+    return train(config, "grounded", paths)
 
 
 def test_training_learns_and_records(tiny_lm: Path, tmp_path: Path) -> None:
@@ -215,7 +212,7 @@ def test_several_gpus_change_neither_batch_nor_losses(tiny_lm: Path, tmp_path: P
 
 
 def test_no_examples_is_said_in_a_sentence(tiny_lm: Path, tmp_path: Path) -> None:
-    with pytest.raises(CardproofError, match="holds no example"):
+    with pytest.raises(CardproofError, match="has no examples"):
         run(tiny_lm, tmp_path, Variant(), [])
 
 
@@ -232,3 +229,10 @@ def test_a_trained_adapter_changes_what_is_sampled(tiny_lm: Path, tmp_path: Path
     assert not torch.allclose(base, tuned, atol=1e-2)
     with pytest.raises(CardproofError, match="adapter_config"):
         load_for_sampling(tiny_lm, "nf4", tiny_lm)
+
+
+def test_a_misspelt_training_run_names_the_nearest(tmp_path: Path) -> None:
+    paths = Paths(*(tmp_path / name for name in ("raft.jsonl", "model", "adapter", "metrics.json", "work")))
+    with pytest.raises(CardproofError, match="no training run 'groundde'") as error:
+        train(Config(), "groundde", paths)
+    assert error.value.hint == "did you mean 'grounded'?"

@@ -10,34 +10,126 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cardproof.acquire.folders import fingerprint, model_hash
-from cardproof.config.settings import Config, Training, Variant
+from cardproof.config.settings import Config, Training, TrainingRun, optimizer_steps
 from cardproof.errors import CardproofError, nearest
 from cardproof.evidence.provenance import code_fingerprint
 from cardproof.files import nothing_partial, read_rows, seeded_hash, sha256_text, write_json
 from cardproof.models import device, loading, nf4, tokens
 from cardproof.records import Example, Turn
 
+if TYPE_CHECKING:
+    from transformers import Trainer
+
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "numpy")
 WHOLE = "whole"
-"""Empty file in a checkpoint of which nothing is missing."""
+"""Name of the empty file that marks a complete checkpoint."""
+IGNORED_LABEL = -100
+"""Label of a token that does not count in the loss."""
+
+Row = dict[str, list[int]]
+"""One tokenised example: `input_ids` and `labels`."""
+
+
+class Paths(NamedTuple):
+    """What a training reads and writes."""
+
+    examples: Path
+    model: Path
+    """Folder of the base model."""
+    adapter: Path
+    """Folder to write."""
+    metrics: Path
+    """JSON file to write; `cost.json` goes beside it."""
+    work: Path
+    """Folder of the checkpoints, removed at the end."""
+
+
+class Dataset(NamedTuple):
+    """The examples of one training run."""
+
+    rows: list[Row]
+    contract: int
+    """How many rows are in contract form."""
+
+
+def train(config: Config, name: str, paths: Paths) -> dict[str, Any]:
+    """Train one adapter; write the adapter, its metrics and its cost, and return the metrics.
+
+    A killed training resumes from its last checkpoint in `paths.work`. CardproofError if the configuration has no training run of that
+    name, there are no examples, one is too long, or the loss is not finite.
+    """
+    if name not in config.training_runs:
+        near = nearest(name, config.training_runs)
+        raise CardproofError(
+            f"There is no training run {name!r}.", f"did you mean {near!r}?" if near else f"known: {', '.join(config.training_runs)}."
+        )
+    examples = read_rows(paths.examples, Example)
+    if not examples:
+        raise CardproofError(
+            f"{paths.examples} has no examples: no candidate of the base model passed the selection.",
+            "see distill/selection.json for the reasons; lower distill.threshold or raise distill.n.",
+        )
+    with nothing_partial(paths.adapter):
+        return _train(config, name, examples, paths)
+
+
+def _train(config: Config, name: str, examples: Sequence[Example], paths: Paths) -> dict[str, Any]:
+    import torch
+    from transformers import set_seed
+
+    run = config.training_runs[name]
+    device.quiet()
+    torch.set_num_threads(config.runtime.threads)
+    set_seed(run.seed)
+    dataset = _dataset(config, run, examples, paths.model)
+    model = load(paths.model, config.model.quantization, config.training, config.runtime.memory_gb)
+    base_hash = model_hash(paths.model)
+    resume = _resume_point(paths.work, _identity(config, run, dataset, base_hash))
+    trainer = _trainer(config.training, run, model, dataset.rows, paths.work)
+    started = time.monotonic()
+    trainer.train(resume_from_checkpoint=resume)
+    seconds = round(time.monotonic() - started, 1)
+    losses = _losses(trainer, name)
+    _save_adapter(model, config.model.id, paths.adapter)
+    metrics = {
+        "variant": name,
+        "model": config.model.id,
+        "model_hash": base_hash,
+        "adapter_hash": fingerprint(paths.adapter),
+        **_recipe(config, run, dataset, trainer.state.global_step),
+        **_loss_figures(losses),
+        **_token_counts(dataset.rows, run.variant.epochs),
+        **count_parameters(model),
+        "device": device.device(),
+        "environment": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
+    }
+    write_json(paths.metrics, metrics)
+    # Time and memory differ from run to run, so they are in a file of their own.
+    write_json(paths.metrics.with_name("cost.json"), {"seconds": seconds, **_memory(), "resumed": resume is not None})
+    shutil.rmtree(paths.work, ignore_errors=True)
+    print(f"training/{name}: {metrics['steps']} steps, mean loss {metrics['train_loss']:.4f}, {seconds} s", file=sys.stderr)
+    return metrics
+
+
+# --- examples ---------------------------------------------------------------------------------------------------------
 
 
 def turns(examples: Sequence[Example], contract_share: float, seed: int) -> list[tuple[Turn, bool]]:
-    """Each example's conversation and whether it is in contract form; the share of contract forms is exact, which ones is seeded."""
+    """Each example's conversation and whether it is in contract form. The share of contract forms is exact; the seed says which ones."""
     ranked = sorted(range(len(examples)), key=lambda i: seeded_hash(seed, examples[i].item, examples[i].k))
     chosen = set(ranked[: round(contract_share * len(examples))])
     return [(e.contract, True) if i in chosen else (e.freeform, False) for i, e in enumerate(examples)]
 
 
-def tokenise(tokenizer: Any, turn: Turn, thinking: bool, max_tokens: int, name: str) -> dict[str, list[int]]:
-    """Token ids of a conversation and its labels: the reply and its end-of-turn token, -100 elsewhere.
+def tokenise(tokenizer: Any, turn: Turn, thinking: bool, max_tokens: int, name: str) -> Row:
+    """Token ids of a conversation and its labels: the reply and its end-of-turn token, IGNORED_LABEL elsewhere.
 
-    Raises CardproofError where it is longer than `max_tokens`: a cut example would teach a cut quote.
+    CardproofError if it is longer than `max_tokens`: a cut example would teach the model to cut quotes.
     """
     prompt, _ = tokens.prompt_ids(tokenizer, turn.messages, "", thinking)
     reply = tokenizer(turn.reply, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
@@ -46,18 +138,40 @@ def tokenise(tokenizer: Any, turn: Turn, thinking: bool, max_tokens: int, name: 
             f"distill/raft.jsonl: example {name} has {len(prompt) + len(reply)} tokens, training.max_tokens is {max_tokens}.",
             "raise training.max_tokens, or shorten the documents shown.",
         )
-    return {"input_ids": prompt + reply, "labels": [-100] * len(prompt) + reply}
+    return {"input_ids": prompt + reply, "labels": [IGNORED_LABEL] * len(prompt) + reply}
+
+
+def _dataset(config: Config, run: TrainingRun, examples: Sequence[Example], model: Path) -> Dataset:
+    tokenizer = tokens.load_tokenizer(model)
+    chosen = turns(examples, run.variant.contract_share, run.seed)
+    rows = [
+        tokenise(tokenizer, turn, config.model.thinking, config.training.max_tokens, f"item {e.item}, k {e.k}")
+        for e, (turn, _) in zip(examples, chosen, strict=True)
+    ]
+    return Dataset(rows, sum(is_contract for _, is_contract in chosen))
+
+
+def collate(rows: list[Row]) -> dict[str, Any]:
+    """A batch of one row as tensors of shape (1, tokens)."""
+    import torch
+
+    (row,) = rows
+    return {key: torch.tensor([value]) for key, value in row.items()}
+
+
+# --- model ------------------------------------------------------------------------------------------------------------
 
 
 def load(model_dir: Path, quantization: device.Quantization, settings: Training, memory_gb: float = 0) -> Any:
-    """The NF4 (or plain) base, frozen, with fresh LoRA matrices on all linear layers but the output head.
+    """The NF4 (or plain) base, frozen, with fresh LoRA matrices on all linear layers except the output head.
 
-    `memory_gb`: what the step may use. On a CPU, NF4 weights are unpacked once where that takes no more than a quarter of it.
+    `memory_gb` is what the step may use. On a CPU, NF4 weights are unpacked once if that takes at most a quarter of it.
     """
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
     if quantization == "nf4":
-        model = prepare_model_for_kbit_training(
+        prepare: Callable[..., Any] = prepare_model_for_kbit_training
+        model = prepare(
             loading.load_nf4(model_dir),
             use_gradient_checkpointing=settings.gradient_checkpointing,
             gradient_checkpointing_kwargs={"use_reentrant": False},
@@ -73,7 +187,7 @@ def load(model_dir: Path, quantization: device.Quantization, settings: Training,
 
 
 def count_parameters(model: Any) -> dict[str, int | float]:
-    """Trainable and base parameters, a packed 4-bit weight counted by its values, and the trainable share of both totals."""
+    """Trainable and base parameters, and the trainable share of the base and of the total. A packed 4-bit weight counts by its values."""
     trainable = base = 0
     for parameter in model.parameters():
         state = getattr(parameter, "quant_state", None)
@@ -91,94 +205,56 @@ def count_parameters(model: Any) -> dict[str, int | float]:
     }
 
 
-class Paths(NamedTuple):
-    """What a training reads and writes."""
-
-    examples: Path
-    model: Path
-    """Folder of the base model."""
-    adapter: Path
-    """Folder to write."""
-    metrics: Path
-    work: Path
-    """Folder of checkpoints while it runs."""
-
-
-def train(config: Config, variant: str, paths: Paths) -> dict[str, Any]:
-    """Train the adapter of one training run; see `fit`. CardproofError where the run trains nothing of that name."""
-    if variant not in config.training_runs:
-        near = nearest(variant, config.training_runs)
-        raise CardproofError(
-            f"There is no training run {variant!r}.", f"did you mean {near!r}?" if near else f"known: {', '.join(config.training_runs)}."
-        )
-    run = config.training_runs[variant]
-    with nothing_partial(paths.adapter):
-        return fit(
-            variant,
-            run.variant,
-            config.training,
-            read_rows(paths.examples, Example),
-            paths.model,
-            config.model.id,
-            config.model.quantization,
-            config.model.thinking,
-            paths.adapter,
-            paths.metrics,
-            paths.work,
-            run.seed,
-            config.runtime.threads,
-            config.runtime.memory_gb,
-        )
+def _save_adapter(model: Any, model_id: str, out: Path) -> None:
+    """Write the adapter without what differs between machines and processes; the folder appears whole or not at all."""
+    tmp = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(tmp, ignore_errors=True)
+    model.save_pretrained(tmp, safe_serialization=True)
+    (tmp / "README.md").unlink(missing_ok=True)  # PEFT's own; it is not a result
+    adapter_config = json.loads((tmp / "adapter_config.json").read_text())
+    # The modules are a set, whose order differs between processes.
+    modules = sorted(adapter_config["target_modules"])
+    # PEFT writes the path of the base model's folder.
+    write_json(tmp / "adapter_config.json", {**adapter_config, "base_model_name_or_path": model_id, "target_modules": modules})
+    shutil.rmtree(out, ignore_errors=True)
+    tmp.rename(out)
 
 
-def fit(
-    name: str,
-    variant: Variant,
-    settings: Training,
-    examples: Sequence[Example],
-    model_dir: Path,
-    model_id: str,
-    quantization: device.Quantization,
-    thinking: bool,
-    out: Path,
-    metrics_path: Path,
-    work: Path,
-    seed: int,
-    threads: int,
-    memory_gb: float = 0,
-) -> dict[str, Any]:
-    """Train one variant; saves the adapter into `out` and the run's record into `metrics_path`, and returns the record.
+# --- trainer ----------------------------------------------------------------------------------------------------------
 
-    `work` holds checkpoints while the training runs: a killed training resumes from the last one. Raises CardproofError where there are no
-    examples.
+
+def reply_loss_trainer() -> type[Trainer]:
+    """transformers' Trainer, with logits for the reply's positions only, which saves most of the output layer's work on a long prompt.
+
+    A checkpoint gets a mark once it is complete, because a killed run may leave half of one.
     """
     import torch
-    from transformers import Trainer, TrainingArguments, set_seed
+    from transformers import Trainer
 
-    if not examples:
-        raise CardproofError(
-            "distill/raft.jsonl holds no example: no candidate of the base model passed the selection.",
-            "see distill/selection.json for the reasons; lower distill.threshold or raise distill.n.",
-        )
-    device.quiet()
-    torch.set_num_threads(threads)
-    set_seed(seed)
-    tokenizer = tokens.load_tokenizer(model_dir)
-    chosen = turns(examples, variant.contract_share, seed)
-    rows = [
-        tokenise(tokenizer, turn, thinking, settings.max_tokens, f"item {e.item}, k {e.k}")
-        for e, (turn, _) in zip(examples, chosen, strict=True)
-    ]
-    model = load(model_dir, quantization, settings, memory_gb)
-    steps = math.ceil(len(rows) / variant.effective_batch) * variant.epochs
-    depends_on = {"variant": variant.model_dump(), "settings": settings.model_dump(mode="json"), "rows": rows, "seed": seed}
-    base_hash = model_hash(model_dir)
-    code = code_fingerprint("train")
-    resume = _resume_point(work, {**depends_on, "model": base_hash, "quantization": quantization, "code": code})
+    class ReplyLossTrainer(Trainer):
+        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+            labels = inputs["labels"][0, 1:]
+            positions = torch.nonzero(labels != IGNORED_LABEL).flatten()
+            outputs = model(input_ids=inputs["input_ids"], logits_to_keep=positions, use_cache=False)
+            total = torch.nn.functional.cross_entropy(outputs.logits[0].float(), labels[positions], reduction="sum")
+            loss = total / (num_items_in_batch if num_items_in_batch is not None else len(positions))
+            return (loss, outputs) if return_outputs else loss
+
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            super()._save_checkpoint(model, trial)
+            Path(str(self.args.output_dir), f"checkpoint-{self.state.global_step}", WHOLE).touch()
+
+    return ReplyLossTrainer
+
+
+def _trainer(settings: Training, run: TrainingRun, model: Any, rows: Sequence[Row], work: Path) -> Trainer:
+    from transformers import TrainingArguments
+
+    variant = run.variant
     arguments = TrainingArguments(
         output_dir=str(work / "checkpoints"),
         num_train_epochs=variant.epochs,
-        # One example at a time: no padding is computed, and the loss is normalised over the whole effective batch all the same.
+        # One example at a time needs no padding; the loss is still normalised over the whole effective batch.
         per_device_train_batch_size=1,
         gradient_accumulation_steps=variant.effective_batch,
         learning_rate=settings.learning_rate,
@@ -190,112 +266,39 @@ def fit(
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="steps",
-        save_steps=max(1, steps // 4),
-        # Two: the one before is whole while the next is written.
+        save_steps=max(1, optimizer_steps(len(rows), variant) // 4),
+        # Two: the older one is complete while the newer one is written.
         save_total_limit=2,
         report_to="none",
-        seed=seed,
-        data_seed=seed,
+        seed=run.seed,
+        data_seed=run.seed,
         use_cpu=device.device() == "cpu",
         bf16=device.device() == "cuda",
         remove_unused_columns=False,
         disable_tqdm=False,
         dataloader_pin_memory=False,
     )
-    # One GPU, also where the machine shows several: the Trainer would multiply the batch by their number.
+    # One GPU even if the machine has several: the Trainer would multiply the batch by their number.
     arguments._n_gpu = min(1, arguments.n_gpu)
-    trainer = _trainer_class(Trainer)(model=model, args=arguments, train_dataset=rows, data_collator=_collate)
-    started = time.monotonic()
-    trainer.train(resume_from_checkpoint=resume)
-    seconds = time.monotonic() - started
-    # Of every step, those before a resumption too; the mean that the trainer itself returns knows only the steps of this call.
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    mean = sum(losses) / len(losses)
-    if not all(math.isfinite(x) for x in losses):
-        raise CardproofError(f"training/{name}: the loss is not finite: {losses}.", "lower training.learning_rate.")
-    tmp = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(tmp, ignore_errors=True)
-    model.save_pretrained(tmp, safe_serialization=True)
-    # PEFT writes a README of its own and the path of the base model: neither belongs to the result.
-    (tmp / "README.md").unlink(missing_ok=True)
-    adapter_config = json.loads((tmp / "adapter_config.json").read_text())
-    # The modules are a set, whose order differs from process to process.
-    modules = sorted(adapter_config["target_modules"])
-    write_json(tmp / "adapter_config.json", {**adapter_config, "base_model_name_or_path": model_id, "target_modules": modules})
-    shutil.rmtree(out, ignore_errors=True)
-    tmp.rename(out)
-    metrics = {
-        "variant": name,
-        "model": model_id,
-        "model_hash": base_hash,
-        "adapter_hash": fingerprint(out),
-        "quantization": quantization,
-        "examples": len(rows),
-        "contract_examples": sum(is_contract for _, is_contract in chosen),
-        "freeform_examples": sum(not is_contract for _, is_contract in chosen),
-        "seed": seed,
-        "epochs": variant.epochs,
-        "effective_batch": variant.effective_batch,
-        "steps": trainer.state.global_step,
-        "rank": settings.rank,
-        "alpha": settings.alpha,
-        "learning_rate": settings.learning_rate,
-        "loss_per_step": losses,
-        "train_loss": mean,
-        "last_loss": losses[-1],
-        "tokens": variant.epochs * sum(len(r["input_ids"]) for r in rows),
-        "reply_tokens": variant.epochs * sum(sum(label != -100 for label in r["labels"]) for r in rows),
-        **count_parameters(model),
-        "device": device.device(),
-        "environment": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
+    return reply_loss_trainer()(model=model, args=arguments, train_dataset=rows, data_collator=collate)
+
+
+def _identity(config: Config, run: TrainingRun, dataset: Dataset, base_hash: str) -> dict[str, Any]:
+    """Everything a training depends on: a checkpoint may be resumed only if all of it is the same."""
+    return {
+        "variant": run.variant.model_dump(),
+        "settings": config.training.model_dump(mode="json"),
+        "rows": dataset.rows,
+        "seed": run.seed,
+        "model": base_hash,
+        "quantization": config.model.quantization,
+        "code": code_fingerprint("train"),
     }
-    write_json(metrics_path, metrics)
-    # Time and memory differ from run to run: they stand apart from what must not.
-    cost = {
-        "seconds": round(seconds, 1),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "peak_gpu_memory_mb": torch.cuda.max_memory_allocated() // 2**20 if torch.cuda.is_available() else None,
-        "resumed": resume is not None,
-    }
-    write_json(metrics_path.with_name("cost.json"), cost)
-    shutil.rmtree(work, ignore_errors=True)
-    print(f"training/{name}: {metrics['steps']} steps, mean loss {mean:.4f}, {cost['seconds']} s", file=sys.stderr)
-    return metrics
 
 
-def _collate(rows: list[dict[str, list[int]]]) -> dict[str, Any]:
-    import torch
-
-    (row,) = rows
-    return {key: torch.tensor([value]) for key, value in row.items()}
-
-
-def _trainer_class(trainer: Any) -> Any:
-    """The Trainer, with logits computed for the reply's positions alone: most of a long prompt's cost at the output layer is saved.
-
-    A checkpoint gets a mark when all of it is there, since a killed run may leave half of one.
-    """
-    import torch
-
-    class ReplyLossTrainer(trainer):
-        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-            labels = inputs["labels"][0, 1:]
-            positions = torch.nonzero(labels != -100).flatten()
-            outputs = model(input_ids=inputs["input_ids"], logits_to_keep=positions, use_cache=False)
-            total = torch.nn.functional.cross_entropy(outputs.logits[0].float(), labels[positions], reduction="sum")
-            loss = total / (num_items_in_batch if num_items_in_batch is not None else len(positions))
-            return (loss, outputs) if return_outputs else loss
-
-        def _save_checkpoint(self, model: Any, trial: Any) -> None:
-            super()._save_checkpoint(model, trial)
-            Path(self.args.output_dir, f"checkpoint-{self.state.global_step}", WHOLE).touch()
-
-    return ReplyLossTrainer
-
-
-def _resume_point(work: Path, depends_on: dict[str, Any]) -> str | None:
-    """The last whole checkpoint in `work`, where it belongs to this very training; anything else there is removed."""
-    digest = sha256_text(json.dumps(depends_on, sort_keys=True))
+def _resume_point(work: Path, identity: dict[str, Any]) -> str | None:
+    """The last complete checkpoint of this same training in `work`, or None; anything else in `work` is removed."""
+    digest = sha256_text(json.dumps(identity, sort_keys=True))
     mark = work / "training.sha256"
     if not (mark.exists() and mark.read_text() == digest):
         shutil.rmtree(work, ignore_errors=True)
@@ -307,3 +310,46 @@ def _resume_point(work: Path, depends_on: dict[str, Any]) -> str | None:
     for other in (p for p in checkpoints if p != last):
         shutil.rmtree(other)
     return str(last) if last else None
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+
+def _losses(trainer: Trainer, name: str) -> list[float]:
+    """The loss of every step, including those before a resumption: the mean that `Trainer.train` returns leaves them out."""
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    if not all(math.isfinite(x) for x in losses):
+        raise CardproofError(f"training/{name}: the loss is not finite: {losses}.", "lower training.learning_rate.")
+    return losses
+
+
+def _recipe(config: Config, run: TrainingRun, dataset: Dataset, steps: int) -> dict[str, Any]:
+    return {
+        "quantization": config.model.quantization,
+        "examples": len(dataset.rows),
+        "contract_examples": dataset.contract,
+        "freeform_examples": len(dataset.rows) - dataset.contract,
+        "seed": run.seed,
+        "epochs": run.variant.epochs,
+        "effective_batch": run.variant.effective_batch,
+        "steps": steps,
+        "rank": config.training.rank,
+        "alpha": config.training.alpha,
+        "learning_rate": config.training.learning_rate,
+    }
+
+
+def _loss_figures(losses: Sequence[float]) -> dict[str, Any]:
+    return {"loss_per_step": losses, "train_loss": sum(losses) / len(losses), "last_loss": losses[-1]}
+
+
+def _token_counts(rows: Sequence[Row], epochs: int) -> dict[str, int]:
+    replies = sum(label != IGNORED_LABEL for row in rows for label in row["labels"])
+    return {"tokens": epochs * sum(len(row["input_ids"]) for row in rows), "reply_tokens": epochs * replies}
+
+
+def _memory() -> dict[str, int | None]:
+    import torch
+
+    gpu = torch.cuda.max_memory_allocated() // 2**20 if torch.cuda.is_available() else None
+    return {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "peak_gpu_memory_mb": gpu}
