@@ -1,15 +1,16 @@
-import random
+"""Labelled pairs made of the sentences of passages."""
+
+from __future__ import annotations
+
 import re
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cardproof.benchmark.embedded import load_embedded
 from cardproof.records import Passage
 from cardproof.verifier.pairs import build_pairs, usable_sentences
-from cardproof.verifier.planted import ERRORS, KINDS, plant
-from cardproof.verifier.sentences import split_sentences, without_marker
+from cardproof.verifier.planted import KINDS
+from cardproof.verifier.sentences import without_marker
 
 PASSAGES = [
     Passage(
@@ -33,44 +34,6 @@ PASSAGES = [
 @pytest.fixture(scope="module")
 def licences():
     return load_embedded()[0]
-
-
-@given(st.text(alphabet=st.sampled_from(list("abcIV .;:!?,()[]\"'“”*_^\n\t-1290§é")), max_size=200))
-@settings(max_examples=300, deadline=None)
-def test_splitter_keeps_every_word_in_order(text):
-    sentences = split_sentences(text)
-    assert " ".join(sentences).split() == text.split()
-    assert all(s == " ".join(s.split()) and s for s in sentences)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("It ends. It begins.", ["It ends.", "It begins."]),
-        ("See e.g. Smith v. Jones and s. 32(2). Next one.", ["See e.g. Smith v. Jones and s. 32(2).", "Next one."]),
-        ("6. Trademarks. No licence is given.", ["6. Trademarks.", "No licence is given."]),
-        ("Acme Inc. may copy it.", ["Acme Inc. may copy it."]),
-        ("He said “Stop.” Then he left.", ["He said “Stop.”", "Then he left."]),
-        ("*Emphasis here.*[^2] Then more.", ["*Emphasis here.*[^2]", "Then more."]),
-        ("wrapped\nline here", ["wrapped line here"]),
-        ("one paragraph\n\nanother", ["one paragraph", "another"]),
-        ("do this:\n  a) keep the whole notice\n  b) keep the source", ["do this:", "a) keep the whole notice", "b) keep the source"]),
-        ("keep all the old notices; and give away the source code.", ["keep all the old notices; and", "give away the source code."]),
-        ("copy; modify; sell it to them.", ["copy; modify; sell it to them."]),
-        ("Under section 2.1. Nothing else counts here.", ["Under section 2.1.", "Nothing else counts here."]),
-        ("No. The font may not be sold.", ["No.", "The font may not be sold."]),
-        ("", []),
-    ],
-)
-def test_splitter(text, expected):
-    assert split_sentences(text) == expected
-
-
-def test_markers_go_and_sentences_stay():
-    assert without_marker("(a) keep the notice") == "keep the notice"
-    assert without_marker("2.1. Grant of rights") == "Grant of rights"
-    assert without_marker("I agree") == "I agree"
-    assert without_marker("a)") == "a)"
 
 
 @pytest.mark.parametrize("templates", ["train", "held_out"])
@@ -103,56 +66,6 @@ def test_true_and_false_claims_are_wrapped_alike(licences):
     pairs = build_pairs(licences, 1000, 0, "train")
     share = {label: [p.claim.startswith(("Yes", "No.", "The licence says")) for p in pairs if p.label == label] for label in (0, 1)}
     assert abs(sum(share[0]) / len(share[0]) - sum(share[1]) / len(share[1])) < 0.08
-
-
-@pytest.mark.parametrize(
-    ("sentence", "kind", "expected"),
-    [
-        ("You must keep it.", "negation", {"You must not keep it."}),
-        ("It does not apply.", "negation", {"It does apply."}),
-        ("You may not sell it.", "permission", {"You may sell it."}),
-        ("You must keep it.", "permission", {"You need not keep it."}),
-        ("The Licensor pays.", "party", {"The Licensee pays."}),
-        ("Sold with a notice.", "antonym", {"Sold without a notice."}),
-        ("You may or may not sell it.", "negation", {None}),
-        ("Nothing here.", "number", {None}),
-    ],
-)
-def test_train_errors(sentence, kind, expected):
-    assert {plant(sentence, kind, random.Random(i), "train") for i in range(10)} == expected
-
-
-@pytest.mark.parametrize(
-    ("sentence", "kind", "expected"),
-    [
-        (
-            "You may sell it.",
-            "permission",
-            {"You are forbidden to sell it.", "You are obliged to sell it.", "You have no right to sell it."},
-        ),
-        ("He may not go.", "permission", {"He is free to go.", "He is entitled to go."}),
-        ("Within 30 days.", "number", {"Within 30 months."}),
-        ("Kept permanently.", "antonym", {"Kept temporarily."}),
-    ],
-)
-def test_held_out_errors(sentence, kind, expected):
-    assert {plant(sentence, kind, random.Random(i), "held_out") for i in range(40)} == expected
-
-
-def test_a_planted_number_keeps_its_style_and_changes_its_value():
-    for i in range(50):
-        new = plant("Cure it within 30 days, or five years.", "number", random.Random(i), "train")
-        assert new and re.fullmatch(r"Cure it within (\d+) days, or ([a-z]+) years\.", new)
-        assert (new.split()[3] != "30") != (new.split()[6] != "five")
-
-
-def test_no_template_is_shared(licences):
-    """What an error of the held-out templates makes of a sentence, the train templates never make."""
-    for _, sentence in usable_sentences(licences)[:150]:
-        for kind in ERRORS["train"]:
-            seen = {plant(sentence, kind, random.Random(i), "train") for i in range(30)} - {None}
-            unseen = {plant(sentence, kind, random.Random(i), "held_out") for i in range(30)} - {None}
-            assert not seen & unseen, (kind, seen & unseen)
 
 
 def test_few_passages_give_fewer_pairs_and_none_give_none():

@@ -1,0 +1,18 @@
+"""What the verifier reads of an answer."""
+
+from __future__ import annotations
+
+from cardproof.verifier.answers import answer_sentences, clean_answer
+
+
+def test_citations_are_cleaned_and_other_brackets_stay():
+    assert clean_answer("Yes [GPL-3.0-only#6]. It may [7.3.2-c4-s2, A#1], says [T]he court.") == "Yes. It may, says [T]he court."
+    assert clean_answer("It holds [sic] that.") == "It holds [sic] that."
+    assert clean_answer(" [a#1] ") == ""
+
+
+def test_short_sentences_join_a_neighbour():
+    assert answer_sentences("Yes. You may copy it. You may sell it.") == ["Yes. You may copy it.", "You may sell it."]
+    assert answer_sentences("You may copy it. No.") == ["You may copy it. No."]
+    assert answer_sentences("Yes.") == ["Yes."]
+    assert answer_sentences("") == answer_sentences("...") == []
