@@ -1,50 +1,53 @@
-"""Models for decoding on a CPU: weights laid out once for oneDNN's kernels, and a decoder layer of few operations.
+"""Prepares a model for decoding on a CPU: weights laid out once for oneDNN's kernels, and decoder layers of few operations.
 
-Two reasons for the layout. A product of few rows is then bound by reading the weights, not by rearranging them at every call. And a row's
-result does not depend on how many other rows there are: sgemm takes another kernel, another order of summation, for some numbers of rows,
-and which ones differs with the instruction set; oneDNN's packed kernels were measured to give the same bits for 2 to 96 rows, with AVX2 and
-AVX-512, with one thread and two. A test measures it on the machine at hand.
+The layout has two reasons. A product of few rows then takes the time to read the weights, without rearranging them at every call. And a
+row's result does not depend on how many other rows there are. sgemm does depend on it: for some numbers of rows, which differ between
+instruction sets, it takes another kernel that adds in another order. oneDNN's packed kernels were measured to give the same bits for 2 to
+96 rows, with AVX2 and AVX-512, with one thread and two. A test measures it on the machine it runs on.
 
-Few operations, because each costs several times what it does: a decoding step's tensors are small, and the weights that pass between two of
-them leave nothing in the caches.
+Few operations, because the tensors of a decoding step are small: calling an operation costs several times its arithmetic. Also, reading the
+weights between two operations empties the caches.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 ROWS = 32
-"""The number of rows that the layout is chosen for; any other number works."""
+"""The number of rows that the layout is chosen for. It works for any other number."""
 
 LAYERS = ("LlamaDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
-"""transformers' layers that `PackedLayer` computes: root-mean-square norms before attention and a gated MLP, rotary positions."""
+"""Layers of transformers that `PackedLayer` can compute: root-mean-square norms, attention with rotary positions, and a gated MLP."""
 
 
 class PackedLinear(torch.nn.Module):
-    """A linear layer for inference alone; takes the place of `torch.nn.Linear`, whose weight it does not keep."""
+    """A linear layer for inference only. It replaces `torch.nn.Linear` and does not keep the weight of the layer it replaces."""
 
     def __init__(self, *layers: torch.nn.Linear) -> None:
-        """Several layers of one input become one, whose output is theirs one after the other."""
+        """Joins layers that have the same input into one; its output is their outputs one after the other."""
         super().__init__()
-        # The operators that PyTorch's own compiler puts in the place of a linear layer with frozen weights.
+        # PyTorch's own compiler uses these operators for a linear layer with frozen weights.
         self.packed = torch.ops.mkldnn._reorder_linear_weight(torch.cat([layer.weight.detach() for layer in layers]), ROWS)
         biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
         self.bias = torch.cat(biases) if biases else None
 
     def forward(self, x: torch.Tensor, activation: str = "none") -> torch.Tensor:
         """x: (..., in features) -> (..., out features); `activation`: none, or swish."""
-        return torch.ops.mkldnn._linear_pointwise.default(x, self.packed, self.bias, activation, [], "")
+        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise.default(x, self.packed, self.bias, activation, [], "")
+        return out
 
     def combined(self, x: torch.Tensor, other: torch.Tensor, how: str) -> torch.Tensor:
-        """The output, and to each number (`how`: add) or with each number (mul) one of `other`."""
-        return torch.ops.mkldnn._linear_pointwise.binary(x, other, self.packed, self.bias, how)
+        """The output plus (`how` is add) or times (mul) `other`, element by element."""
+        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, self.packed, self.bias, how)
+        return out
 
 
 class PackedLayer(torch.nn.Module):
-    """Computes what one of LAYERS does, up to rounding; takes its place."""
+    """Replaces one of LAYERS and computes the same, up to rounding."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -86,7 +89,7 @@ class PackedLayer(torch.nn.Module):
 
 
 class _Rotary(torch.nn.Module):
-    """Position embeddings as PackedLayer takes them: (batch, tokens, 1, head dim), the first half's sines negated."""
+    """Position embeddings as PackedLayer wants them: (batch, tokens, 1, head dim), with the first half of the sines negated."""
 
     def __init__(self, rotary: Any) -> None:
         super().__init__()
@@ -107,7 +110,7 @@ def _packable(layer: Any) -> bool:
 
 
 def _replaceable(layer: Any) -> bool:
-    """Whether PackedLayer computes all that a layer does: one of LAYERS, unquantised, SiLU, every position seen."""
+    """Whether PackedLayer can replace a layer: it is one of LAYERS, not quantised, uses SiLU, and attends to every position."""
     if type(layer).__name__ not in LAYERS or getattr(layer.self_attn, "sliding_window", None):
         return False
     linears = [module for name, module in layer.named_modules() if name.endswith("_proj")]
@@ -115,9 +118,13 @@ def _replaceable(layer: Any) -> bool:
 
 
 def pack(model: Any) -> None:
-    """Make a float32 model on a CPU ready for decoding, in place: its decoder layers, or where they are of another kind, every plain linear
-    layer; others (4-bit, on a GPU) stay as they are."""
-    if not torch.backends.mkldnn.is_available():
+    """Prepare a float32 model on a CPU for decoding, in place.
+
+    Replaces the decoder layers if all of them are replaceable, and every plain linear layer that is left. Other layers (4-bit, or on a GPU)
+    stay as they are.
+    """
+    available: Callable[[], bool] = torch.backends.mkldnn.is_available
+    if not available():
         return
     layers = getattr(model.model, "layers", ())
     if layers and all(map(_replaceable, layers)):
@@ -125,7 +132,7 @@ def pack(model: Any) -> None:
         model.model.rotary_emb = _Rotary(model.model.rotary_emb)
     for parent in list(model.modules()):
         if isinstance(parent, torch.nn.ModuleDict):
-            continue  # an adapter beside its layer, as on a GPU: PEFT looks at its weights
+            continue  # an adapter beside its layer, as on a GPU: PEFT reads its weights
         for name, child in list(parent.named_children()):
             if _packable(child):
                 setattr(parent, name, PackedLinear(child))

@@ -1,10 +1,12 @@
-"""The sampling step: one arm, one shard of the items, any number of conditions; one model load for all of them."""
+"""The sampling step: one arm and one shard of the items, in any number of conditions, with one load of the model."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -20,63 +22,47 @@ from cardproof.sampling.sampler import Decoding, Draw, Sampler, rollout_seed
 from cardproof.sampling.store import Store
 
 
-def shard(prompts: Sequence[Prompt], number: int, of: int) -> list[Prompt]:
-    """The `number`-th of `of` contiguous pieces (0-based), sizes differing by at most one."""
-    return list(prompts[len(prompts) * number // of : len(prompts) * (number + 1) // of])
+class Item(NamedTuple):
+    """One prompt of a shard, the seed of each of its rollouts, and the name the store keeps them under."""
+
+    prompt: Prompt
+    seeds: list[int]
+    key: str
 
 
-def sample(
-    config: Config,
-    arm: str,
-    work: Mapping[Path, Path],
-    model: Path,
-    adapter: Path | None,
-    piece: str,
-    store_path: Path,
-) -> None:
-    """Sample one shard of each prompts file of `work` into its rollouts file.
+def sample(config: Config, arm: str, work: Mapping[Path, Path], model: Path, adapter: Path | None, piece: str, store_path: Path) -> None:
+    """Sample one shard of each prompts file of `work` into the rollouts file it maps to.
 
-    `piece`: the shard as NUMBER/OF, counted from 0. Items already in the store are not sampled again; the model is not even loaded when all
-    are there. CardproofError where the run has no such arm or `piece` has another form.
+    `piece` is the shard as NUMBER/OF, counted from 0. Items already in the store are not sampled again, and if all of them are there the
+    model is not even loaded. CardproofError if the configuration has no such arm, `piece` is malformed, or a file has no prompts.
     """
     _check_arm(config, arm)
     number, of = _number_of(piece)
-    decoding = Decoding(config.sampling.temperature, config.sampling.top_p, config.sampling.max_new_tokens)
-    base_hash = model_hash(model)
-    if adapter:
-        check_adapter(adapter, model)
-    adapter_hash = sha256_file(adapter / "adapter_model.safetensors") if adapter else None
-    shared = {
-        "decoding": [decoding.temperature, decoding.top_p, decoding.max_new_tokens],
-        "model": base_hash,
-        "adapter": adapter_hash,
-        "quantization": config.model.sampling_quantization,
-        "thinking": config.model.thinking,
-        "threads": config.runtime.threads,
-        "backend": config.sampling.backend,
-        "code": code_fingerprint("sample"),
-    }
-    prompts: dict[Path, list[Prompt]] = {}
-    for source in work:
-        if not (asked := read_rows(source, Prompt)):
-            raise CardproofError(f"{source} holds no prompt.", "make it again; each condition asks at least one question.")
-        prompts[source] = shard(asked, number, of)
-    names: dict[int, str] = {}
-    missing: list[tuple[Prompt, list[int]]] = []
-    store = Store(store_path)
-    for source in work:
-        for prompt in prompts[source]:
-            seeds = [rollout_seed(config.seed, arm, prompt.condition, prompt.item, k) for k in range(config.rollouts[prompt.condition])]
-            names[id(prompt)] = key(prompt=prompt.prompt_hash, item=prompt.item, condition=prompt.condition, arm=arm, seeds=seeds, **shared)
-            if names[id(prompt)] not in store.items:
-                missing.append((prompt, seeds))
-    total = sum(len(p) for p in prompts.values())
-    if missing:
-        print(f"{arm}: {total} prompts, {total - len(missing)} already sampled; loading {config.model.id}", file=sys.stderr)
-        _fill(store, missing, names, arm, config, load_sampler(config, model, adapter), decoding)
-    for source, out in work.items():
-        write_rows(out, (row for prompt in prompts[source] for row in store.items[names[id(prompt)]]))
-    store.close()
+    depends_on = _dependencies(config, model, adapter)
+    items = {source: [_item(config, arm, prompt, depends_on) for prompt in shard(_prompts(source), number, of)] for source in work}
+    with closing(Store(store_path)) as store:
+        everything = [item for of_file in items.values() for item in of_file]
+        missing = [item for item in everything if item.key not in store.items]
+        if missing:
+            there = len(everything) - len(missing)
+            print(f"{arm}: {len(everything)} prompts, {there} already sampled; loading {config.model.id}", file=sys.stderr)
+            _fill(store, missing, arm, config, load_sampler(config, model, adapter))
+        for source, out in work.items():
+            write_rows(out, (row for item in items[source] for row in store.items[item.key]))
+
+
+def shard(prompts: Sequence[Prompt], number: int, of: int) -> list[Prompt]:
+    """The `number`-th (from 0) of `of` contiguous pieces, whose sizes differ by at most one."""
+    return list(prompts[len(prompts) * number // of : len(prompts) * (number + 1) // of])
+
+
+def load_sampler(config: Config, model: Path, adapter: Path | None) -> Sampler:
+    """The configured engine with a model folder and an adapter folder."""
+    from cardproof.sampling.transformers_backend import TransformersSampler
+    from cardproof.sampling.vllm_backend import VllmSampler
+
+    backend = VllmSampler if config.sampling.backend == "vllm" else TransformersSampler
+    return backend(model, config.model.sampling_quantization, adapter, config.sampling.rows, config.runtime.threads, config.model.thinking)
 
 
 def _check_arm(config: Config, arm: str) -> None:
@@ -94,41 +80,61 @@ def _number_of(piece: str) -> tuple[int, int]:
     return int(number), int(of)
 
 
-def load_sampler(config: Config, model: Path, adapter: Path | None) -> Sampler:
-    """The configured backend over a model folder and an adapter folder."""
-    from cardproof.sampling.transformers_backend import TransformersSampler
-    from cardproof.sampling.vllm_backend import VllmSampler
-
-    backend = VllmSampler if config.sampling.backend == "vllm" else TransformersSampler
-    return backend(model, config.model.sampling_quantization, adapter, config.sampling.rows, config.runtime.threads, config.model.thinking)
+def _prompts(path: Path) -> list[Prompt]:
+    prompts = read_rows(path, Prompt)
+    if not prompts:
+        raise CardproofError(f"{path} has no prompts.", "write it again; each condition asks at least one question.")
+    return prompts
 
 
-def _fill(
-    store: Store,
-    missing: list[tuple[Prompt, list[int]]],
-    names: Mapping[int, str],
-    arm: str,
-    config: Config,
-    sampler: Sampler,
-    decoding: Decoding,
-) -> None:
+def _decoding(config: Config) -> Decoding:
+    return Decoding(config.sampling.temperature, config.sampling.top_p, config.sampling.max_new_tokens)
+
+
+def _dependencies(config: Config, model: Path, adapter: Path | None) -> dict[str, Any]:
+    """Everything that rollouts depend on, except for their prompt and their seeds."""
+    decoding = _decoding(config)
+    base_hash = model_hash(model)
+    if adapter:
+        check_adapter(adapter, model)
+    return {
+        "decoding": [decoding.temperature, decoding.top_p, decoding.max_new_tokens],
+        "model": base_hash,
+        "adapter": sha256_file(adapter / "adapter_model.safetensors") if adapter else None,
+        "quantization": config.model.sampling_quantization,
+        "thinking": config.model.thinking,
+        "threads": config.runtime.threads,
+        "backend": config.sampling.backend,
+        "code": code_fingerprint("sample", config.sampling.backend),
+    }
+
+
+def _item(config: Config, arm: str, prompt: Prompt, depends_on: Mapping[str, Any]) -> Item:
+    condition, item = prompt.condition, prompt.item
+    seeds = [rollout_seed(config.seed, arm, condition, item, k) for k in range(config.rollouts[condition])]
+    return Item(prompt, seeds, key(prompt=prompt.prompt_hash, item=item, condition=condition, arm=arm, seeds=seeds, **depends_on))
+
+
+def _fill(store: Store, missing: Sequence[Item], arm: str, config: Config, sampler: Sampler) -> None:
+    """Sample the missing items, and store each one as soon as it is finished."""
     tokens = 0
-    with tqdm(total=sum(len(s) for _, s in missing), desc=f"sample {arm}", unit="rollout", file=sys.stderr, mininterval=2) as bar:
-        for index, draws in sampler.sample(missing, decoding):
-            prompt, seeds = missing[index]
-            store.add(names[id(prompt)], [_row(config, arm, prompt, k, seeds[k], d, sampler) for k, d in enumerate(draws)])
+    work = [(item.prompt, item.seeds) for item in missing]
+    with tqdm(total=sum(len(seeds) for _, seeds in work), desc=f"sample {arm}", unit="rollout", file=sys.stderr, mininterval=2) as bar:
+        for index, draws in sampler.sample(work, _decoding(config)):
+            item = missing[index]
+            store.add(item.key, [_row(config, arm, item, k, draw, sampler) for k, draw in enumerate(draws)])
             tokens += sum(d.completion_tokens for d in draws)
             bar.update(len(draws))
             bar.set_postfix(tok_s=f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f}")
 
 
-def _row(config: Config, arm: str, prompt: Prompt, k: int, seed: int, draw: Draw, sampler: Sampler) -> Rollout:
+def _row(config: Config, arm: str, item: Item, k: int, draw: Draw, sampler: Sampler) -> Rollout:
     return Rollout(
-        item=prompt.item,
+        item=item.prompt.item,
         k=k,
         arm=arm,
-        condition=prompt.condition,
-        seed=seed,
+        condition=item.prompt.condition,
+        seed=item.seeds[k],
         text=draw.text,
         prompt_tokens=draw.prompt_tokens,
         completion_tokens=draw.completion_tokens,
@@ -136,5 +142,5 @@ def _row(config: Config, arm: str, prompt: Prompt, k: int, seed: int, draw: Draw
         model=config.model.id,
         model_hash=sampler.model_hash,
         adapter_hash=sampler.adapter_hash,
-        prompt_hash=prompt.prompt_hash,
+        prompt_hash=item.prompt.prompt_hash,
     )

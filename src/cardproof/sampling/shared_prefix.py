@@ -1,8 +1,8 @@
-"""Decoding of several items together, each item's N rollouts sharing one copy of the prompt's keys and values.
+"""Decodes several items together; the N rollouts of an item share one copy of the prompt's keys and values.
 
-A rollout's tokens must not depend on which other items happen to be decoded beside it. Three things see to that: linear layers are packed
-(`cardproof.sampling.packed`), so that a row's result is the same to the last bit for any number of other rows, MIN_ROWS or more;
-attention is computed item by item over all N of its rows; and every rollout draws from its own counter-based random stream.
+A rollout's tokens must not depend on which other items are decoded at the same time. Three things ensure that. Linear layers are packed
+(`cardproof.sampling.packed`), so a row's result is the same to the last bit for any number of rows from MIN_ROWS up. Attention is computed
+item by item, always over all N rows of the item. And every rollout draws from its own counter-based random stream.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from cardproof.sampling.packed import pack
 from cardproof.sampling.sampler import Decoding
 
 MIN_ROWS = 4
-"""Fewest rows a decoding step is run with; missing ones are filled with copies (a single row takes another kernel)."""
+"""Fewest rows of a decoding step. Copies fill it up, because a single row takes another kernel."""
 
 WINDOW = 256
-"""How many of the most probable tokens are looked at first; most nuclei fit."""
+"""How many of the most probable tokens `choose` looks at first. Most nuclei fit."""
 
 WIDTH = 400
-"""Most of a prompt's keys that are multiplied at once."""
+"""The most keys of a prompt that are multiplied at once."""
 
 ATTENTION = "cardproof_shared_prefix"
 
@@ -43,7 +43,7 @@ class Tokens:
 class _Item:
     index: int
     prefix: list[tuple[torch.Tensor, torch.Tensor]]
-    """Per layer: the prompt's keys as `_pieces` lays them out, and values, (kv heads, prompt tokens, head dim)."""
+    """Per layer: the prompt's keys as `_pieces` lays them out, and its values, (kv heads, prompt tokens, head dim)."""
     length: int
     uniforms: np.ndarray
     """(N, max_new_tokens) random numbers in [0, 1)."""
@@ -60,23 +60,23 @@ class _Item:
 
 
 class _Step:
-    """One decoding step of some items; stands where transformers expects a cache, and stores the step's keys and values with their items.
+    """One decoding step of some items. transformers takes it for a cache; it stores the step's keys and values with their items.
 
-    Attention is over slots: all N rollouts of each item, whichever have ended, as products of fewer rows may have other last bits. A slot
-    whose rollout has ended repeats some row; what comes of it is not looked at.
+    Attention is over slots, one for each of the N rollouts of each item even if it has ended, because a product of fewer rows may differ in
+    its last bits. The slot of an ended rollout repeats some row, and nothing reads its result.
     """
 
     is_compileable = False
 
     def __init__(self, items: list[_Item], rows: int) -> None:
-        """`rows`: of the step, fillers included."""
+        """`rows`: number of rows in the step, fillers included."""
         self.items = items
         self.slots: torch.Tensor | None = None
-        """(slots,) the row that each slot takes; None where they are the same."""
+        """(slots,) the row that each slot takes; None if slot and row are always the same."""
         self.rows: torch.Tensor | None = None
         """(rows,) the slot that each row's result is taken from."""
         self.own: list[tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]] = []
-        """Per item: its own keys and values with this step's, each a tuple of layers."""
+        """Per item: the keys and values of its replies, this step's included, each a tuple of layers."""
         device = items[0].own_keys.device
         rows_of_slots: list[int] = []
         slots_of_rows: list[int] = []
@@ -117,11 +117,10 @@ def _attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float,
-    dropout: float = 0.0,
     step: _Step | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one decoding step: per item, one softmax over the shared prefix and each row's own suffix.
+    """Attention of one decoding step: for each item, one softmax over the shared prefix and each row's own suffix.
 
     query: (rows, heads, 1, head dim) -> (rows, 1, heads, head dim).
     """
@@ -138,7 +137,7 @@ def _attention(
         q = scaled[slot : slot + n].view(n, kv_heads, group, dim).transpose(0, 1)
         q = q.expand(pieces, -1, -1, -1, -1).reshape(-1, n * group, dim)
         slot += n
-        # A row of scores for each head of each rollout: first the shared prefix's, piece by piece, then the rollout's own.
+        # A row of scores for each head of each rollout: first those of the shared prefix, piece by piece, then those of its own reply.
         shared = torch.bmm(q, prefix_keys.view(-1, dim, width)).view(pieces, *together).unbind()
         own = torch.bmm(q[:kv_heads].view(*alone), own_keys[layer]).view(*together)
         scores = torch.cat((*shared[:-1], shared[-1][..., : length - (pieces - 1) * width], own), dim=-1)
@@ -151,14 +150,14 @@ def _attention(
 
 
 def _pieces(keys: torch.Tensor) -> torch.Tensor:
-    """(kv heads, tokens, head dim) -> (pieces, kv heads, head dim, width): keys as products want them, the last piece filled with zeros.
+    """(kv heads, tokens, head dim) -> (pieces, kv heads, head dim, width): keys laid out for the products; zeros pad the last.
 
-    Pieces, because few rows times a wide matrix read it a few numbers at a time, from far apart.
+    In pieces, because a product of few rows with a wide matrix reads the matrix a few numbers at a time, far apart in memory.
     """
     pieces = -(-keys.shape[1] // WIDTH)
     width = -(-keys.shape[1] // pieces)
     padded = torch.nn.functional.pad(keys, (0, 0, 0, pieces * width - keys.shape[1]))
-    return padded.unflatten(1, (pieces, width)).permute(1, 0, 3, 2).contiguous()
+    return padded.view(keys.shape[0], pieces, width, keys.shape[2]).permute(1, 0, 3, 2).contiguous()
 
 
 ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attention)
@@ -167,8 +166,8 @@ ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attention)
 def choose(logits: torch.Tensor, uniforms: np.ndarray, temperature: float, top_p: float) -> list[int]:
     """Draw one token per row by inverse CDF over the nucleus: the fewest most probable tokens whose mass reaches top_p.
 
-    logits: (rows, vocabulary); uniforms: (rows,) in [0, 1). Temperature 0 is greedy. Exact, without sorting the vocabulary: only as many of
-    the most probable tokens are looked at as the nucleus needs.
+    logits: (rows, vocabulary); uniforms: (rows,) in [0, 1). Temperature 0 is greedy. Exact, but without sorting the vocabulary: it looks
+    only at as many of the most probable tokens as the nucleus needs.
     """
     if temperature == 0:
         return logits.argmax(dim=-1).tolist()
@@ -177,7 +176,7 @@ def choose(logits: torch.Tensor, uniforms: np.ndarray, temperature: float, top_p
     rows = np.arange(len(uniforms))
     window = 0
     while len(rows):
-        # Rows whose nucleus does not fit into the window are looked at again through one sixteen times as wide.
+        # Rows whose nucleus does not fit into the window are tried again with one sixteen times as wide.
         window = min(16 * window or WINDOW, logits.shape[-1])
         some = probabilities if len(rows) == len(uniforms) else probabilities[torch.from_numpy(rows)]
         top, ids = torch.topk(some, window, dim=-1)
@@ -192,10 +191,10 @@ def choose(logits: torch.Tensor, uniforms: np.ndarray, temperature: float, top_p
 
 
 class SharedPrefixDecoder:
-    """Decodes items of one causal language model; see the module's docstring."""
+    """Decodes items with one causal language model; see the module's docstring."""
 
     def __init__(self, model: Any, stop_ids: Sequence[int], rows: int) -> None:
-        """`rows`: how many rollouts are decoded together at most (at least one item always is). The model's linear layers are packed."""
+        """`rows`: the most rollouts decoded together, but always at least one item. Packs the model's linear layers in place."""
         pack(model)
         self.model, self.stop_ids, self.rows = model, set(stop_ids), rows
         self.device = next(model.parameters()).device

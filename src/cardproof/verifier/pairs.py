@@ -13,27 +13,90 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cardproof.records import Passage
-from cardproof.verifier.planted import (
-    _PREFIXES,
-    _REWORD,
-    ERRORS,
-    FOREIGN,
-    Edit,
-    Templates,
-    _clause_dropped,
-    _lower_first,
-    _truncated,
-    plant,
-)
+from cardproof.verifier.planted import ERRORS, FOREIGN, Edit, Templates, lower_first, plant, table
 from cardproof.verifier.sentences import folded, split_sentences, without_marker
 
 # --- true claims ------------------------------------------------------------------------------------------------------
 
 
+_PREFIXES: dict[Templates, tuple[str, ...]] = {
+    "train": (
+        "The licence says that",
+        "Yes.",
+        "No.",
+        "According to the licence,",
+        "The document states that",
+        "Yes, because",
+        "Under the licence,",
+    ),
+    "held_out": ("As the text puts it,", "In other words,", "The rule is that", "That is so:", "The wording is clear:", "We read that"),
+}
+
+
+_REWORD: dict[Templates, Edit] = {
+    "train": table(
+        *((f"{a} not", "{be} not allowed to") for a in ("may", "must", "shall")),
+        ("may", "{be} allowed to|can"),
+        ("must", "{have} to|{be} required to"),
+        ("shall", "will|must"),
+        ("need not", "{do} not have to"),
+        ("cannot", "can not"),
+        ("this license", "the licence"),
+        ("this licence", "the license"),
+        ("prior to", "before"),
+    ),
+    "held_out": table(
+        *((f"{a} not", "{be} forbidden to") for a in ("may", "must", "shall")),
+        ("may", "{be} free to|{be} entitled to"),
+        ("must", "{be} obliged to"),
+        ("shall", "{have} a duty to"),
+        ("need not", "{be} under no duty to"),
+        ("this license", "the present licence"),
+        ("in order to", "to"),
+        ("provided that", "as long as"),
+        ("all", "every one of the"),
+    ),
+}
+
+
+# A clause may go from the end unless it limits what stands before it, or what stands before is no sentence by itself.
+_LIMITS = ("unless", "except", "provided", "if", "but", "only", "other than", "subject to", "to the extent", "where", "when", "so long")
+
+
+_CONDITION = re.compile(r"(?:if|unless|where|when|except|although|in the event|to the extent|provided)\b", re.IGNORECASE)
+
+
+_LEAD = re.compile(
+    r"(?:however|in addition|moreover|for the avoidance of doubt|for example|accordingly|therefore|furthermore|otherwise), ", re.IGNORECASE
+)
+
+
+def _truncated(sentence: str, rng: random.Random) -> str | None:
+    """The sentence up to a clause boundary."""
+    if _CONDITION.match(sentence):
+        return None
+    cuts = [
+        m.start()
+        for m in re.finditer(r"[,;:] | (?=(?:and|or|which|who|provided|so that|because)\s)", sentence)
+        if m.start() >= 0.4 * len(sentence)
+        and len(sentence[: m.start()].split()) >= 5
+        and not sentence[m.end() :].casefold().lstrip().startswith(_LIMITS)
+    ]
+    return sentence[: rng.choice(cuts)].rstrip(" ,;:") + "." if cuts else None
+
+
+def _clause_dropped(sentence: str, rng: random.Random) -> str | None:
+    """The sentence without its opening adverbial or one bracketed remark."""
+    new = _LEAD.sub("", sentence, count=1)
+    if new == sentence:
+        new = re.sub(r"\s*\((?:[^()]{2,80})\)", "", sentence, count=1)
+    return new[:1].upper() + new[1:] if new != sentence else None
+
+
 def _wrapped(sentence: str, prefix: str, quoted: bool) -> str:
     if quoted:
         return f"{prefix} \u201c{sentence}\u201d" if '"' in sentence else f'{prefix} "{sentence}"'
-    return f"{prefix} {sentence if prefix.endswith(('.', ':')) else _lower_first(sentence)}"
+    return f"{prefix} {sentence if prefix.endswith(('.', ':')) else lower_first(sentence)}"
 
 
 class Pair(NamedTuple):

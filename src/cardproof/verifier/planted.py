@@ -16,7 +16,7 @@ Edit = Callable[[str, random.Random], str | None]
 """A sentence changed, or None where there is nothing to change."""
 
 
-def _table(*rows: tuple[str, str]) -> Edit:
+def table(*rows: tuple[str, str]) -> Edit:
     """An edit that replaces one occurrence of one left side by the right side of its row; longer left sides win.
 
     In a right side `{be}`, `{have}`, `{do}` agree with the word before; alternatives are separated by `|`.
@@ -101,6 +101,11 @@ _UNITS = [
 ]
 
 
+def lower_first(text: str) -> str:
+    """A sentence with a small first letter, as it stands after a prefix; an abbreviation keeps its capitals."""
+    return text if len(text) < 2 or text[1].isupper() else text[0].lower() + text[1:]
+
+
 def _number(sentence: str, rng: random.Random) -> str | None:
     """Another number in the same style."""
     hits = list(re.finditer(r"(?<![\w.(\[-])(?:\d{1,4}|" + "|".join(_UNITS[1:]) + r")(?![\w)\]-]|\.\d)", sentence, re.IGNORECASE))
@@ -119,9 +124,9 @@ def _number_otherwise(sentence: str, rng: random.Random) -> str | None:
     """A number word as digits of another value, another unit of time, or another ordinal."""
     words = {w: "|".join(v for v in ("14", "45", "120", "250") if v != w) for w in _UNITS[1:]}
     edits = [
-        _table(*words.items()),
-        _table(*_both(("days", "months"), ("years", "weeks"), ("day", "month"), ("year", "week"))),
-        _table(("first", "third"), ("second", "fourth"), ("once", "twice"), ("both", "neither of"), ("single", "double")),
+        table(*words.items()),
+        table(*_both(("days", "months"), ("years", "weeks"), ("day", "month"), ("year", "week"))),
+        table(("first", "third"), ("second", "fourth"), ("once", "twice"), ("both", "neither of"), ("single", "double")),
     ]
     rng.shuffle(edits)
     return next((new for edit in edits if (new := edit(sentence, rng))), None)
@@ -129,7 +134,7 @@ def _number_otherwise(sentence: str, rng: random.Random) -> str | None:
 
 def _denied(sentence: str, rng: random.Random) -> str | None:
     """The whole sentence denied, or one verb, in words the train templates do not use."""
-    table = _table(
+    verbs = table(
         *((f"{a} not", f"{a} indeed") for a in _AUXILIARIES if a not in {"has been", "have been"}),
         ("may", "can never"),
         ("must", "never {have} to"),
@@ -145,13 +150,13 @@ def _denied(sentence: str, rng: random.Random) -> str | None:
     )
     if rng.random() < 0.3 and not re.search(r"\b(?:not|no|cannot)\b", sentence):
         opening = rng.choice(["It is not true that", "It is wrong to say that", "Nothing in the text says that"])
-        return f"{opening} {_lower_first(sentence)}"
-    return table(sentence, rng)
+        return f"{opening} {lower_first(sentence)}"
+    return verbs(sentence, rng)
 
 
 ERRORS: dict[Templates, dict[str, Edit]] = {
     "train": {
-        "negation": _table(
+        "negation": table(
             *((f"{a} not", a) for a in _AUXILIARIES if a not in {"has been", "have been"}),
             *((a, f"{a} not") for a in _AUXILIARIES if a not in {"has been", "have been"}),
             ("has been", "has not been"),
@@ -159,14 +164,14 @@ ERRORS: dict[Templates, dict[str, Edit]] = {
             ("cannot", "can"),
         ),
         "number": _number,
-        "party": _table(
+        "party": table(
             *_both(("licensor", "licensee"), ("contributor", "recipient"), ("contributors", "recipients"), ("licensors", "licensees")),
             ("you", "the licensor|the contributor"),
             ("your", "the licensor's|the recipient's"),
             ("recipient's", "contributor's"),
             ("the initial developer", "you"),
         ),
-        "permission": _table(
+        "permission": table(
             *((f"{a} not", "may") for a in ("may", "must", "shall")),
             ("may", "must not|must"),
             ("must", "need not"),
@@ -177,7 +182,7 @@ ERRORS: dict[Templates, dict[str, Edit]] = {
             ("is required to", "need not"),
             ("are required to", "need not"),
         ),
-        "antonym": _table(
+        "antonym": table(
             *_both(("with", "without"), ("before", "after"), ("include", "exclude"), ("includes", "excludes"), ("at least", "at most")),
             *_both(
                 ("modified", "unmodified"), ("source code", "object code"), ("any", "no"), ("all", "none of"), ("original", "derivative")
@@ -188,7 +193,7 @@ ERRORS: dict[Templates, dict[str, Edit]] = {
     "held_out": {
         "negation": _denied,
         "number": _number_otherwise,
-        "party": _table(
+        "party": table(
             *_both(("author", "user"), ("authors", "users"), ("copyright holder", "distributor"), ("third party", "public authority")),
             ("you", "the author|every user"),
             ("your", "the author's|the users'"),
@@ -200,7 +205,7 @@ ERRORS: dict[Templates, dict[str, Edit]] = {
             ("holder", "buyer"),
             ("affirmer", "the public"),
         ),
-        "permission": _table(
+        "permission": table(
             *((f"{a} not", "{be} free to|{be} entitled to") for a in ("may", "must", "shall", "can")),
             ("may", "{be} forbidden to|{be} obliged to|{have} no right to"),
             ("must", "may refuse to|{be} free not to"),
@@ -211,7 +216,7 @@ ERRORS: dict[Templates, dict[str, Edit]] = {
             ),
             ("required", "optional"),
         ),
-        "antonym": _table(
+        "antonym": table(
             *_both(
                 ("permanently", "temporarily"), ("valid", "invalid"), ("limited", "unlimited"), ("public", "secret"), ("accept", "reject")
             ),
@@ -235,84 +240,6 @@ FOREIGN = "foreign"
 
 KINDS = (*ERRORS["train"], FOREIGN)
 """Kinds of negative pairs."""
-
-
-_PREFIXES: dict[Templates, tuple[str, ...]] = {
-    "train": (
-        "The licence says that",
-        "Yes.",
-        "No.",
-        "According to the licence,",
-        "The document states that",
-        "Yes, because",
-        "Under the licence,",
-    ),
-    "held_out": ("As the text puts it,", "In other words,", "The rule is that", "That is so:", "The wording is clear:", "We read that"),
-}
-
-
-_REWORD: dict[Templates, Edit] = {
-    "train": _table(
-        *((f"{a} not", "{be} not allowed to") for a in ("may", "must", "shall")),
-        ("may", "{be} allowed to|can"),
-        ("must", "{have} to|{be} required to"),
-        ("shall", "will|must"),
-        ("need not", "{do} not have to"),
-        ("cannot", "can not"),
-        ("this license", "the licence"),
-        ("this licence", "the license"),
-        ("prior to", "before"),
-    ),
-    "held_out": _table(
-        *((f"{a} not", "{be} forbidden to") for a in ("may", "must", "shall")),
-        ("may", "{be} free to|{be} entitled to"),
-        ("must", "{be} obliged to"),
-        ("shall", "{have} a duty to"),
-        ("need not", "{be} under no duty to"),
-        ("this license", "the present licence"),
-        ("in order to", "to"),
-        ("provided that", "as long as"),
-        ("all", "every one of the"),
-    ),
-}
-
-
-# A clause may go from the end unless it limits what stands before it, or what stands before is no sentence by itself.
-_LIMITS = ("unless", "except", "provided", "if", "but", "only", "other than", "subject to", "to the extent", "where", "when", "so long")
-
-
-_CONDITION = re.compile(r"(?:if|unless|where|when|except|although|in the event|to the extent|provided)\b", re.IGNORECASE)
-
-
-_LEAD = re.compile(
-    r"(?:however|in addition|moreover|for the avoidance of doubt|for example|accordingly|therefore|furthermore|otherwise), ", re.IGNORECASE
-)
-
-
-def _lower_first(text: str) -> str:
-    return text if len(text) < 2 or text[1].isupper() else text[0].lower() + text[1:]
-
-
-def _truncated(sentence: str, rng: random.Random) -> str | None:
-    """The sentence up to a clause boundary."""
-    if _CONDITION.match(sentence):
-        return None
-    cuts = [
-        m.start()
-        for m in re.finditer(r"[,;:] | (?=(?:and|or|which|who|provided|so that|because)\s)", sentence)
-        if m.start() >= 0.4 * len(sentence)
-        and len(sentence[: m.start()].split()) >= 5
-        and not sentence[m.end() :].casefold().lstrip().startswith(_LIMITS)
-    ]
-    return sentence[: rng.choice(cuts)].rstrip(" ,;:") + "." if cuts else None
-
-
-def _clause_dropped(sentence: str, rng: random.Random) -> str | None:
-    """The sentence without its opening adverbial or one bracketed remark."""
-    new = _LEAD.sub("", sentence, count=1)
-    if new == sentence:
-        new = re.sub(r"\s*\((?:[^()]{2,80})\)", "", sentence, count=1)
-    return new[:1].upper() + new[1:] if new != sentence else None
 
 
 def plant(sentence: str, kind: str, rng: random.Random, templates: Templates) -> str | None:

@@ -1,0 +1,85 @@
+"""The sampling step: seeds, shards, and what is sampled again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cardproof.config.reading import validate
+from cardproof.config.settings import Config
+from cardproof.files import read_rows, write_rows
+from cardproof.records import Rollout
+from cardproof.sampling import sample as module
+from cardproof.sampling.gather import gather
+from cardproof.sampling.sample import sample
+from cardproof.sampling.sampler import rollout_seed
+from helpers.decoding import make_prompt
+
+
+def test_rollout_seeds_are_distinct_and_exact_in_json() -> None:
+    seeds = {
+        rollout_seed(s, arm, condition, item, k)
+        for s in (0, 1)
+        for arm in ("base", "grounded")
+        for condition in ("clean", "stress")
+        for item in range(20)
+        for k in range(8)
+    }
+    assert len(seeds) == 2 * 2 * 2 * 20 * 8
+    assert all(s == json.loads(json.dumps(float(s))) and s < 2**53 for s in seeds)
+
+
+def config(**sampling) -> Config:
+    return validate(
+        {"scale": "embedded", "conditions": {"clean": {"n": 3}}, "sampling": {"max_new_tokens": 12, **sampling}, "runtime": {"threads": 1}}
+    )
+
+
+def run(tiny_lm: Path, folder: Path, settings: Config, number: int = 0, of: int = 1, store: str = "store.jsonl") -> Path:
+    source = folder / "prompts.jsonl"
+    if not source.exists():
+        write_rows(source, [make_prompt(i) for i in range(8)])
+    out = folder / f"samples-{number}-of-{of}.jsonl"
+    sample(settings, "base", {source: out}, tiny_lm, None, f"{number}/{of}", folder / store)
+    return out
+
+
+@pytest.mark.parametrize("of", [3, 8])
+def test_gathered_samples_do_not_depend_on_shards(tiny_lm: Path, tmp_path: Path, of: int) -> None:
+    whole = run(tiny_lm, tmp_path, config())
+    pieces = [run(tiny_lm, tmp_path, config(rows=4), i, of, f"store-{i}.jsonl") for i in range(of)]
+    gather(pieces, tmp_path / "gathered.jsonl")
+    assert (tmp_path / "gathered.jsonl").read_bytes() == whole.read_bytes()
+    rows = read_rows(whole, Rollout)
+    assert [(r.item, r.k) for r in rows] == [(i, k) for i in range(8) for k in range(3)]
+
+
+def test_a_killed_shard_resumes_without_repeating(tiny_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(tiny_lm, tmp_path, config()).read_bytes()
+    store = tmp_path / "store.jsonl"
+    lines = store.read_bytes().splitlines(keepends=True)
+    store.write_bytes(b"".join(lines[:5]) + lines[5][: len(lines[5]) // 2])  # killed while writing the sixth item
+
+    asked: list[int] = []
+    load = module.load_sampler
+
+    def watched(*args):
+        sampler = load(*args)
+        original = sampler.sample
+        sampler.sample = lambda work, decoding: (asked.extend(p.item for p, _ in work), original(work, decoding))[1]
+        return sampler
+
+    monkeypatch.setattr(module, "load_sampler", watched)
+    assert run(tiny_lm, tmp_path, config()).read_bytes() == whole
+    assert len(asked) == 3
+    # All is there now: the model is not loaded at all.
+    monkeypatch.setattr(module, "load_sampler", lambda *args: pytest.fail("loaded a model for nothing"))
+    assert run(tiny_lm, tmp_path, config()).read_bytes() == whole
+
+
+def test_a_changed_setting_is_sampled_again(tiny_lm: Path, tmp_path: Path) -> None:
+    first = run(tiny_lm, tmp_path, config()).read_bytes()
+    assert run(tiny_lm, tmp_path, config(temperature=0.1)).read_bytes() != first
+    assert run(tiny_lm, tmp_path, config()).read_bytes() == first
