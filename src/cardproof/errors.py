@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read: a sentence that names the place, and a hint what to write instead."""
+"""The one exception that a user reads, and errors of other libraries turned into it: a sentence that names the place, and a hint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import difflib
 import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+if TYPE_CHECKING:
+    from jinja2 import TemplateError
+    from pydantic import BaseModel, ValidationError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -26,6 +32,18 @@ class CardproofError(Exception):
         return f"{self.sentence}\nHint: {self.hint}"
 
 
+class InvalidValue(ValueError):
+    """What a validator of a pydantic model raises: a sentence without its place and full stop, and a hint; see `of_validation`."""
+
+    def __init__(self, sentence: str, hint: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.hint = hint
+
+
+# --- the system -------------------------------------------------------------------------------------------------------
+
+
 def of_system(error: OSError) -> CardproofError:
     """What the system refused, with the file and what to do about it."""
     hint = "check the path."
@@ -33,13 +51,13 @@ def of_system(error: OSError) -> CardproofError:
         hint = "free space on that disk and run the same command again; finished work is kept."
     elif error.errno in CLOSED:
         hint = "check the path, and that it may be read and written; or work in another folder."
-    # Of a copy, the file that was written is the second one.
+    # When a file is copied, the one that was written is the second.
     name = error.filename2 or error.filename or "a file"
     return CardproofError(f"{name}: {error.strerror or error}.", hint)
 
 
 def unwritable(error: BaseException) -> OSError | None:
-    """The full or closed disk behind an error of a library that writes files by itself; None where it is another error."""
+    """The full or closed disk behind an error of a library that writes files itself, or None for any other error."""
     if isinstance(error, CardproofError):
         return None
     if isinstance(error, OSError) and error.errno is not None:
@@ -47,13 +65,95 @@ def unwritable(error: BaseException) -> OSError | None:
     text = str(error)
     number = re.search(r"os error (\d+)|\[Errno (\d+)\]", text)
     code = int(number[1] or number[2]) if number else next((n for n in (*FULL, *CLOSED) if os.strerror(n) in text), None)
-    # PyTorch says no more than that less was written than it wanted.
+    # PyTorch reports only a short write.
     if code is None and isinstance(error, RuntimeError) and "inline_container" in text:
         code = errno.ENOSPC
     return OSError(code, os.strerror(code)) if code in (*FULL, *CLOSED) else None
 
 
+# --- misspelt words ---------------------------------------------------------------------------------------------------
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word nearest to a misspelt one, or None where nothing is near."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return found[0] if found else None
+    """The known word nearest to a misspelt one, or None if none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return near[0] if near else None
+
+
+def did_you_mean(word: object, known: Iterable[str], otherwise: str) -> str:
+    """A hint that names the known word nearest to a misspelt one, or the hint `otherwise` if none is near."""
+    near = nearest(str(word), known)
+    return f"did you mean {near!r}?" if near else otherwise
+
+
+# --- pydantic ---------------------------------------------------------------------------------------------------------
+
+
+def of_validation(error: ValidationError, where: str, model: type[BaseModel], *, noun: str = "key", hint: str = "") -> CardproofError:
+    """The first thing wrong with a value that does not fit `model`; `where` names its file or row, `noun` what its parts are called.
+
+    `hint` is given if nothing better is known; left out, the hint lists the parts of the model.
+    """
+    first = first_error(error)
+    path = [str(part) for part in first["loc"]]
+    name = ".".join(path)
+    known = [key for m in models_at(model, path[:-1]) for key in m.model_fields]
+    listed = f"known {noun}s: {', '.join(dict.fromkeys(known))}."
+    if first["type"] == "json_invalid":
+        cut = "a file or line must hold one whole JSON value; a cut one means that the writer was interrupted."
+        return CardproofError(f"{where} is not valid JSON ({first['ctx']['error']}).", cut)
+    if first["type"] == "extra_forbidden":
+        inside = f" in {'.'.join(path[:-1])!r}" if path[:-1] else ""
+        return CardproofError(f"{where}: unknown {noun} {path[-1]!r}{inside}.", did_you_mean(path[-1], known, listed))
+    if first["type"] == "missing":
+        return CardproofError(f"{where}: the {noun} {name!r} is missing.", hint or listed)
+    if first["type"] == "union_tag_invalid":
+        tags = first["ctx"]["expected_tags"].replace("'", "").split(", ")
+        tag = first["ctx"]["tag"]
+        return CardproofError(f"{where}: the {name} {tag!r} is unknown.", did_you_mean(tag, tags, f"write one of {', '.join(tags)}."))
+    place = f"the {noun} {name!r}: " if name else ""
+    if first["type"] == "value_error":
+        said = first["ctx"]["error"]
+        if isinstance(said, InvalidValue):
+            return CardproofError(f"{where}: {said.sentence}.", said.hint)
+        return CardproofError(f"{where}: {place}{said}.", hint or listed)
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return CardproofError(f"{where}: {place}{message}, found {first['input']!r:.60}.", hint or listed)
+
+
+def first_error(error: ValidationError) -> Any:
+    """The error that is told, as pydantic describes it: a misspelt key before the right one's absence, else the first."""
+    return min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+
+
+def models_at(model: type[BaseModel], path: Iterable[str]) -> list[type[BaseModel]]:
+    """The models that may stand at a path into a value of `model`; keys of mappings, indices and tags on the way are passed over."""
+    models = [model]
+    for part in path:
+        below = [found for m in models if part in m.model_fields for found in _models_in(m.model_fields[part].annotation)]
+        models = below or models
+    return models
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that an annotation such as `dict[str, Model] | None` names."""
+    if hasattr(annotation, "model_fields"):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+# --- Jinja ------------------------------------------------------------------------------------------------------------
+
+
+def of_template(error: TemplateError, folder: Path, name: str, given: str) -> CardproofError:
+    """What is wrong with the template `name` of a folder, or one that it includes; `given`: the hint if a value is missing."""
+    import jinja2
+
+    if isinstance(error, jinja2.TemplateNotFound):
+        return CardproofError(f"{folder / str(error.name)} does not exist.", "give the folder that holds the templates.")
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return CardproofError(f"{folder / (error.name or name)}, line {error.lineno}: {error.message}.", "correct the template (Jinja2).")
+    if isinstance(error, jinja2.UndefinedError):
+        return CardproofError(f"{folder / name} asks for a value that it is not given: {error.message}.", given)
+    return CardproofError(f"{folder / name} cannot be filled: {error}.", "correct the template (Jinja2).")

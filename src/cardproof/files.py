@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from cardproof.errors import CardproofError, nearest, unwritable
+from cardproof.errors import CardproofError, of_validation, unwritable
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -128,7 +128,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise CardproofError(f"{path} does not exist.", "run the step that makes it, or check the path.") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise CardproofError(f"{path} is no valid JSON: {e}.", "delete it and run the step that makes it again.") from None
+        raise CardproofError(f"{path} is not valid JSON: {e}.", "delete it and run the step that makes it again.") from None
 
 
 def write_rows(path: Path, rows: Iterable[BaseModel]) -> int:
@@ -174,20 +174,8 @@ def parse_row(raw: bytes, kind: type[R], where: str) -> R:
     try:
         return kind.model_validate_json(raw)
     except ValidationError as e:
-        first = e.errors()[0]
-        field = ".".join(str(p) for p in first["loc"])
-        if first["type"] == "json_invalid":
-            hint = "each line must hold one whole JSON object; a cut line means the writer was interrupted."
-            raise CardproofError(f"{where}: no valid JSON ({first['ctx']['error']}).", hint) from None
-        if first["type"] == "extra_forbidden":
-            near = nearest(field, kind.model_fields)
-            hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(kind.model_fields)}."
-            raise CardproofError(f"{where}: unknown field {field!r}.", hint) from None
-        found = "" if first["type"] == "missing" else f", found {first['input']!r:.60}"
-        raise CardproofError(
-            f"{where}: field {field!r}: {first['msg'].lower()}{found}.",
-            f"a {kind.__name__} row has: {', '.join(kind.model_fields)}.",
-        ) from None
+        hint = f"a {kind.__name__} row has: {', '.join(kind.model_fields)}."
+        raise of_validation(e, where, kind, noun="field", hint=hint) from None
 
 
 K = TypeVar("K")

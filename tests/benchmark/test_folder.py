@@ -248,7 +248,7 @@ def test_missing_folder_and_file(folder):
             "'1.1-c1-s1' stands in passage 1 and again in passage 3",
         ),
         ("corpus.jsonl", {"id": "9", "title": "", "text": " \n"}, "corpus.jsonl, passage '9': field 'text' is blank"),
-        ("corpus.jsonl", {"id": "9", "title": ""}, "corpus.jsonl, line 3: field 'text'"),
+        ("corpus.jsonl", {"id": "9", "title": ""}, "corpus.jsonl, line 3: the field 'text' is missing"),
         ("qa.jsonl", {"id": 1, "question": "q", "answer": "a", "relevant_passage_id": "1.1-c1-s1"}, "field 'id': 1 stands in question 1"),
         ("qa.jsonl", {"id": 2, "question": "q", "answer": " ", "relevant_passage_id": "1.1-c1-s1"}, "question 2: field 'answer' is blank"),
         (

@@ -187,7 +187,7 @@ def test_what_only_derives_numbers_derives_others_from_others(tmp_path: Path, au
 @pytest.mark.parametrize("value", ["0", "-2", "1.5", "100000000000000000000"])
 @pytest.mark.parametrize("claim", ["training.examples", "training.batch", "training.epochs", "training.rank", "eval.items"])
 def test_what_cannot_be_counted_with_is_refused(tmp_path: Path, claim: str, value: str) -> None:
-    with pytest.raises(CardproofError, match=f"is the claim '{claim}', whose value '{value}' is no count"):
+    with pytest.raises(CardproofError, match=f"is the claim '{claim}', whose value '{value}' is not a count"):
         audit_with(tmp_path, {claim: value})
 
 

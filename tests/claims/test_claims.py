@@ -335,7 +335,7 @@ def test_exit_codes_of_the_command(tmp_path: Path) -> None:
         found = cardproof(*verb, "--claims", str(bad))
         assert (found.returncode, found.stdout) == (2, "")
         error, hint = found.stderr.splitlines()
-        assert error == f"cardproof: error: {bad}, claim 'strict.base': the value 'high' is no number."
+        assert error == f"cardproof: error: {bad}, claim 'strict.base': the value 'high' is not a number."
         assert hint.startswith("Hint: ")
 
 
@@ -423,11 +423,11 @@ def with_claim(claim: Any, **more: Any) -> dict[str, Any]:
         (with_claim(STRICT | {"valeu": "1"}), "claim 'strict.base': unknown key 'valeu'", "'value'"),
         (with_claim(STRICT | {"where": {"section": "training", "plaec": "x"}}), "claim 'strict.base': ", "place"),
         (with_claim(STRICT | {"id": "strict.grounded"}), "claim 'strict.grounded': the id is used twice", "once"),
-        (with_claim(STRICT | {"value": "high"}), "claim 'strict.base': the value 'high' is no number", "0.860"),
-        (with_claim(STRICT | {"value": "0.86%"}), "claim 'strict.base': the value '0.86%' is no number", "without its unit"),
+        (with_claim(STRICT | {"value": "high"}), "claim 'strict.base': the value 'high' is not a number", "0.860"),
+        (with_claim(STRICT | {"value": "0.86%"}), "claim 'strict.base': the value '0.86%' is not a number", "without its unit"),
         (with_claim(STRICT | {"value": 0.1}), "claim 'strict.base': the value 0.1 is not quoted", "in quotes"),
-        (with_claim(STRICT | {"value": ["0.1"]}), "claim 'strict.base': the value ['0.1'] is no number", "in quotes"),
-        (with_claim(STRICT | {"value": ""}), "claim 'strict.base': the value '' is no number", "in quotes"),
+        (with_claim(STRICT | {"value": ["0.1"]}), "claim 'strict.base': the value ['0.1'] is not a number", "in quotes"),
+        (with_claim(STRICT | {"value": ""}), "claim 'strict.base': the value '' is not a number", "in quotes"),
         (with_claim(STRICT | {"result": "evaluation/axis.json#/arms/base/strict"}), "'strict.base': 'evaluation/axis.json#", "axes.json"),
         (with_claim(STRICT | {"result": "evaluation/axes.json#/arms/base/strikt"}), "points to nothing", "AXIS"),
         (with_claim(STRICT | {"result": "evaluation/axes.json"}), "points to nothing", "/arms/ARM/AXIS"),
@@ -439,14 +439,14 @@ def with_claim(claim: Any, **more: Any) -> dict[str, Any]:
         (with_claim(STRICT | {"unit": "shares"}), "'strict.base': the key 'unit'", "schema"),
         (with_claim({k: v for k, v in STRICT.items() if k != "text"}), "claim 'strict.base': the key 'text' is missing", "known keys"),
         (with_claim({k: v for k, v in STRICT.items() if k != "id"}), "claim number 5: the key 'id' is missing", "known keys"),
-        (with_claim("strict"), "claim number 5 is no mapping", "- id"),
+        (with_claim("strict"), "claim number 5 is not a mapping", "- id"),
         (
             with_claim(FLAT | {"expression": FLAT["expression"] | {"left": "suport.base"}}),
             "names the claim 'suport.base'",
             "'support.base'",
         ),
         (with_claim(FLAT | {"expression": FLAT["expression"] | {"left": "rouge.hybrid"}}), "prints no number", "leave it out"),
-        (with_claim(FLAT | {"expression": FLAT["expression"] | {"margin": "small"}}), "margin 'small' is no number", "0.05"),
+        (with_claim(FLAT | {"expression": FLAT["expression"] | {"margin": "small"}}), "margin 'small' is not a number", "0.05"),
         (
             with_claim(FLAT | {"expression": FLAT["expression"] | {"test": "within"}}),
             "the expression 'within' is unknown",
@@ -458,18 +458,18 @@ def with_claim(claim: Any, **more: Any) -> dict[str, Any]:
             "identity 'twice': names the claim 'strict.bse'",
             "'strict.base'",
         ),
-        (with_claim(STRICT | {"rollouts": "1.5"}), "claim 'strict.base': the rollouts '1.5' are no count", "from 1 on"),
-        (with_claim(STRICT | {"words": {"all": "1.0", "most": "many"}}), "the word 'most' stands for 'many', which is no number", "'4'"),
+        (with_claim(STRICT | {"rollouts": "1.5"}), "claim 'strict.base': the rollouts '1.5' are not a count", "from 1 on"),
+        (with_claim(STRICT | {"words": {"all": "1.0", "most": "many"}}), "the word 'most' means 'many', which is not a number", "'4'"),
         (
             with_claim(STRICT, identities=[{"rule": "whole_items", "id": "part", "percent": "support.base", "items": "strict.base"}]),
-            "identity 'part': items is the claim 'strict.base', whose value '0.824' is no count",
+            "identity 'part': items is the claim 'strict.base', whose value '0.824' is not a count",
             "from 1 to 999999",
         ),
         (with_claim(STRICT, identities=[{"rule": "sum", "id": "x"}]), "identity 'x': the rule 'sum' is unknown", "same"),
         (with_claim(STRICT, identities=[{"rule": ["sum"], "id": "x"}]), "identity 'x': the rule ['sum'] is unknown", "same"),
         (with_claim(STRICT, claimz=[]), "unknown key 'claimz'", "'claims'"),
-        ([], "is no mapping", "claims"),
-        ({"card": "x", "arms": [], "claims": {}}, "claims is no list", "- id"),
+        ([], "is not a mapping", "claims"),
+        ({"card": "x", "arms": [], "claims": {}}, "claims is not a list", "- id"),
     ],
 )
 def test_a_bad_claims_file_is_one_sentence_with_a_hint(tmp_path: Path, raw: Any, sentence: str, hint: str) -> None:
@@ -486,10 +486,11 @@ def test_a_bad_claims_file_is_one_sentence_with_a_hint(tmp_path: Path, raw: Any,
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("claims: [", "no valid YAML"),
-        ("card: a\ncard: b\n", "line 2: no valid YAML: the key 'card' is given twice"),
-        ("a: b: c", "line 1: no valid YAML"),
-        ("", "is no mapping"),
+        ("claims: [", "not valid YAML"),
+        ("card: a\ncard: b\n", "line 2: not valid YAML: the key 'card' is given twice"),
+        ("a: b: c", "line 1: not valid YAML"),
+        ("a: " + "[" * 200_000, "nested too deeply"),
+        ("", "is not a mapping"),
     ],
 )
 def test_broken_yaml_names_the_line(tmp_path: Path, text: str, sentence: str) -> None:

@@ -23,14 +23,14 @@ OVERLAYS = sorted(p.name for p in (ROOT / "config").glob("*.yaml"))
         ({"sampling": {"tempratur": 1}}, "unknown key 'tempratur' in 'sampling'", "'temperature'"),
         ({"conditions": {"stress": {"distractor": 4}}}, "unknown key 'distractor' in 'conditions.stress'", "'distractors'"),
         ({"arms": {"base": {}, "x": {"adaptr": "hub"}}}, "unknown key 'adaptr' in 'arms.x'", "'adapter'"),
-        ({"sampling": {"temperature": "hot"}}, "sampling.temperature: ", "Softmax temperature"),
+        ({"sampling": {"temperature": "hot"}}, "'sampling.temperature': ", "Softmax temperature"),
         (
             {"conditions": {"clean": {"n": 0}}},
-            "conditions.clean.n: input should be greater than or equal to 1, found 0",
+            "'conditions.clean.n': input should be greater than or equal to 1, found 0",
             "rollouts per item",
         ),
-        ({"scale": "huge"}, "scale: ", "comparable with the card"),
-        ({"run": "../up"}, "run: ", "Name of the run"),
+        ({"scale": "huge"}, "'scale': ", "comparable with the card"),
+        ({"run": "../up"}, "'run': ", "Name of the run"),
         ({"arms": {"grounded": {"adapter": "none"}}}, "`arms` must hold `base`", "config"),
         ({"arms": {"base": {}, "x": {"adapter": "trained"}}}, "needs `variant`", "config"),
         ({"arms": {"base": {}, "x": {"adapter": "trained", "variant": "nope"}}}, "names the training run 'nope'", "config"),
@@ -51,10 +51,10 @@ def test_what_is_wrong_is_said_in_one_sentence(values: dict, found: str, hint: s
 def test_a_broken_file_is_named_with_its_line(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("run: demo\nsampling: {temperature: 1\n")
-    with pytest.raises(CardproofError, match=r"bad\.yaml, line \d+: no valid YAML"):
+    with pytest.raises(CardproofError, match=r"bad\.yaml, line \d+: not valid YAML"):
         reading.load(bad)
     bad.write_text("- a\n- b\n")
-    with pytest.raises(CardproofError, match="holds no mapping but list"):
+    with pytest.raises(CardproofError, match="has a list where settings belong"):
         reading.load(bad)
     with pytest.raises(CardproofError, match="does not exist"):
         reading.load(tmp_path / "none.yaml")

@@ -37,7 +37,7 @@ def test_what_a_gpu_samples_with_decodes_as_generate_does(
     logits, replies = {}, {}
     for name, beside in (("base", None), ("adapted", adapter)):
         # In training mode, without dropout: out of it CPUs with AVX512-BF16 take a kernel of coarser scales.
-        model = loading.load_for_sampling(tiny_lm, "nf4", beside, packed=True).train()
+        model = loading.load_packed(tiny_lm, "nf4", beside).train()
         with torch.inference_mode():
             logits[name] = model(torch.tensor([ids])).logits.float()
         # Several rollouts of several items: decoding is a step of our own, and goes through the adapter as reading the prompt does.
@@ -51,7 +51,7 @@ def test_what_a_gpu_samples_with_decodes_as_generate_does(
             assert ours[0] == ours[1] == ours[2]
         assert ours[0][0] == ours[2][0]
     if dtype == "float32":
-        merged = loading.load_for_sampling(tiny_lm, "nf4", adapter, packed=False)
+        merged = loading.load_merged(tiny_lm, "nf4", adapter)
         with torch.inference_mode():
             off = (merged(torch.tensor([ids])).logits - logits["adapted"]).abs().max()
         assert float(off) <= 1e-3 * float(logits["adapted"].abs().max())

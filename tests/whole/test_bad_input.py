@@ -278,9 +278,9 @@ CASES: dict[str, Case] = {
     "config: keeps more than it draws": Case(overlay("distill: {n: 2, keep_top: 3}"), ("keep_top (3)", "distill.n (2)"), ""),
     "config: a seed twice": Case(overlay("training: {seeds: [1, 1]}"), ("names a seed twice: [1, 1]",), ""),
     "config: N below the card's": Case(overlay("scale: published"), ("conditions.clean.n is 4", "best of 8"), ""),
-    "config: a key twice": Case(overlay("seed: 1\nseed: 2"), ("mine.yaml, line 2", "'seed' stands twice"), ""),
-    "config: no YAML": Case(overlay("seed: [1"), ("mine.yaml, line", "no valid YAML"), "indentation"),
-    "config: a list": Case(overlay("- seed"), ("mine.yaml", "no mapping but list"), "key: value"),
+    "config: a key twice": Case(overlay("seed: 1\nseed: 2"), ("mine.yaml, line 2", "'seed' is given twice"), ""),
+    "config: no YAML": Case(overlay("seed: [1"), ("mine.yaml, line", "not valid YAML"), "indentation"),
+    "config: a list": Case(overlay("- seed"), ("mine.yaml", "a list where settings belong"), "key: value"),
     "config: not UTF-8": Case(overlay(b"run: caf\xe9"), ("mine.yaml", "byte 9 is not valid UTF-8"), "UTF-8"),
     "config: nested without end": Case(overlay("seed: " + "[" * 5000), ("mine.yaml", "nested too deeply"), "key: value"),
     "config: holds itself": Case(overlay("seed: &a [*a]"), ("seed", "found [[...]]"), "seed"),
@@ -293,7 +293,7 @@ CASES: dict[str, Case] = {
     "config: no such file": Case(files({}, "config", "--configfile", "gone.yaml"), ("gone.yaml does not exist",), "--configfile"),
     # benchmark rows
     "corpus: missing field": Case(
-        benchmark(jsonl(changed(PASSAGES, 1, text=...))), ("corpus.jsonl, line 2", "'text'", "required"), "has: id"
+        benchmark(jsonl(changed(PASSAGES, 1, text=...))), ("corpus.jsonl, line 2", "'text'", "missing"), "has: id"
     ),
     "corpus: unknown field": Case(benchmark(jsonl(changed(PASSAGES, 0, txet="x"))), ("line 1", "unknown field 'txet'"), "'text'"),
     "corpus: id twice": Case(benchmark(jsonl(changed(PASSAGES, 2, id="D1-c1-s1"))), ("'D1-c1-s1'", "passage 1", "passage 3"), "unique"),
@@ -307,7 +307,7 @@ CASES: dict[str, Case] = {
     "corpus: escaped control character": Case(
         benchmark(jsonl(changed(PASSAGES, 0, text="A \u0000 b"))), ("'D1-c1-s1'", "character 3", "U+0000"), "remove it"
     ),
-    "corpus: a row cut": Case(benchmark(jsonl(PASSAGES)[:-40]), ("corpus.jsonl, line 3", "no valid JSON"), "cut"),
+    "corpus: a row cut": Case(benchmark(jsonl(PASSAGES)[:-40]), ("corpus.jsonl, line 3", "not valid JSON"), "cut"),
     "corpus: a list for a row": Case(benchmark(b"[1]\n"), ("corpus.jsonl, line 1", "found [1]"), "has: id"),
     "corpus: number for an id": Case(benchmark(jsonl(changed(PASSAGES, 0, id=7))), ("line 1", "'id'", "found 7"), ""),
     "corpus: empty": Case(benchmark(b""), ("corpus.jsonl holds no passage",), "empty"),
@@ -328,7 +328,7 @@ CASES: dict[str, Case] = {
         benchmark(None, jsonl(QUESTIONS).replace(b'"id": 1', b'"id": 1' + b"0" * 5000)), ("qa.jsonl, line 1", "number out of range"), ""
     ),
     "corpus: nested without end": Case(benchmark(b"[" * 200_000), ("corpus.jsonl, line 1", "recursion limit"), ""),
-    "corpus: half a character": Case(benchmark(jsonl(PASSAGES).replace(b"Fines", b"\\ud800")), ("line 2", "no valid JSON"), ""),
+    "corpus: half a character": Case(benchmark(jsonl(PASSAGES).replace(b"Fines", b"\\ud800")), ("line 2", "not valid JSON"), ""),
     "split: no question": Case(asked("split"), ("nothing.jsonl holds no question",), "empty"),
     "prompts: no question": Case(asked("prompts"), ("nothing.jsonl holds no question",), "again"),
     "sample: no prompt": Case(asked("sample"), ("nothing.jsonl holds no prompt",), "again"),
@@ -348,7 +348,7 @@ CASES: dict[str, Case] = {
         prompts([*PASSAGES[:2], {**PASSAGES[2], "id": "D3] [D1"}], distractors=1), ("'D3] [D1'", "cannot be shown as [doc_id]"), "brackets"
     ),
     # samples
-    "samples: truncated JSON": Case(scores(jsonl([rollout(), rollout(1)])[:-30]), ("samples.jsonl, line 2", "no valid JSON"), "cut"),
+    "samples: truncated JSON": Case(scores(jsonl([rollout(), rollout(1)])[:-30]), ("samples.jsonl, line 2", "not valid JSON"), "cut"),
     "samples: unknown arm": Case(scores(jsonl([rollout(arm="grunded")])), ("samples.jsonl, row 1", "'arm'", "'grunded'"), "'grounded'?"),
     "samples: two arms": Case(scores(jsonl([rollout(), rollout(1, arm="hybrid")])), ("row 2", "'hybrid'", "began with 'base'"), "one arm"),
     "samples: unknown condition": Case(scores(jsonl([rollout(condition="dirty")])), ("row 1", "'condition'", "'dirty'"), ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from cardproof.errors import CardproofError, nearest
+from cardproof.errors import CardproofError, did_you_mean
 from cardproof.files import read_rows, sha256_file, write_rows
 from cardproof.records import Passage, Question
 
@@ -76,10 +76,9 @@ def check(passages: list[Passage], questions: list[Question], corpus_name: str, 
     ids = {p.id for p in passages}
     for q in questions:
         if q.relevant_passage_id not in ids:
-            near = nearest(q.relevant_passage_id, ids)
             raise CardproofError(
                 f"{asked}, question {q.id}: field 'relevant_passage_id': {q.relevant_passage_id!r} is not in {corpus_name}.",
-                f"did you mean {near!r}?" if near else "corpus and questions must be of the same release.",
+                did_you_mean(q.relevant_passage_id, ids, "corpus and questions must be of the same release."),
             )
 
 

@@ -16,7 +16,7 @@ from cardproof.config.settings import Condition, Config, Contract
 from cardproof.contract.asking import render
 from cardproof.contract.form import MAX_ID
 from cardproof.contract.ladder import normalise
-from cardproof.errors import CardproofError, nearest
+from cardproof.errors import CardproofError, did_you_mean
 from cardproof.files import sha256_text
 from cardproof.records import Document, Message, Passage, Prompt, Question, Role
 
@@ -178,8 +178,7 @@ def _check_ids(passages: Sequence[Passage], questions: Sequence[Question]) -> No
             )
     for q in questions:
         if q.relevant_passage_id not in known:
-            near = nearest(q.relevant_passage_id, ids)
-            hint = f"did you mean {near!r}?" if near else "add the passage, or leave the question out."
+            hint = did_you_mean(q.relevant_passage_id, ids, "add the passage, or leave the question out.")
             raise CardproofError(f"question {q.id}: its passage {q.relevant_passage_id!r} is not in the corpus.", hint)
 
 

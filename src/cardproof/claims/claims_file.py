@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
 
 from cardproof.claims.grim import NUMBER, Interval, decimals, rounding_interval, truncation_interval
 from cardproof.claims.identities import COUNTED, Id, Identity, Text, references
 from cardproof.claims.pointers import arm_of, checked
-from cardproof.errors import CardproofError, nearest
+from cardproof.config.reading import read_yaml
+from cardproof.errors import CardproofError, InvalidValue, did_you_mean, first_error, of_validation
 from cardproof.files import write_json
 from cardproof.records import Row
 
@@ -91,14 +91,14 @@ class ValueClaim(Row):
     @classmethod
     def _number(cls, value: str | None) -> str | None:
         if value is not None and not NUMBER.fullmatch(value):
-            raise ValueError(f"the value {value!r} is no number|write the number as printed, without its unit, in quotes, e.g. '0.860'.")
+            raise InvalidValue(f"the value {value!r} is not a number", "write it as printed, without its unit, in quotes, e.g. '0.860'.")
         return value
 
     @field_validator("rollouts")
     @classmethod
     def _whole(cls, value: str | None) -> str | None:
         if value is not None and not COUNT.fullmatch(value):
-            raise ValueError(f"the rollouts {value!r} are no count|write a whole number from 1 on, in quotes, e.g. '8'.")
+            raise InvalidValue(f"the rollouts {value!r} are not a count", "write a whole number from 1 on, in quotes, e.g. '8'.")
         return value
 
     @field_validator("words")
@@ -106,7 +106,7 @@ class ValueClaim(Row):
     def _numbers(cls, words: dict[str, str]) -> dict[str, str]:
         for word, number in words.items():
             if not NUMBER.fullmatch(number):
-                raise ValueError(f"the word {word!r} stands for {number!r}, which is no number|write the number in quotes, e.g. '4'.")
+                raise InvalidValue(f"the word {word!r} means {number!r}, which is not a number", "write the number in quotes, e.g. '4'.")
         return words
 
     @property
@@ -248,60 +248,35 @@ def write_schema(path: Path = SCHEMA_PATH) -> None:
 def read_claims(path: Path = CLAIMS_PATH) -> ClaimsFile:
     """Read and check a claims file; CardproofError names the file, the claim and what to write instead."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        content = Path(path).read_bytes()
     except FileNotFoundError:
         raise CardproofError(f"{path} does not exist.", f"the card's claims are in {CLAIMS_PATH}.") from None
-    except (OSError, UnicodeDecodeError) as e:
+    except OSError as e:
         raise CardproofError(f"{path} cannot be read: {e}.", "give a text file in UTF-8.") from None
-    try:
-        raw = yaml.load(text, _Loader)
-    except yaml.YAMLError as e:
-        mark = getattr(e, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(e, "problem", None) or str(e).splitlines()[0]
-        raise CardproofError(f"{path}{line}: no valid YAML: {problem}.", "give every key once, and quote text that holds ': '.") from None
-    return parse_claims(raw, str(path))
+    return parse_claims(read_yaml(content, str(path)), str(path))
 
 
 def parse_claims(raw: Any, where: str) -> ClaimsFile:
     """Check a claims file already loaded from YAML; `where` names it in errors."""
     if not isinstance(raw, dict):
-        raise CardproofError(f"{where} is no mapping.", f"a claims file has the keys {', '.join(ClaimsFile.model_fields)}.")
+        raise CardproofError(f"{where} is not a mapping.", f"a claims file has the keys {', '.join(ClaimsFile.model_fields)}.")
     seen: set[str] = set()
     for key, label, model in (("claims", "claim", _claim_model), ("identities", "identity", _identity_model)):
         rows = raw.get(key, [])
         if not isinstance(rows, list):
-            raise CardproofError(f"{where}: {key} is no list.", f"write each {label} as one item, '- id: ...'.")
+            raise CardproofError(f"{where}: {key} is not a list.", f"write each {label} as one item, '- id: ...'.")
         for number, row in enumerate(rows, 1):
             name = f"{where}, {label} {_name(row, number)}"
             if not isinstance(row, dict):
-                raise CardproofError(f"{name} is no mapping.", f"a {label} starts with '- id: NAME'.")
+                raise CardproofError(f"{name} is not a mapping.", f"a {label} starts with '- id: NAME'.")
             _validate(row, model(row, name), name)
             if row["id"] in seen:
-                raise CardproofError(
-                    f"{name}: the id is used twice.", "every number stands in the file once; rename or remove one of them."
-                )
+                raise CardproofError(f"{name}: the id is used twice.", "the file has every number once; rename or remove one of them.")
             seen.add(row["id"])
     _validate(raw, ClaimsFile, where)
     file = ClaimsFile.model_validate(raw)
     _check_references(file, where)
     return file
-
-
-# The C parser is ten times as fast; PyYAML is not always built with it.
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_SafeLoader):
-    """YAML as usual, but a key given twice is an error instead of a silent overwrite."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [k.value for k, _ in node.value]
-        for i, ((key, _), name) in enumerate(zip(node.value, keys, strict=True)):
-            if name in keys[:i]:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is given twice", key.start_mark)
-        found: dict[Any, Any] = super().construct_mapping(node, deep)
-        return found
 
 
 def _name(row: Any, number: int) -> str:
@@ -329,15 +304,8 @@ def _identity_model(row: dict[str, Any], where: str) -> type[Row]:
     return found
 
 
-def _one_of(word: object, known: Iterable[str]) -> str:
-    near = nearest(str(word), known)
-    return f"did you mean {near!r}?" if near else f"write one of {', '.join(known)}."
-
-
-def _fields(model: type[BaseModel]) -> set[str]:
-    """The keys of a model and of every model inside it."""
-    schema = model.model_json_schema()
-    return {key for part in (schema, *schema.get("$defs", {}).values()) for key in part.get("properties", {})}
+def _one_of(word: object, known: Collection[str]) -> str:
+    return did_you_mean(word, known, f"write one of {', '.join(known)}.")
 
 
 def _validate(row: dict[str, Any], model: type[BaseModel], where: str) -> None:
@@ -345,36 +313,16 @@ def _validate(row: dict[str, Any], model: type[BaseModel], where: str) -> None:
     try:
         model.model_validate(row)
     except ValidationError as e:
-        # A misspelt key also leaves the right one missing: the misspelling is what a reader wants to hear of.
-        first = min(e.errors(), key=lambda error: error["type"] != "extra_forbidden")
-        loc = [str(p) for p in first["loc"]]
-        key = ".".join(loc)
-        if first["type"] == "extra_forbidden":
+        first = first_error(e)
+        if first["loc"][-1:] == ("value",) and first["type"] == "string_type":
+            value = first["input"]
+            lost = isinstance(value, int | float)
             raise CardproofError(
-                f"{where}: unknown key {loc[-1]!r}.", _one_of(loc[-1], sorted(_fields(model) if len(loc) > 1 else model.model_fields))
+                f"{where}: the value {value!r} is {'not quoted, so its printed decimals are lost' if lost else 'not a number'}.",
+                "write it in quotes with every decimal the card prints, without its unit, e.g. '0.860'.",
             ) from None
-        if first["type"] == "missing":
-            raise CardproofError(f"{where}: the key {key!r} is missing.", f"known keys: {', '.join(model.model_fields)}.") from None
-        if first["type"] == "union_tag_invalid":
-            known = first["ctx"]["expected_tags"].replace("'", "").split(", ")
-            raise CardproofError(f"{where}: the {key} {first['ctx']['tag']!r} is unknown.", _one_of(first["ctx"]["tag"], known)) from None
-        if first["type"] == "value_error":
-            sentence, _, hint = str(first["ctx"]["error"]).partition("|")
-            raise CardproofError(f"{where}: {sentence}.", hint) from None
-        if loc[-1] == "value" and isinstance(first["input"], int | float):
-            raise CardproofError(
-                f"{where}: the value {first['input']!r} is not quoted, so its printed decimals are lost.",
-                "write it in quotes with every decimal the card prints, e.g. '0.860'.",
-            ) from None
-        if loc[-1] == "value":
-            raise CardproofError(
-                f"{where}: the value {first['input']!r} is no number.",
-                "write the number as printed, without its unit, in quotes, e.g. '0.860'.",
-            ) from None
-        raise CardproofError(
-            f"{where}: the key {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}, found {first['input']!r:.60}.",
-            "compare with schemas/claims.schema.json, which describes every key.",
-        ) from None
+        described = "" if first["type"] == "missing" else "compare with schemas/claims.schema.json, which describes every key."
+        raise of_validation(e, where, model, hint=described) from None
 
 
 def _check_references(file: ClaimsFile, where: str) -> None:
@@ -405,20 +353,20 @@ def _check_references(file: ClaimsFile, where: str) -> None:
 def _check_ids(row: Row, values: dict[str, ValueClaim], where: str) -> None:
     for name in references(row):
         if name not in values:
-            raise CardproofError(f"{where}: names the claim {name!r}, which is no value claim of this file.", _one_of(name, values))
+            raise CardproofError(f"{where}: names the claim {name!r}, which is not a value claim of this file.", _one_of(name, values))
         if values[name].value is None:
             raise CardproofError(f"{where}: names the claim {name!r}, for which the card prints no number.", "leave it out of this test.")
     for key in COUNTED & set(type(row).model_fields):
         claim = values[getattr(row, key)]
         if not COUNT.fullmatch(claim.value or ""):
             raise CardproofError(
-                f"{where}: {key} is the claim {claim.id!r}, whose value {claim.value!r} is no count.",
+                f"{where}: {key} is the claim {claim.id!r}, whose value {claim.value!r} is not a count.",
                 "this arithmetic needs a whole number from 1 to 999999; correct the claim, or leave the identity out.",
             )
     for key in ("bound", "margin", "low", "high", "printed"):
         number = getattr(row, key, "0")
         if not NUMBER.fullmatch(number):
-            raise CardproofError(f"{where}: {key} {number!r} is no number.", "write a plain decimal number in quotes, e.g. '0.05'.")
+            raise CardproofError(f"{where}: {key} {number!r} is not a number.", "write a plain decimal number in quotes, e.g. '0.05'.")
 
 
 # --- coverage ----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cardproof.errors import nearest
+from cardproof.errors import InvalidValue, did_you_mean
 
 AXES = "strict|content|attribution|citation_validity|gold_rouge|rouge_l|false_refusals|support|composite|strict_n1|composite_n1"
 ARM = r"(?P<arm>[a-z][a-z0-9_-]*)"
@@ -51,7 +51,7 @@ def rule_of(file: str) -> str | None:
 
 
 def checked(result: str) -> str:
-    """A result, unchanged; ValueError (sentence|hint) where no run holds such a file or pointer."""
+    """A result, unchanged; InvalidValue if no run has such a file or pointer."""
     file, pointer = split_pointer(result)
     for pattern, (_, pointers) in RESULTS.items():
         if re.fullmatch(pattern, file):
@@ -61,11 +61,10 @@ def checked(result: str) -> str:
                 return result
             examples = ", ".join(_example(p) for p in pointers)
             why = f"{file} holds no {pointer!r}" if pointer else "it has no # and JSON pointer"
-            raise ValueError(f"{result!r} points to nothing: {why}|{file} holds {examples}.")
+            raise InvalidValue(f"{result!r} points to nothing: {why}", f"{file} holds {examples}.")
     known = [_example(p) for p in RESULTS]
-    near = nearest(file, known)
-    hint = f"did you mean {near!r}?" if near else f"results are {', '.join(known)}, each followed by # and a JSON pointer."
-    raise ValueError(f"{result!r} points to nothing: no run has a file {file!r}|{hint}")
+    listed = f"results are {', '.join(known)}, each followed by # and a JSON pointer."
+    raise InvalidValue(f"{result!r} points to nothing: no run has a file {file!r}", did_you_mean(file, known, listed))
 
 
 def _checked_setting(result: str, pointer: str) -> str:
@@ -76,9 +75,8 @@ def _checked_setting(result: str, pointer: str) -> str:
     for part in pointer.removeprefix("/").split("/"):
         known = list(found) if isinstance(found, dict) else []
         if part not in known:
-            near = nearest(part, known)
-            hint = f"did you mean {near!r}?" if near else f"known there: {', '.join(known) or 'nothing more'}."
-            raise ValueError(f"{result!r} points to nothing: the configuration has no {part!r} there|{hint}")
+            hint = did_you_mean(part, known, f"known there: {', '.join(known) or 'nothing more'}.")
+            raise InvalidValue(f"{result!r} points to nothing: the configuration has no {part!r} there", hint)
         found = found[part] if isinstance(found, dict) else None
     return result
 

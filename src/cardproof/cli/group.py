@@ -13,7 +13,7 @@ import click
 
 from cardproof import __version__
 from cardproof.cli.recording import FILE, Recorded
-from cardproof.errors import CardproofError, nearest
+from cardproof.errors import CardproofError, did_you_mean
 
 # A checkout has its templates and claims beside the package's source; elsewhere the user names them.
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,10 +34,8 @@ class Verbs(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does it, with a hint."""
         if args and args[0] not in self.commands and not args[0].startswith("-"):
-            near = nearest(args[0], self.commands)
-            raise CardproofError(
-                f"There is no verb {args[0]!r}.", f"did you mean {near!r}?" if near else "`cardproof --help` lists the verbs."
-            )
+            hint = did_you_mean(args[0], self.commands, "`cardproof --help` lists the verbs.")
+            raise CardproofError(f"There is no verb {args[0]!r}.", hint)
         return super().resolve_command(ctx, args)
 
 

@@ -3,29 +3,63 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from cardproof.config.settings import Config
 from cardproof.config.texts import field_texts
-from cardproof.errors import CardproofError, nearest
+from cardproof.errors import CardproofError, first_error, models_at, of_validation
+
+if TYPE_CHECKING:
+    from yaml import SafeLoader as _SafeLoader
+else:  # the C parser is ten times as fast; PyYAML is not always built with it
+    _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _OnceEachKey(yaml.SafeLoader):
-    """YAML's safe loader, but a key that stands twice is an error: plain YAML takes the last one without a word."""
+MAX_DEPTH = 100
+"""Mappings and lists inside one another that a YAML file may have."""
+
+
+class OnceEachKey(_SafeLoader):
+    """YAML's safe loader, but a key given twice is an error: plain YAML takes the last one without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node; ConstructorError names the key that is given twice."""
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} is given twice", key.start_mark)
             seen.add(getattr(key, "value", None) if isinstance(key, yaml.ScalarNode) else id(key))
         return super().construct_mapping(node, deep)
+
+
+def read_yaml(content: bytes, where: str) -> Any:
+    """The content of a YAML file in UTF-8 whose mappings give each key once; CardproofError names `where` and the line at fault."""
+    try:
+        text = content.decode("utf-8")
+        _check_depth(text, where)
+        return yaml.load(text, Loader=OnceEachKey)
+    except UnicodeDecodeError as e:
+        raise CardproofError(f"{where}: byte {e.start + 1} is not valid UTF-8.", "save the file as UTF-8.") from None
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(e, "problem", None) or str(e).splitlines()[0]
+        hint = "check indentation and colons, give each key once, and quote text that has ': ' in it."
+        raise CardproofError(f"{where}{line}: not valid YAML: {problem}.", hint) from None
+
+
+def _check_depth(text: str, where: str) -> None:
+    """Refuse deep nesting, at which the C parser's own stack would overflow and end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=OnceEachKey):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise CardproofError(f"{where}: not valid YAML: nested too deeply.", "write `key: value` lines.")
 
 
 def load(*files: Path, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -44,19 +78,10 @@ def load(*files: Path, overrides: Mapping[str, Any] | None = None) -> Config:
 
 
 def parse(content: bytes, where: str) -> dict[str, Any]:
-    """The mapping in a YAML file of the configuration; CardproofError says `where` and on which line it is none."""
-    try:
-        part = yaml.load(content.decode("utf-8"), Loader=_OnceEachKey)
-    except UnicodeDecodeError as e:
-        raise CardproofError(f"{where}: byte {e.start + 1} is not valid UTF-8.", "save the file as UTF-8.") from None
-    except yaml.YAMLError as e:
-        mark = getattr(e, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise CardproofError(f"{where}{line}: no valid YAML: {getattr(e, 'problem', e)}.", "check indentation and colons.") from None
-    except RecursionError:
-        raise CardproofError(f"{where}: no valid YAML: nested too deeply.", "write `key: value` lines.") from None
+    """The mapping in a YAML file of the configuration; CardproofError says `where` and on which line it is not one."""
+    part = read_yaml(content, where)
     if part is not None and not isinstance(part, dict):
-        raise CardproofError(f"{where}: holds no mapping but {type(part).__name__}.", "write `key: value` lines.")
+        raise CardproofError(f"{where} has a {type(part).__name__} where settings belong.", "write `key: value` lines.")
     return part or {}
 
 
@@ -82,48 +107,12 @@ def validate(values: Mapping[str, Any], where: str = "configuration") -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as e:
-        error = e.errors()[0]
-        path = [str(p) for p in error["loc"]]
-        name = ".".join(path)
-        if error["type"] == "extra_forbidden":
-            known = _known_keys(path[:-1])
-            near = nearest(path[-1], known)
-            place = f" in {'.'.join(path[:-1])!r}" if path[:-1] else ""
-            raise CardproofError(
-                f"{where}: unknown key {path[-1]!r}{place}.", f"did you mean {near!r}?" if near else f"known keys: {', '.join(known)}."
-            ) from None
-        message = error["msg"].removeprefix("Value error, ")
-        if error["type"] == "value_error":
-            raise CardproofError(
-                f"{where}: {name + ': ' if name else ''}{message}.", "see `cardproof config --help` and docs/config.md."
-            ) from None
-        raise CardproofError(
-            f"{where}: {name}: {message[0].lower()}{message[1:]}, found {error['input']!r:.80}.",
-            _hint(path) or "see `cardproof config --explain`.",
-        ) from None
+        raise of_validation(e, where, Config, hint=_hint(first_error(e)["loc"])) from None
 
 
-def _walk(path: Sequence[str]) -> type[BaseModel] | None:
-    kind: Any = Config
-    for part in path:
-        if not (inspect.isclass(kind) and issubclass(kind, BaseModel)):
-            return None
-        if part not in kind.model_fields:
-            return None
-        annotation = kind.model_fields[part].annotation
-        if get_origin(annotation) is dict:
-            entry = get_args(annotation)[1]
-            return entry if inspect.isclass(entry) and issubclass(entry, BaseModel) else None
-        kind = annotation
-    return kind if inspect.isclass(kind) and issubclass(kind, BaseModel) else None
-
-
-def _known_keys(path: Sequence[str]) -> list[str]:
-    kind = _walk(path) or (_walk(path[:-1]) if path else None)
-    return list(kind.model_fields) if kind else []
-
-
-def _hint(path: Sequence[str]) -> str | None:
-    kind = _walk(path[:-1]) or (_walk(path[:-2]) if len(path) > 1 else None)
-    text = field_texts(kind).get(path[-1]) if kind else None
-    return f"{path[-1]}: {text}" if text else None
+def _hint(path: Sequence[int | str]) -> str:
+    """What the setting at a path means, or where settings are described."""
+    for model in models_at(Config, map(str, path[:-1])):
+        if path and (text := field_texts(model).get(str(path[-1]))):
+            return f"{path[-1]}: {text}"
+    return "see `cardproof config --explain` and docs/config.md."

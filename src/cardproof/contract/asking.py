@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from cardproof.contract.form import REFUSAL_PHRASES, format_reply
-from cardproof.errors import CardproofError
+from cardproof.errors import CardproofError, of_template, of_validation
 from cardproof.records import Document, Message
 
 
@@ -65,15 +65,10 @@ def _environment(templates_dir: Path) -> jinja2.Environment:
 
 
 def _fill(templates_dir: Path, name: str, **values: object) -> str:
-    path = templates_dir / name
     try:
         return _environment(templates_dir).get_template(name).render(values).strip()
-    except jinja2.TemplateNotFound:
-        raise CardproofError(f"{path} does not exist.", "give the folder that holds the prompt templates (`prompts/`).") from None
-    except jinja2.TemplateSyntaxError as e:
-        raise CardproofError(f"{path}, line {e.lineno}: {e.message}.", "a prompt template is Jinja2.") from None
-    except jinja2.UndefinedError as e:
-        raise CardproofError(f"{path}: {e.message}.", f"this template is given: {', '.join(values)}.") from None
+    except jinja2.TemplateError as e:
+        raise of_template(e, templates_dir, name, f"this template is given: {', '.join(values)}.") from None
 
 
 @lru_cache(maxsize=8)
@@ -86,8 +81,4 @@ def _demonstrations(templates_dir: Path) -> tuple[_Demonstration, ...]:
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise CardproofError(f"{path} is no valid YAML: {e}.", "see prompts/demonstrations.yaml as shipped.") from None
     except ValidationError as e:
-        first = e.errors()[0]
-        field = ".".join(str(p) for p in first["loc"])
-        raise CardproofError(
-            f"{path}: field {field!r}: {first['msg'].lower()}.", "each example holds documents, question, quotes and answer."
-        ) from None
+        raise of_validation(e, str(path), _Demonstration, hint="each example has documents, question, quotes and answer.") from None

@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 
 from cardproof.config.settings import Config
-from cardproof.errors import CardproofError, nearest
+from cardproof.errors import CardproofError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,7 @@ class Parameters:
 def architecture(name: str) -> Architecture:
     """The sizes of a known model; CardproofError names the nearest one where it is unknown."""
     if name not in ARCHITECTURES:
-        near = nearest(name, ARCHITECTURES)
-        known = f"did you mean {near!r}?" if near else f"known: {', '.join(ARCHITECTURES)}."
+        known = did_you_mean(name, ARCHITECTURES, f"known: {', '.join(ARCHITECTURES)}.")
         raise CardproofError(f"the sizes of the model {name!r} are unknown.", known)
     return ARCHITECTURES[name]
 

@@ -20,7 +20,7 @@ from cardproof.claims.claims import judge
 from cardproof.claims.reconcile import conclusion
 from cardproof.config import texts
 from cardproof.config.settings import REFERENCE, Config
-from cardproof.errors import CardproofError
+from cardproof.errors import CardproofError, of_template
 from cardproof.evaluation.axes import AXIS_NAMES
 from cardproof.evidence.verify import check
 from cardproof.files import read_json, write_text
@@ -82,15 +82,8 @@ def fill(templates_dir: Path, context: Mapping[str, Any]) -> str:
     sources = Sources()
     try:
         text = environment(templates_dir).get_template("card.md.j2").render(**context, source=sources.mark, sources=sources.notes)
-    except jinja2.TemplateNotFound as e:
-        raise CardproofError(f"{templates_dir} holds no template {e.name!r}.", "give the folder that holds card.md.j2: report/.") from None
-    except jinja2.TemplateSyntaxError as e:
-        raise CardproofError(f"{e.name}, line {e.lineno}: {e.message}.", "correct the template.") from None
-    except jinja2.UndefinedError as e:
-        raise CardproofError(
-            f"The card's templates ask for a result the run does not hold: {e.message}.",
-            "run the evaluation again, or correct the template.",
-        ) from None
+    except jinja2.TemplateError as e:
+        raise of_template(e, templates_dir, "card.md.j2", "the run lacks this result: evaluate again, or correct the template.") from None
     except ValidationError as e:
         error = e.errors()[0]
         raise CardproofError(

@@ -119,7 +119,7 @@ def check(text: str, entries: str | None) -> None:
 
     hint = "render the card anew; where it stays, the results hold what a card cannot."
     try:
-        content = ModelCard(text).data.to_dict()
+        content = yaml.safe_load(ModelCard(text).data.to_yaml())
         found = yaml.safe_load(entries) if entries is not None else None
         if found is not None:
             parse_eval_result_entries(found)

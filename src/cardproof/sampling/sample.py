@@ -13,7 +13,7 @@ from tqdm import tqdm
 from cardproof.acquire.folders import model_hash
 from cardproof.acquire.weights import check_adapter
 from cardproof.config.settings import Config
-from cardproof.errors import CardproofError, nearest
+from cardproof.errors import CardproofError, did_you_mean
 from cardproof.evidence.provenance import code_fingerprint
 from cardproof.evidence.sealed_lines import key
 from cardproof.files import read_rows, sha256_file, write_rows
@@ -67,10 +67,8 @@ def load_sampler(config: Config, model: Path, adapter: Path | None) -> Sampler:
 
 def _check_arm(config: Config, arm: str) -> None:
     if arm not in config.sampled_arms:
-        near = nearest(arm, config.sampled_arms)
-        raise CardproofError(
-            f"There is no arm {arm!r}.", f"did you mean {near!r}?" if near else f"this run has: {', '.join(config.sampled_arms)}."
-        )
+        hint = did_you_mean(arm, config.sampled_arms, f"this run has: {', '.join(config.sampled_arms)}.")
+        raise CardproofError(f"There is no arm {arm!r}.", hint)
 
 
 def _number_of(piece: str) -> tuple[int, int]:

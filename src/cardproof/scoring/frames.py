@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cardproof.errors import CardproofError, nearest
+from cardproof.errors import CardproofError, did_you_mean
 from cardproof.records import Score
 
 
@@ -28,10 +28,8 @@ def read_frame(path: Path) -> pl.DataFrame:
         raise CardproofError(f"{path} is no readable parquet file: {e}.", "delete it and run the step that makes it again.") from None
     for column in Score.model_fields:
         if column not in frame.columns:
-            near = nearest(column, frame.columns)
-            raise CardproofError(
-                f"{path}: column {column!r} is missing.", f"did you mean {near!r}?" if near else f"it has: {', '.join(frame.columns)}."
-            )
+            hint = did_you_mean(column, frame.columns, f"it has: {', '.join(frame.columns)}.")
+            raise CardproofError(f"{path}: column {column!r} is missing.", hint)
     if frame.is_empty():
         raise CardproofError(f"{path} has no rows.", "score at least one item, and run again.")
     return frame

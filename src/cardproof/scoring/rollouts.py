@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from cardproof.errors import CardproofError, nearest
+from cardproof.errors import CardproofError, did_you_mean
 from cardproof.files import iter_rows
 from cardproof.records import Rollout
 
@@ -45,8 +45,7 @@ def read_rollouts(path: Path, arms: Collection[str], n: dict[str, int]) -> Itera
 def _check_origin(row: Rollout, first: Rollout | None, where: str, arms: Collection[str], n: dict[str, int]) -> None:
     for field, found, known in (("arm", row.arm, arms), ("condition", row.condition, n)):
         if found not in known:
-            near = nearest(found, known)
-            hint = f"did you mean {near!r}?" if near else f"this run has: {', '.join(known)}."
+            hint = did_you_mean(found, known, f"this run has: {', '.join(known)}.")
             raise CardproofError(f"{where}: field {field!r}: {found!r} is not in this run's configuration.", hint)
         if first and found != getattr(first, field):
             raise CardproofError(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cardproof.acquire.folders import fingerprint, model_hash
 from cardproof.config.settings import Config, Training, TrainingRun, optimizer_steps
-from cardproof.errors import CardproofError, nearest
+from cardproof.errors import CardproofError, did_you_mean
 from cardproof.evidence.provenance import code_fingerprint
 from cardproof.files import nothing_partial, read_rows, seeded_hash, sha256_text, write_json
 from cardproof.models import device, loading, nf4, tokens
@@ -64,10 +64,8 @@ def train(config: Config, name: str, paths: Paths) -> dict[str, Any]:
     name, there are no examples, one is too long, or the loss is not finite.
     """
     if name not in config.training_runs:
-        near = nearest(name, config.training_runs)
-        raise CardproofError(
-            f"There is no training run {name!r}.", f"did you mean {near!r}?" if near else f"known: {', '.join(config.training_runs)}."
-        )
+        known = f"known: {', '.join(config.training_runs)}."
+        raise CardproofError(f"There is no training run {name!r}.", did_you_mean(name, config.training_runs, known))
     examples = read_rows(paths.examples, Example)
     if not examples:
         raise CardproofError(
