@@ -1,1 +1,1 @@
-"""What the project does, timed beside what a user would do instead; ratios taken in one run, never tests."""
+"""Times the project against what a user would run instead. These are ratios within one run, not tests."""

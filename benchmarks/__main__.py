@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other, and one table of their ratios at the end: `make bench`, or `python -m benchmarks`."""
+"""Runs all benchmarks one after the other, then prints one table of their ratios: `make bench`, or `python -m benchmarks`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FASTER = "cardproof is times as fast"
 
 
 def combined(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """One row for each ratio: its benchmark and peer, what the ratio is, and how much; none for what is compared with itself."""
+    """One row for each ratio: its benchmark and peer, what it compares, and its value. Ratios of a thing to itself are left out."""
     rows: dict[str, dict[str, Any]] = {}
     for name, result in results.items():
         for peer, row in result.get("rows", {}).items():
@@ -28,7 +28,7 @@ def combined(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
 
 
 def main() -> None:
-    """Run them; exit with 1 where one failed."""
+    """Run them; exit with 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", choices=ORDER, help="benchmarks to run; default: all")
     arguments = parser.parse_args()

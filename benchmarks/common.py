@@ -1,4 +1,4 @@
-"""Shared by the benchmarks: facts of the machine, what a command cost, tables of ratios, and where results go."""
+"""Shared by the benchmarks: facts about the machine, the cost of a command, tables of ratios, and the files of results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGES = ("torch", "transformers", "numpy", "polars", "rapidfuzz", "snakemake"
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory (GB), load before the run, Python and packages; no host name."""
+    """Processor, cores, memory (GB), load before the run, Python and packages, but not the host name."""
     cpu = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
     memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
@@ -35,19 +35,19 @@ def machine() -> dict[str, Any]:
 
 
 class Cost(NamedTuple):
-    """What a command took."""
+    """What a command cost."""
 
     seconds: float
     cpu_seconds: float
-    """Of all its processes; less disturbed than `seconds` by what else the machine does."""
+    """Of all its processes. Other work on the machine disturbs this less than `seconds`."""
     peak_mb: float
     """Resident memory of its largest process."""
 
 
 def cost(command: Sequence[str], cwd: Path = ROOT) -> Cost:
-    """Run a command to its end; RuntimeError with what it said where it fails."""
+    """Run a command to its end; RuntimeError with its error output if it fails."""
     started = time.perf_counter()
-    # The output goes nowhere a pipe could fill; `wait4` tells what this one process and its children took.
+    # The output is discarded, because a pipe could fill up. `wait4` reports on this process and its children only.
     with open(os.devnull, "wb") as nowhere, subprocess.Popen(command, stdout=nowhere, stderr=subprocess.PIPE, cwd=cwd) as process:
         said = process.stderr.read().decode(errors="replace") if process.stderr else ""
         _, status, usage = os.wait4(process.pid, 0)
@@ -58,12 +58,12 @@ def cost(command: Sequence[str], cwd: Path = ROOT) -> Cost:
 
 
 def best(command: Sequence[str], repeats: int, cwd: Path = ROOT) -> Cost:
-    """The least of each figure over some runs: what else the machine does only adds."""
+    """The least of each figure over some runs: other work on the machine can only add to it."""
     return Cost(*map(min, zip(*(cost(command, cwd) for _ in range(repeats)), strict=True)))
 
 
 def table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Rows of one set of columns as aligned text; numbers with four significant figures."""
+    """Rows with the same columns as aligned text; numbers have four significant figures."""
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     cells = [[title, *columns], *([name, *(_cell(row.get(column)) for column in columns)] for name, row in rows.items())]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -89,7 +89,7 @@ def write(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
 
 
 def bars(name: str, title: str, values: Mapping[str, float], folder: Path = RESULTS) -> None:
-    """Write `NAME.svg`: ratios as bars from a line at 1, the first on top."""
+    """Write `NAME.svg`: ratios as bars, with a line at 1, the first on top."""
     pyplot = _pyplot(name)
     figure, axis = pyplot.subplots(figsize=(7, 0.8 + 0.4 * len(values)), layout="constrained")
     drawn = axis.barh(list(values)[::-1], list(values.values())[::-1], height=0.6)
@@ -132,5 +132,5 @@ def _save(figure: Any, name: str, folder: Path) -> None:
 
 
 def program(name: str) -> str:
-    """An installed command beside this Python."""
+    """The path of a command that is installed beside this Python."""
     return str(Path(sys.executable).with_name(name))

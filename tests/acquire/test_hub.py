@@ -161,7 +161,7 @@ def test_a_verifier_whose_labels_say_nothing_is_refused_when_it_is_fetched(hub: 
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"verifier": {"entailment_label": label}}))
     said(
         fetch(tmp_path, hub, "--verifier-of", "auto.yaml", name="team/verifier"),
-        "cannot be read off their names: 0: 'LABEL_0', 1: 'LABEL_1'",
+        "do not show which one means entailed: 0: 'LABEL_0', 1: 'LABEL_1'",
         "set verifier.entailment_label",
     )
     assert not (tmp_path / "out/model").exists()

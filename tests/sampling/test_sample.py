@@ -9,12 +9,13 @@ import pytest
 
 from cardproof.config.reading import validate
 from cardproof.config.settings import Config
+from cardproof.errors import CardproofError
 from cardproof.files import read_rows, write_rows
 from cardproof.records import Rollout
 from cardproof.sampling import sample as module
 from cardproof.sampling.gather import gather
 from cardproof.sampling.sample import sample
-from cardproof.sampling.sampler import rollout_seed
+from cardproof.sampling.sampler import rollout_seed, stop_tokens
 from helpers.decoding import make_prompt
 
 
@@ -83,3 +84,14 @@ def test_a_changed_setting_is_sampled_again(tiny_lm: Path, tmp_path: Path) -> No
     first = run(tiny_lm, tmp_path, config()).read_bytes()
     assert run(tiny_lm, tmp_path, config(temperature=0.1)).read_bytes() != first
     assert run(tiny_lm, tmp_path, config()).read_bytes() == first
+
+
+def test_stop_tokens_are_the_models_and_the_tokenizers() -> None:
+    assert stop_tokens([7, 3], 5) == [3, 5, 7]
+    assert stop_tokens(5, 5) == stop_tokens(None, 5) == stop_tokens(5, None) == [5]
+
+
+@pytest.mark.parametrize(("arm", "piece", "message"), [("bse", "0/1", "no arm 'bse'"), ("base", "1/1", "--shard: found '1/1'")])
+def test_an_unknown_arm_or_shard_is_named(tmp_path: Path, arm: str, piece: str, message: str) -> None:
+    with pytest.raises(CardproofError, match=message):
+        sample(config(), arm, {}, tmp_path, None, piece, tmp_path / "store.jsonl")

@@ -133,7 +133,7 @@ class TestSampling:
         long = row.model_copy(update={"messages": [m.model_copy(update={"content": m.content * 60}) for m in row.messages]})
         write_rows(tmp_path / "long.jsonl", [long])
         with pytest.raises(
-            AssertionError, match=rf"item {row.item} has \d+ tokens, and with a reply of 40 it does not fit the model's \d+"
+            AssertionError, match=rf"item {row.item} has \d+ tokens and does not fit the model's \d+ together with a reply of 40"
         ):
             sample(tmp_path / "run", "vllm", tmp_path / "long.jsonl", smollm2)
 
@@ -147,7 +147,7 @@ def test_an_adapter_takes_the_smallest_room_that_holds_its_rank(tmp_path: Path, 
 
 def test_a_rank_beyond_all_rooms_is_refused(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 513}))
-    with pytest.raises(CardproofError, match="r is 513, and vLLM takes at most 512"):
+    with pytest.raises(CardproofError, match="r is 513, but vLLM takes at most 512"):
         rank_room(tmp_path)
 
 

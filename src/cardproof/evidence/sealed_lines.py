@@ -1,4 +1,4 @@
-"""Lines that carry a hash of their own, as in the rollout store: what was written, and whether it still is that."""
+"""Lines that carry their own hash, as in the rollout store, so that a changed one is noticed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cardproof.records import Rollout
 
 
 def key(**depends_on: Any) -> str:
-    """Name of an item's rollouts: sha256 over everything they depend on."""
+    """The name of an item's rollouts: sha256 over everything they depend on."""
     return sha256_text(json.dumps(depends_on, sort_keys=True))
 
 
 def parse(line: bytes) -> tuple[str, list[Rollout]] | None:
-    """Key and rollouts of one line; None where it is no whole line, or not as it was written."""
+    """The key and the rollouts of one line; None if the line is incomplete or was changed."""
     try:
         row = json.loads(line)
         digest = row.pop("sha256")

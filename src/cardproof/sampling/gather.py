@@ -1,4 +1,4 @@
-"""Joining the shards of one arm and condition."""
+"""Joins the shards of one arm and condition."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cardproof.records import Rollout
 
 
 def gather(shards: Sequence[Path], out: Path) -> int:
-    """Join the shards of one arm and condition, in order; returns the number of rollouts."""
+    """Join the shards in order, and return the number of rollouts."""
     rows = (row for path in shards for row in iter_rows(path, Rollout))
     first = next(rows, None)
     if first is None:
-        raise CardproofError(f"{shards[0]} and the other shards of it hold no rollout.", "sample them again.")
+        raise CardproofError(f"{shards[0]} and its other shards have no rollouts.", "sample them again.")
     return write_rows(out, chain([first], rows))

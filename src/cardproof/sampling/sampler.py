@@ -1,7 +1,7 @@
-"""Sampling: from prompts to rollouts, with a backend behind one protocol.
+"""The protocol of a sampler, and the seed of a rollout.
 
-A rollout depends on (run seed, arm, condition, item, k) and on the model alone: each has its own counter-based random stream, so shards,
-restarts and the order of work change nothing.
+A rollout depends only on (run seed, arm, condition, item, k), its prompt and the model. Each rollout has its own counter-based random
+stream, so shards, restarts and the order of work do not change it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cardproof.records import Prompt
 
 @dataclass(frozen=True)
 class Decoding:
-    """How a reply is drawn."""
+    """The settings for drawing a reply."""
 
     temperature: float
     top_p: float
@@ -40,10 +40,16 @@ class Sampler(Protocol):
     adapter_hash: str | None
 
     def sample(self, work: Sequence[tuple[Prompt, list[int]]], decoding: Decoding) -> Iterator[tuple[int, list[Draw]]]:
-        """For each (prompt, seed of each rollout) yield (index into `work`, draws in the seeds' order) as soon as the item is finished."""
+        """Yield (index into `work`, draws in the order of the seeds) for each (prompt, seeds of its rollouts), as items finish."""
         ...
 
 
+def stop_tokens(configured: int | list[int] | None, own: int | None) -> list[int]:
+    """Tokens that end a reply: those that the generation config names, and the tokenizer's own end-of-sequence token."""
+    ids = configured if isinstance(configured, list) else [configured]
+    return sorted({i for i in [*ids, own] if i is not None})
+
+
 def rollout_seed(run_seed: int, arm: str, condition: str, item: int, k: int) -> int:
-    """Seed of one rollout's own random stream: 53 bits of sha256 over what the rollout depends on (exact in JSON everywhere)."""
+    """The seed of one rollout's random stream: 53 bits of sha256 over its identity, so that any JSON reader keeps it exact."""
     return int(seeded_hash(run_seed, arm, condition, item, k)[:16], 16) >> 11

@@ -1,7 +1,7 @@
-"""The rollout store: every finished item of an arm, written durably at once, so that a killed run repeats none of them.
+"""The rollout store: it writes every finished item durably at once, so a killed run does not repeat it.
 
-It lies outside the steps' declared outputs. An item is taken from it only where everything it depends on is the same (its key), so a
-changed prompt, seed, model, adapter or decoder is sampled anew.
+The file is not among the step's declared outputs. An item's key covers everything that it depends on, so a changed prompt, seed, model,
+adapter or decoder is sampled again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cardproof.records import Rollout
 class Store:
     """Append-only JSON Lines of {key, rollouts, sha256 over both}.
 
-    A line torn by a kill is cut off when the file is next opened; a line that was changed is passed over, so its item is sampled again.
+    Opening the file cuts off a last line that a kill left incomplete, and skips a line that was changed, so its item is sampled again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +33,7 @@ class Store:
         self.file.truncate(content.rfind(b"\n") + 1)
 
     def add(self, name: str, rollouts: Sequence[Rollout]) -> None:
-        """Write one item; when this returns, it is on the disk."""
+        """Write one item; it is on the disk when this returns."""
         row = {"key": name, "rollouts": [r.model_dump(mode="json") for r in rollouts]}
         self.file.write(json.dumps({**row, "sha256": key(**row)}, ensure_ascii=False).encode() + b"\n")
         self.file.flush()

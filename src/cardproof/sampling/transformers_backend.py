@@ -1,4 +1,4 @@
-"""The transformers backend: any causal language model folder, on CPU or GPU, through the shared-prefix decoder."""
+"""The transformers backend: decodes with any causal language model, on a CPU or GPU, with the shared-prefix decoder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cardproof.models.device import Quantization, quiet
 from cardproof.models.loading import load_for_sampling
 from cardproof.models.tokens import load_tokenizer, prompt_ids
 from cardproof.records import Prompt
-from cardproof.sampling.sampler import Decoding, Draw
+from cardproof.sampling.sampler import Decoding, Draw, stop_tokens
 
 
 class TransformersSampler:
-    """A `Sampler` over one model and at most one adapter; the weights are loaded when first needed."""
+    """A `Sampler` with one model and at most one adapter."""
 
     def __init__(self, folder: Path, quantization: Quantization, adapter: Path | None, rows: int, threads: int, thinking: bool) -> None:
-        """`rows`: rollouts decoded together at most; `threads`: CPU threads."""
+        """`rows`: the most rollouts decoded together; `threads`: CPU threads."""
         import torch
 
         quiet()
@@ -29,17 +29,11 @@ class TransformersSampler:
         self.model_hash = model_hash(folder)
         self.adapter_hash = sha256_file(adapter / "adapter_model.safetensors") if adapter else None
 
-    def stop_ids(self) -> list[int]:
-        """Tokens that end a reply: the generation config's and the tokenizer's."""
-        configured = self.model.generation_config.eos_token_id
-        ids = configured if isinstance(configured, list) else [configured]
-        return sorted({i for i in [*ids, self.tokenizer.eos_token_id] if i is not None})
-
     def sample(self, work: Sequence[tuple[Prompt, list[int]]], decoding: Decoding) -> Iterator[tuple[int, list[Draw]]]:
         """Draw replies; see `Sampler`."""
         from cardproof.sampling.shared_prefix import SharedPrefixDecoder, Tokens
 
-        stop = self.stop_ids()
+        stop = stop_tokens(self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id)
         tokens = []
         for prompt, seeds in work:
             ids, common = prompt_ids(self.tokenizer, prompt.messages, prompt.reply_prefix, self.thinking)

@@ -1,7 +1,7 @@
-"""The vLLM backend: the same prompts, seeds and records as the transformers backend, by an engine made for serving on GPUs.
+"""The vLLM backend: the same prompts, seeds and records as the transformers backend, with an engine built to serve models on GPUs.
 
-Each rollout is a request with a seed of its own; prefix caching computes an item's prompt once for all of them, as vLLM's own parallel
-sampling does. Unlike the transformers backend vLLM promises no result that is independent of what else is in its batch.
+Each rollout is a request with its own seed. Prefix caching computes an item's prompt once for all of its rollouts, as vLLM's own parallel
+sampling does. Unlike the transformers backend, vLLM does not promise that a result is independent of the rest of its batch.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from cardproof.models.loading import load_plain
 from cardproof.models.nf4 import dequantise_nf4
 from cardproof.models.tokens import load_tokenizer, prompt_ids
 from cardproof.records import Prompt
-from cardproof.sampling.sampler import Decoding, Draw
+from cardproof.sampling.sampler import Decoding, Draw, stop_tokens
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""LoRA ranks vLLM reserves room for; an adapter takes the smallest that holds it."""
+"""LoRA ranks that vLLM can reserve room for. An adapter takes the smallest one that is large enough."""
 CACHE_GB = 2
-"""Memory for keys and values on a CPU; on a GPU vLLM takes what the weights leave."""
+"""Memory for keys and values on a CPU, in GB. On a GPU, vLLM takes what the weights leave."""
 BATCHED_TOKENS = 8192
-"""Tokens of one step. A prompt must fit whole: vLLM cannot seed a request whose prompt is computed in pieces."""
+"""Most tokens of one step. A whole prompt must fit: vLLM cannot seed a request whose prompt it computes in pieces."""
 
 
 def rank_room(adapter: Path) -> int:
-    """The room to reserve for an adapter's rank; raises CardproofError where it is larger than vLLM allows."""
+    """The rank to reserve room for; CardproofError if the adapter's rank is larger than vLLM allows."""
     rank = int(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"])
     room = next((allowed for allowed in RANKS if allowed >= rank), None)
     if room is None:
         raise CardproofError(
-            f"{adapter}/adapter_config.json: r is {rank}, and vLLM takes at most {RANKS[-1]}.",
+            f"{adapter}/adapter_config.json: r is {rank}, but vLLM takes at most {RANKS[-1]}.",
             "set sampling.backend to transformers, or train with a smaller rank.",
         )
     return room
 
 
 class VllmSampler:
-    """A `Sampler` over one model and at most one adapter; the engine is started when first needed."""
+    """A `Sampler` with one model and at most one adapter. Each call of `sample` starts an engine of its own."""
 
     def __init__(self, folder: Path, quantization: Quantization, adapter: Path | None, rows: int, threads: int, thinking: bool) -> None:
-        """`rows`: rollouts in flight at most; `threads`: CPU threads. Raises CardproofError where vLLM is missing or the adapter unfit."""
+        """`rows`: the most rollouts in flight; `threads`: CPU threads. CardproofError if vLLM is missing or the adapter does not fit."""
         quiet()
         self.folder, self.quantization, self.adapter = folder, quantization, adapter
         self.rows, self.threads, self.thinking = rows, threads, thinking
@@ -63,15 +63,13 @@ class VllmSampler:
         self.tokenizer = load_tokenizer(folder)
         self.vllm = _vllm(threads)
 
-    def stop_ids(self) -> list[int]:
-        """Tokens that end a reply: the generation config's and the tokenizer's."""
+    def _stop_tokens(self) -> list[int]:
         path = self.folder / "generation_config.json"
         configured = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
-        ids = configured if isinstance(configured, list) else [configured]
-        return sorted({i for i in [*ids, self.tokenizer.eos_token_id] if i is not None})
+        return stop_tokens(configured, self.tokenizer.eos_token_id)
 
     def sample(self, work: Sequence[tuple[Prompt, list[int]]], decoding: Decoding) -> Iterator[tuple[int, list[Draw]]]:
-        """Draw replies; see `Sampler`. Raises CardproofError where a prompt and its reply do not fit the model's context."""
+        """Draw replies; see `Sampler`. CardproofError if a prompt and its reply do not fit the model's context."""
         ids = [prompt_ids(self.tokenizer, prompt.messages, prompt.reply_prefix, self.thinking)[0] for prompt, _ in work]
         longest = max(range(len(ids)), key=lambda i: len(ids[i]))
         context = self._context()
@@ -79,8 +77,8 @@ class VllmSampler:
         if need > context:
             prompt = work[longest][0]
             raise CardproofError(
-                f"prompts/{prompt.condition}.jsonl: item {prompt.item} has {len(ids[longest])} tokens, and with a reply of"
-                f" {decoding.max_new_tokens} it does not fit the model's {context}.",
+                f"prompts/{prompt.condition}.jsonl: item {prompt.item} has {len(ids[longest])} tokens and does not fit the model's"
+                f" {context} together with a reply of {decoding.max_new_tokens}.",
                 "lower sampling.max_new_tokens or the condition's distractors.",
             )
         with tempfile.TemporaryDirectory() as scratch:
@@ -91,18 +89,18 @@ class VllmSampler:
         return int(json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"])
 
     def _engine(self, scratch: Path, length: int) -> Any:
-        """The engine; for NF4, which vLLM itself has not, over a copy of the weights after their round trip through it."""
+        """The engine. vLLM has no NF4, so it gets a copy of the weights that went through NF4 once."""
         model = self.folder
-        how: dict[str, Any] = {"dtype": "float32", "enforce_eager": True} if device() == "cpu" else {"dtype": "bfloat16"}
+        options: dict[str, Any] = {"dtype": "float32", "enforce_eager": True} if device() == "cpu" else {"dtype": "bfloat16"}
         if self.quantization == "nf4":
             model = scratch / "nf4"
-            weights = load_plain(self.folder, "cpu")  # a GPU's memory is the engine's
+            weights = load_plain(self.folder, "cpu")  # leave the GPU's memory to the engine
             dequantise_nf4(weights)
             weights.save_pretrained(model, safe_serialization=True)
             self.tokenizer.save_pretrained(model)
             del weights
         if self.room is not None:
-            how |= {"enable_lora": True, "max_lora_rank": self.room, "max_loras": 1}
+            options |= {"enable_lora": True, "max_lora_rank": self.room, "max_loras": 1}
         return self.vllm.LLM(
             model=str(model),
             enable_prefix_caching=True,
@@ -111,7 +109,7 @@ class VllmSampler:
             max_num_batched_tokens=max(BATCHED_TOKENS, length),
             disable_log_stats=True,
             seed=0,
-            **how,
+            **options,
         ).llm_engine
 
     def _run(
@@ -121,7 +119,7 @@ class VllmSampler:
         from vllm.lora.request import LoRARequest
 
         lora = LoRARequest("adapter", 1, str(self.adapter)) if self.adapter is not None else None
-        stop = self.stop_ids()
+        stop = self._stop_tokens()
         for index, (_, seeds) in enumerate(work):
             for k, seed in enumerate(seeds):
                 params = self.vllm.SamplingParams(
@@ -144,17 +142,17 @@ class VllmSampler:
                 tokens = list(reply.token_ids)
                 stopped = bool(tokens) and tokens[-1] in stop
                 text = self.tokenizer.decode(tokens, skip_special_tokens=True)
-                found = drawn.setdefault(index, {})
-                found[k] = Draw(prompt.reply_prefix + text, len(ids[index]), len(tokens), "stop" if stopped else "length")
-                if len(found) == len(seeds):
-                    yield index, [found[k] for k in range(len(seeds))]
+                draws = drawn.setdefault(index, {})
+                draws[k] = Draw(prompt.reply_prefix + text, len(ids[index]), len(tokens), "stop" if stopped else "length")
+                if len(draws) == len(seeds):
+                    yield index, [draws[k] for k in range(len(seeds))]
                     del drawn[index]
 
 
 def _vllm(threads: int) -> Any:
-    """The vllm module, told before its import to stay in this process and, on a CPU, within `threads` threads."""
+    """Import vllm, set to stay in this process and, on a CPU, within `threads` threads."""
     for name, value in {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in one process two runs with equal seeds were equal; across processes they were not
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # with an engine in another process, runs with equal seeds differed
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "VLLM_CPU_KVCACHE_SPACE": str(CACHE_GB),
         "VLLM_NO_USAGE_STATS": "1",

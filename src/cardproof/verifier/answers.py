@@ -1,4 +1,4 @@
-"""What the verifier reads of an answer: its sentences, without citations and markup."""
+"""Turns an answer into what the verifier reads: its sentences, without citations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cardproof.verifier.sentences import split_sentences
 
 
 def clean_answer(answer: str) -> str:
-    """An answer without its `[id]` citations, spaces before punctuation closed up."""
+    """An answer without its `[id]` citations and without the spaces they leave before punctuation."""
     ids = set(reading.parse(f"ANSWER: {answer}").citations)
 
     def cut(m: re.Match[str]) -> str:
@@ -21,8 +21,8 @@ def clean_answer(answer: str) -> str:
 
 
 def answer_sentences(answer: str) -> list[str]:
-    """The sentences of a cleaned answer; one of fewer than three words, such as `Yes.`, goes with the next, or the one before."""
-    found: list[str] = []
+    """The sentences of a cleaned answer. One of fewer than three words, such as `Yes.`, joins the next one, or else the one before."""
+    sentences: list[str] = []
     short = ""
     for s in split_sentences(answer):
         s = f"{short} {s}".strip()
@@ -30,7 +30,7 @@ def answer_sentences(answer: str) -> list[str]:
         if len(re.findall(r"\w+", s)) < 3:
             short = s
         else:
-            found.append(s)
+            sentences.append(s)
     if short:
-        found = [*found[:-1], f"{found[-1]} {short}"] if found else [short]
-    return [s for s in found if re.search(r"\w", s)]
+        sentences = [*sentences[:-1], f"{sentences[-1]} {short}"] if sentences else [short]
+    return [s for s in sentences if re.search(r"\w", s)]

@@ -8,15 +8,15 @@ from statistics import NormalDist
 from cardproof.records import Estimate
 
 MIN_COUPLES = 20
-"""Fewest negatives, and fewest positives, from which an AUC is given."""
+"""Fewest positives, and fewest negatives, for which an AUC is reported."""
 
 
 def auc(positives: Sequence[float], negatives: Sequence[float], level: float = 0.95, minimum: int = 1) -> Estimate:
-    """The area under the ROC curve: the share of (positive, negative) couples in which the positive scores higher, ties counted half.
+    """The area under the ROC curve: the share of (positive, negative) couples in which the positive scores higher; a tie counts half.
 
-    That is Mann-Whitney's U over its maximum. The interval inverts the Hanley-McNeil standard error (Newcombe 2006, method 5), so it has
-    width at 1 as well; it takes scores as independent, which scores that share a sentence are not. `n` counts all scores. The value is None
-    with fewer than `minimum` of either.
+    This is Mann-Whitney's U over its maximum. The interval inverts the Hanley-McNeil standard error (Newcombe 2006, method 5), so it has a
+    width even at 1. It assumes that scores are independent; scores that share a sentence are not. `n` counts all scores. The value is None
+    with fewer than `minimum` positives or negatives.
     """
     m, n = len(positives), len(negatives)
     method = "Mann-Whitney; Newcombe 2006, method 5 (Hanley-McNeil inverted)"

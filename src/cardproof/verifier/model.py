@@ -1,4 +1,4 @@
-"""The verifier: P(entailed) of an answer given the documents it cites, from any sequence-classification model."""
+"""The verifier: any sequence-classification model that gives P(entailed) of an answer from the documents it cites."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from cardproof.verifier.answers import answer_sentences, clean_answer
 from cardproof.verifier.sentences import split_sentences
 
 MULTIPLE = 8
-"""Pairs are padded to a multiple of this many tokens, and only pairs of one padded length share a batch: a score then does not depend on
-which other pairs were scored with it, up to rounding."""
+"""Pairs are padded to a multiple of this many tokens, and a batch holds only pairs of one padded length. A score therefore does not depend
+on the other pairs in its batch, except for rounding."""
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------
 
 
 class Label(NamedTuple):
-    """Which output of a model means that the premise entails the claim."""
+    """The output of a model that means that the premise entails the claim."""
 
     output: int
     inverted: bool
-    """True where the output means the opposite: P(entailed) is 1 - P."""
+    """True if the output means the opposite: P(entailed) is 1 - P."""
 
 
 _GOOD = re.compile(r"(is)?(entail|support|faithful|ground|consisten|factual|verified|correct)")
@@ -36,11 +36,11 @@ _HALLUCINATED = re.compile(r"(is)?(halluc|contra|unsupport|unfaith|unground|inco
 
 
 def resolve_label(id2label: Mapping[int, str], wanted: str = "auto") -> Label:
-    """The output that means entailed: the label named `wanted` (letter case aside, or its index), or for `auto` the one its name shows.
+    """The output that means entailed: the label `wanted`, by name (in any letter case) or index, or for `auto` the one the names show.
 
-    `auto` takes the single label named like entailed, supported, faithful, grounded, ... and not negated; in a model of at most two labels,
-    failing that, a single label named like hallucinated, which is then inverted. CardproofError lists the labels where that leaves none or
-    several.
+    `auto` takes the only label named like entailed, supported, faithful, grounded, ... that is not negated. If there is none and the model
+    has at most two labels, it takes the only label named like hallucinated, and inverts it. CardproofError lists the labels if `wanted` is
+    not among them, or if `auto` leaves none or several.
     """
     listed = ", ".join(f"{i}: {name!r}" for i, name in sorted(id2label.items()))
     if wanted != "auto":
@@ -60,7 +60,7 @@ def resolve_label(id2label: Mapping[int, str], wanted: str = "auto") -> Label:
     if not good and len(bad) == 1 and len(id2label) <= 2:
         return Label(bad[0], True)
     raise CardproofError(
-        f"Which label of the verifier means entailed cannot be read off their names: {listed}.",
+        f"The names of the verifier's labels do not show which one means entailed: {listed}.",
         "set verifier.entailment_label to the one that does (its name or index).",
     )
 
@@ -69,27 +69,26 @@ def resolve_label(id2label: Mapping[int, str], wanted: str = "auto") -> Label:
 
 
 class Scored(NamedTuple):
-    """What the verifier says of one answer."""
+    """The verifier's result for one answer."""
 
     support: float
     pairs: int
-    """(premise, hypothesis) pairs it rests on."""
+    """How many (premise, hypothesis) pairs the support was computed from."""
     truncated: int
-    """Those of which a text was cut to the verifier's length."""
+    """How many of those pairs were cut to the verifier's length."""
 
 
 class Verifier:
     """A sequence-classification model that scores (premise, hypothesis) pairs.
 
-    `model` is a folder or hub id in safetensors format; code from the hub is never run. `granularity`, `max_tokens` and
-    `entailment_label` are those of `config.Verifier`. Scores are kept for the life of the object, so equal pairs are scored once.
-    CardproofError where the model cannot be loaded, has weights missing (its classification head would be random), or its labels say
-    nothing.
+    `folder` holds the model in safetensors format; code in it is never run. `granularity`, `max_tokens` and `entailment_label` are those of
+    the configuration. The object keeps its scores, so equal pairs are scored once. CardproofError if the model cannot be loaded, lacks
+    weights (its classification head would be random), or has labels that do not show which one means entailed.
     """
 
     def __init__(
         self,
-        model: str | Path,
+        folder: Path,
         entailment_label: str = "auto",
         granularity: Literal["passage", "sentence"] = "passage",
         max_tokens: int = 512,
@@ -101,21 +100,20 @@ class Verifier:
 
         if threads:
             torch.set_num_threads(threads)
-        how: dict[str, Any] = {"trust_remote_code": False}
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(str(model), **how)
+            self.tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
             loaded, info = AutoModelForSequenceClassification.from_pretrained(
-                str(model), use_safetensors=True, dtype=torch.float32, output_loading_info=True, **how
+                str(folder), trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
             )
         except (OSError, ValueError) as e:
             raise CardproofError(
-                f"The verifier {str(model)!r} cannot be loaded: {str(e).splitlines()[0]}",
-                "verifier.id must be a sequence-classification model in safetensors format, a folder or a hub id that can be reached.",
+                f"The verifier {str(folder)!r} cannot be loaded: {str(e).splitlines()[0]}",
+                "verifier.id must name a sequence-classification model in safetensors format.",
             ) from None
         if info["missing_keys"]:
             raise CardproofError(
-                f"The verifier {str(model)!r} lacks weights: {', '.join(sorted(info['missing_keys'])[:4])}.",
-                "it is no sequence-classification model (a token classifier or a bare encoder?): its scores would be random.",
+                f"The verifier {str(folder)!r} lacks weights: {', '.join(sorted(info['missing_keys'])[:4])}.",
+                "verifier.id must name a sequence-classification model, not a token classifier or a bare encoder: scores would be random.",
             )
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = loaded.eval().to(self.device)
@@ -127,7 +125,7 @@ class Verifier:
         self._scores: dict[tuple[str, str], tuple[float, bool]] = {}
 
     def pairs(self, answer: str, premises: Sequence[str]) -> list[list[tuple[str, str]]]:
-        """The (premise, hypothesis) pairs of an answer, one list per hypothesis; none for an empty answer or without premises."""
+        """The (premise, hypothesis) pairs of an answer, one list per hypothesis; empty if the answer or all premises are empty."""
         text = clean_answer(answer)
         documents = [p for p in premises if p.strip()]
         if not re.search(r"\w", text) or not documents:
@@ -138,31 +136,31 @@ class Verifier:
         return [[(p, h) for p in parts] for h in answer_sentences(text)]
 
     def support(self, reply_answer: str, premises: Sequence[str]) -> Scored:
-        """P(entailed) of an answer, in [0, 1]; 0 with no pairs where the answer is empty or there are no premises.
+        """P(entailed) of an answer, in [0, 1]; 0 from 0 pairs if the answer is empty or there are no premises.
 
-        `passage`: the premises joined by a blank line, cut to fit, against the whole answer. `sentence`: the mean over answer sentences of
-        the maximum over premise sentences, SummaC-ZS (Laban et al. 2022).
+        Granularity `passage` scores the whole answer against the premises joined by blank lines, cut to fit. `sentence` is SummaC-ZS (Laban
+        et al. 2022): for each sentence of the answer the maximum over the premises' sentences, then the mean.
         """
         return self.support_all([(reply_answer, premises)])[0]
 
     def support_all(self, answers: Sequence[tuple[str, Sequence[str]]], progress: str | None = None) -> list[Scored]:
-        """`support` of many (answer, premises) at once, which is faster; `progress` names the progress bar."""
+        """`support` of many (answer, premises) at once, which is faster. `progress` is the label of the progress bar; None: no bar."""
         plans = [self.pairs(answer, premises) for answer, premises in answers]
         self.score((pair for plan in plans for row in plan for pair in row), progress)
-        found = []
+        results = []
         for plan in plans:
             rows = [[self._scores[pair] for pair in row] for row in plan]
             support = math.fsum(max(p for p, _ in row) for row in rows) / len(rows) if rows else 0.0
-            found.append(Scored(support, sum(map(len, rows)), sum(cut for row in rows for _, cut in row)))
-        return found
+            results.append(Scored(support, sum(map(len, rows)), sum(cut for row in rows for _, cut in row)))
+        return results
 
     def score(self, pairs: Iterable[tuple[str, str]], progress: str | None = None) -> list[float]:
-        """P(entailed) of (premise, hypothesis) pairs, in their order; pairs scored before are not scored again."""
+        """P(entailed) of each (premise, hypothesis) pair, in order. Pairs that were scored before are not scored again."""
         import torch
         from tqdm import tqdm
 
-        asked = list(pairs)
-        new = sorted({p for p in asked if p not in self._scores})
+        wanted = list(pairs)
+        new = sorted({p for p in wanted if p not in self._scores})
         buckets: dict[int, list[tuple[tuple[str, str], dict[str, list[int]], bool]]] = {}
         for i in range(0, len(new), 1024):
             block = new[i : i + 1024]
@@ -178,7 +176,7 @@ class Verifier:
                     for (pair, _, cut), value in zip(part, values, strict=True):
                         self._scores[pair] = (value, cut)
                     bar.update(len(part))
-        return [self._scores[p][0] for p in asked]
+        return [self._scores[p][0] for p in wanted]
 
     def _probabilities(self, logits: Any) -> list[float]:
         column = logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.softmax(-1)[:, self.label.output]
@@ -186,9 +184,9 @@ class Verifier:
         return [1 - v for v in values] if self.label.inverted else values
 
     def _encode(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[dict[str, list[int]], bool]]:
-        """Token ids of each pair, the premise cut to fit, and whether anything was cut.
+        """Token ids of each pair, with the premise cut to fit, and whether anything was cut.
 
-        A hypothesis that alone would fill the model is cut to half of its length first: a verdict needs some premise.
+        A hypothesis is first cut to what the premise leaves, but never below half of the room: a verdict needs some premise.
         """
         room = self.max_tokens - self.tokenizer.num_special_tokens_to_add(pair=True)
         lengths = [len(x) for x in self._ids([p for p, _ in pairs])]
@@ -210,7 +208,7 @@ class Verifier:
 
 
 def load(config: Config, folder: Path) -> Verifier:
-    """The verifier of a run, as its configuration says to use it."""
+    """Load the verifier of a run with the settings of its configuration."""
     quiet()
     settings = config.verifier
     return Verifier(

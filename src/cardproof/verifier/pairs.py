@@ -1,8 +1,8 @@
-"""Sentences of legal text, and labelled (premise, claim) pairs made from them in the manner of FactCC.
+"""Builds labelled (premise, claim) pairs from sentences of legal text, as FactCC does.
 
-Kryscinski et al. (2020), "Evaluating the Factual Consistency of Abstractive Text Summarization": claims are true sentences, lightly
-rephrased, or the same sentences with one planted error. Labels are right by construction, as far as the rules go: a swap that happens to
-keep the meaning is not noticed.
+Kryscinski et al. (2020), "Evaluating the Factual Consistency of Abstractive Text Summarization": a claim is a true sentence, lightly
+rephrased, or the same sentence with one planted error. Labels are right by construction, except if a planted error happens to keep the
+meaning: no rule notices that.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _REWORD: dict[Templates, Edit] = {
 }
 
 
-# A clause may go from the end unless it limits what stands before it, or what stands before is no sentence by itself.
+# A clause may be cut from the end unless it limits what comes before it, or what comes before it is not a sentence by itself.
 _LIMITS = ("unless", "except", "provided", "if", "but", "only", "other than", "subject to", "to the extent", "where", "when", "so long")
 
 
@@ -72,7 +72,7 @@ _LEAD = re.compile(
 
 
 def _truncated(sentence: str, rng: random.Random) -> str | None:
-    """The sentence up to a clause boundary."""
+    """Cut the sentence at a clause boundary."""
     if _CONDITION.match(sentence):
         return None
     cuts = [
@@ -86,7 +86,7 @@ def _truncated(sentence: str, rng: random.Random) -> str | None:
 
 
 def _clause_dropped(sentence: str, rng: random.Random) -> str | None:
-    """The sentence without its opening adverbial or one bracketed remark."""
+    """Remove the opening adverbial, or else one bracketed remark."""
     new = _LEAD.sub("", sentence, count=1)
     if new == sentence:
         new = re.sub(r"\s*\((?:[^()]{2,80})\)", "", sentence, count=1)
@@ -108,7 +108,8 @@ class Pair(NamedTuple):
     label: int
     """1: the premise entails the claim; 0: it contradicts or does not support it."""
     kind: str
-    """What was done: a kind of error (see `KINDS`), or `identical`, `prefix`, `quoted`, `truncated`, `clause_dropped`, `reworded`."""
+    """How the claim was derived: a kind of error (see `KINDS`), or `identical`, `prefix`, `quoted`, `truncated`, `clause_dropped`,
+    `reworded`."""
 
 
 def _overlap(a: str, b: str) -> float:
@@ -117,10 +118,10 @@ def _overlap(a: str, b: str) -> float:
 
 
 def usable_sentences(passages: Sequence[Passage], min_words: int = 6, max_words: int = 26) -> list[tuple[str, str]]:
-    """(passage id, sentence) of every sentence long enough to say something, in order, each text once.
+    """(passage id, sentence) of every sentence of at least `min_words` words, in order, each text once.
 
-    A sentence of more than `max_words` words is cut at its last comma, semicolon or colon before them, and left out where it has none:
-    short pairs are what a small encoder learns from, and cheaper.
+    A sentence of more than `max_words` words is cut at the last comma, semicolon or colon within them, or left out if it has none: a small
+    encoder learns from short pairs, and they cost less.
     """
     seen: dict[str, tuple[str, str]] = {}
     for p in passages:
@@ -136,11 +137,11 @@ def usable_sentences(passages: Sequence[Passage], min_words: int = 6, max_words:
 
 
 def build_pairs(passages: Sequence[Passage], count: int, seed: int, templates: Templates = "train") -> list[Pair]:
-    """At most `count` distinct pairs from the sentences of `passages`, half of them true, in an order the seed fixes.
+    """At most `count` distinct pairs from the sentences of `passages`, half of them true, in an order that the seed fixes.
 
-    Every error is planted in a sentence that also serves as a true claim, and both get the same kind of wrapping, so that the claim alone
-    does not give the label away. Kinds of error take turns; one that no sentence admits any more is left out, and fewer pairs than `count`
-    come back where the passages are too few. `held_out` uses phrasings and word lists that `train` does not.
+    Every sentence with a planted error also serves as a true claim, and both are wrapped in the same ways, so the claim alone does not give
+    the label away. Kinds of error take turns. A kind is left out once no sentence admits it, so few passages may give fewer than `count`
+    pairs. The templates `held_out` use phrasings and word lists that `train` does not.
     """
     rng = random.Random(f"{seed}/{templates}")
     pool = usable_sentences(passages)
@@ -154,17 +155,17 @@ def build_pairs(passages: Sequence[Passage], count: int, seed: int, templates: T
         turn += 1
         if not queue:
             queue = rng.sample(pool, len(pool))
-        found = _next_error(queue, kind, pool, rng, templates)
-        if found is None or (found[1], found[2]) in pairs:
+        error = _next_error(queue, kind, pool, rng, templates)
+        if error is None or (error[1], error[2]) in pairs:
             misses[kind] += 1
             if misses[kind] > 20:  # this kind is used up
                 turns = [k for k in turns if k != kind]
-            if found is None:
+            if error is None:
                 queue = rng.sample(pool, len(pool))
             continue
-        sentence, premise, wrong = found
+        sentence, premise, wrong = error
         pairs[premise, wrong] = Pair(premise, wrong, 0, kind)
-        for _ in range(10):  # the same true claim may have come up before: say it otherwise
+        for _ in range(10):  # the same true claim may have come up before; draw another wording
             right = _true(sentence, premise, rng, templates)
             if (premise, right.claim) not in pairs:
                 pairs[premise, right.claim] = right
@@ -177,7 +178,7 @@ def build_pairs(passages: Sequence[Passage], count: int, seed: int, templates: T
 def _next_error(
     queue: list[tuple[str, str]], kind: str, pool: list[tuple[str, str]], rng: random.Random, templates: Templates
 ) -> tuple[str, str, str] | None:
-    """(sentence, premise, wrong claim) from the first sentence of the queue that admits the error; takes it off the queue."""
+    """(sentence, premise, wrong claim) of the first sentence in the queue that admits the error, or None; takes it off the queue."""
     for i, (passage_id, premise) in enumerate(queue):
         sentence = without_marker(premise)
         wrong = _foreign(passage_id, sentence, pool, rng, templates) if kind == FOREIGN else plant(sentence, kind, rng, templates)
@@ -188,18 +189,18 @@ def _next_error(
 
 
 def _foreign(passage_id: str, sentence: str, pool: list[tuple[str, str]], rng: random.Random, templates: Templates) -> str | None:
-    """A sentence of another passage that does not repeat this one: any in training, the most alike of 20 when held out."""
+    """A sentence of another passage that does not repeat this one; of 20, the one most like it if templates are held out."""
     others = [without_marker(s) for i, s in rng.sample(pool, min(20, len(pool))) if i != passage_id]
     others = [s for s in others if _overlap(s, sentence) < 0.6]
     if not others:
         return None
-    # Half of the training ones are alike, too: sharing words must not be what a model learns.
+    # In training, half of them are the most alike as well: the model must not learn that shared words mean entailed.
     alike = templates == "held_out" or rng.random() < 0.5
     return max(others, key=lambda s: _overlap(s, sentence)) if alike else others[0]
 
 
 def _styled(claim: str, rng: random.Random, templates: Templates) -> str:
-    """A claim as an answer might put it: plain, shortened, behind a prefix, or quoted."""
+    """A claim as an answer might put it: plain, after a prefix, or quoted."""
     draw = rng.random()
     if draw < 0.25:
         return _wrapped(claim, rng.choice(_PREFIXES[templates]), quoted=False)

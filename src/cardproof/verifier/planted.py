@@ -1,4 +1,4 @@
-"""Errors planted into true sentences, by templates that training uses and by others held out from it."""
+"""Plants errors in true sentences, with one set of templates for training and another held out from it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Templates = Literal["train", "held_out"]
 
 
 Edit = Callable[[str, random.Random], str | None]
-"""A sentence changed, or None where there is nothing to change."""
+"""Changes a sentence; returns None if there is nothing to change."""
 
 
 def table(*rows: tuple[str, str]) -> Edit:
-    """An edit that replaces one occurrence of one left side by the right side of its row; longer left sides win.
+    """An edit that replaces one occurrence of a row's left side with its right side; the longest matching left side wins.
 
-    In a right side `{be}`, `{have}`, `{do}` agree with the word before; alternatives are separated by `|`.
+    In a right side, `|` separates alternatives, and `{be}`, `{have}` and `{do}` agree with the word before them.
     """
     replacements = dict(rows)
     pattern = re.compile(r"\b(?:" + "|".join(sorted(map(re.escape, replacements), key=len, reverse=True)) + r")\b", re.IGNORECASE)
@@ -38,7 +38,7 @@ def table(*rows: tuple[str, str]) -> Edit:
 
 
 def _idiom(sentence: str, m: re.Match[str]) -> bool:
-    """`may or may not`, and the like, where a change of one word keeps the meaning or makes none."""
+    """Whether a match is part of `may or may not` or the like: changing one word there keeps the meaning or leaves none."""
     around = sentence[max(0, m.start() - 12) : m.end() + 12].casefold()
     return "or may not" in around or "whether or not" in around or "and/or" in around
 
@@ -102,12 +102,12 @@ _UNITS = [
 
 
 def lower_first(text: str) -> str:
-    """A sentence with a small first letter, as it stands after a prefix; an abbreviation keeps its capitals."""
+    """A sentence with a small first letter, to follow a prefix; an abbreviation keeps its capitals."""
     return text if len(text) < 2 or text[1].isupper() else text[0].lower() + text[1:]
 
 
 def _number(sentence: str, rng: random.Random) -> str | None:
-    """Another number in the same style."""
+    """Replace a number with another one in the same style."""
     hits = list(re.finditer(r"(?<![\w.(\[-])(?:\d{1,4}|" + "|".join(_UNITS[1:]) + r")(?![\w)\]-]|\.\d)", sentence, re.IGNORECASE))
     if not hits:
         return None
@@ -121,7 +121,7 @@ def _number(sentence: str, rng: random.Random) -> str | None:
 
 
 def _number_otherwise(sentence: str, rng: random.Random) -> str | None:
-    """A number word as digits of another value, another unit of time, or another ordinal."""
+    """Replace a number word with digits of another value, or a unit of time or an ordinal with another one."""
     words = {w: "|".join(v for v in ("14", "45", "120", "250") if v != w) for w in _UNITS[1:]}
     edits = [
         table(*words.items()),
@@ -133,7 +133,7 @@ def _number_otherwise(sentence: str, rng: random.Random) -> str | None:
 
 
 def _denied(sentence: str, rng: random.Random) -> str | None:
-    """The whole sentence denied, or one verb, in words the train templates do not use."""
+    """Deny the whole sentence, or one verb, in words that the train templates do not use."""
     verbs = table(
         *((f"{a} not", f"{a} indeed") for a in _AUXILIARIES if a not in {"has been", "have been"}),
         ("may", "can never"),
@@ -232,7 +232,7 @@ ERRORS: dict[Templates, dict[str, Edit]] = {
         ),
     },
 }
-"""By templates and kind: the planted errors. The two sets of templates share no replacement."""
+"""The planted errors by set of templates and kind. The two sets have no replacement in common."""
 
 
 FOREIGN = "foreign"
@@ -243,6 +243,6 @@ KINDS = (*ERRORS["train"], FOREIGN)
 
 
 def plant(sentence: str, kind: str, rng: random.Random, templates: Templates) -> str | None:
-    """A sentence with one error of `kind` planted; None where it has nothing such an error could change."""
+    """Plant one error of `kind` in a sentence; None if the sentence has nothing that such an error could change."""
     new = ERRORS[templates][kind](sentence, rng)
     return new if new is not None and folded(new) != folded(sentence) else None

@@ -1,4 +1,4 @@
-"""Sentences of legal text: where one ends, and what merely looks like an end."""
+"""Splits legal text into sentences, and tells the end of a sentence from what only looks like one."""
 
 from __future__ import annotations
 
@@ -87,24 +87,23 @@ _ABBREVIATIONS = frozenset(
 
 
 MIN_WORDS = 4
-"""A semicolon ends a sentence only between stretches of at least this many words; shorter ones are lists inside one."""
+"""Fewest words on each side of a semicolon that ends a sentence; shorter parts are a list within a sentence."""
 
 
 REACH = 500
-"""Characters looked at on either side of a possible end: whatever a model writes, reading stays linear."""
+"""Characters read on either side of a possible end. The limit keeps the time linear, whatever a model writes."""
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a text, whitespace runs made one space; joined by a space they hold the words of the text, in order.
+    """The sentences of a text, with single spaces between words. Together they have the words of the text, in order.
 
-    Blank lines and list items end a sentence, and so does a semicolon between long stretches. Abbreviations, initials and section numbers
-    do not.
+    A blank line, a list item, or a semicolon between two long parts ends a sentence. Abbreviations, initials and section numbers do not.
     """
     return [s for part in _PARAGRAPH.split(text) for s in _paragraph(" ".join(part.split()))]
 
 
 def _paragraph(text: str) -> list[str]:
-    found, start = [], 0
+    sentences, start = [], 0
     for m in _BREAK.finditer(text):
         piece = text[max(start, m.end() - REACH) : m.end()].strip()
         rest = text[m.end() : m.end() + REACH].lstrip()
@@ -113,10 +112,10 @@ def _paragraph(text: str) -> list[str]:
         else:
             ends = _OPENS.match(rest) is not None and not _abbreviated(piece, rest)
         if ends:
-            found.append(text[start : m.end()].strip())
+            sentences.append(text[start : m.end()].strip())
             start = m.end()
     last = text[start:].strip()
-    return [*found, last] if last else found
+    return [*sentences, last] if last else sentences
 
 
 def _abbreviated(piece: str, rest: str) -> bool:
@@ -126,11 +125,11 @@ def _abbreviated(piece: str, rest: str) -> bool:
     words = piece.split()
     word = words[-1].lstrip("\"'\u201c\u2018(*_[").rstrip(_CLOSERS + ".").casefold()
     if len(words) == 1 and _MARKER.fullmatch(piece + " "):
-        return True  # `6. Trademarks.`: a number belongs to what it numbers
+        return True  # `6. Trademarks.`: the number belongs to its heading
     if word in {"no", "art", "s", "p", "v", "mar", "may", "st"} and len(words) == 1:
         return False  # the answer `No.`
     if word in {"etc", "al", "inc", "ltd", "corp", "co"}:
-        return False  # what follows begins with a capital: a new sentence
+        return False  # the next word has a capital, so a sentence begins
     if word in {
         "no",
         "nos",
@@ -157,10 +156,10 @@ def _abbreviated(piece: str, rest: str) -> bool:
 
 
 def without_marker(sentence: str) -> str:
-    """A sentence without the number, letter or bullet of its list item."""
+    """A sentence without the number, letter or bullet that begins its list item."""
     return sentence[m.end() :] if (m := _MARKER.match(sentence)) and sentence[m.end() :].strip() else sentence
 
 
 def folded(text: str) -> str:
-    """The words of a text, case folded and without punctuation, for comparing."""
+    """The words of a text, case-folded and without punctuation, for comparisons."""
     return " ".join(re.findall(r"\w+", text.casefold()))

@@ -1,4 +1,4 @@
-"""The verifier's word on each rollout of an arm."""
+"""The verifier's support for the answer of each rollout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cardproof.verifier.model import Verifier, load
 
 
 def support(config: Config, model: Path, work: Iterable[tuple[Path, Path, Path]]) -> None:
-    """For each (prompts, samples, support) of `work`, score the samples and write the support file."""
+    """For each (prompts, samples, support) of `work`, let the verifier score the samples, and write the support file."""
     verifier = load(config, model)
     for prompts, samples, out in work:
         phrases = config.contract.refusal_phrases
@@ -26,11 +26,11 @@ def support(config: Config, model: Path, work: Iterable[tuple[Path, Path, Path]]
 def support_rollouts(
     prompts: Sequence[Prompt], rollouts: Iterable[Rollout], verifier: Verifier, refusal_phrases: Sequence[str] = form.REFUSAL_PHRASES
 ) -> list[Support]:
-    """The verifier's word on each rollout, in order (`support/{arm}/{condition}.jsonl`).
+    """The verifier's support for each rollout, in order (`support/{arm}/{condition}.jsonl`).
 
-    Premises are the documents a reply cites, of those provided; where it cites none of them, all provided documents: an assumption, since
-    support asks whether the answer is true to the documents and citation validity already asks whether it says which. A refusal or an empty
-    answer has no support. CardproofError where a rollout has no prompt.
+    The premises are the provided documents that a reply cites. If it cites none of them, they are all provided documents. This is an
+    assumption: support asks whether the answer is true to the documents; citation validity already asks whether it names them. A refusal or
+    an empty answer has no support. CardproofError if a rollout has no prompt.
     """
     by_item = {(p.item, p.condition): p for p in prompts}
     rows: list[tuple[Rollout, list[str]]] = []
@@ -56,6 +56,6 @@ def support_rollouts(
 
 
 def premises_of(citations: Sequence[str], prompt: Prompt) -> list[str]:
-    """Ids of the provided documents that are cited, in the order shown; all of them where none is."""
+    """Ids of the provided documents that are cited, in the order shown; the ids of all provided documents if none is cited."""
     ids = [d.id for d in prompt.documents]
     return [i for i in ids if i in set(citations)] or ids
