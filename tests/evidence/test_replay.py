@@ -90,7 +90,7 @@ def test_an_unpacked_archive_is_whole(packed: Path, tmp_path: Path) -> None:
 def test_a_cut_or_changed_archive_is_refused(packed: Path, tmp_path: Path) -> None:
     whole = packed.read_bytes()
     (tmp_path / "cut.tar.zst").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CardproofError, match="is no whole archive"):
+    with pytest.raises(CardproofError, match="is not a whole archive"):
         replay.replay(tmp_path / "cut.tar.zst", tmp_path / "run")
     folder = tmp_path / "folder"
     with archive.opened(packed) as files:

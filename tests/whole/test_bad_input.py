@@ -391,21 +391,23 @@ CASES: dict[str, Case] = {
     # archives: a reviewer replays what somebody else has made
     "archive: not there": Case(files({}, "replay", "--archive", "gone", "--run", "out"), ("gone does not exist",), "cardproof archive"),
     "archive: another file": Case(
-        files({"x": b"text"}, "replay", "--archive", "x", "--run", "out"), ("x is no whole archive",), "cardproof archive"
+        files({"x": b"text"}, "replay", "--archive", "x", "--run", "out"), ("x is not a whole archive",), "cardproof archive"
     ),
-    "archive: no run": Case(archived(("README.md", b"x")), ("holds no samples",), "cardproof archive"),
+    "archive: no run": Case(archived(("README.md", b"x")), ("has no samples",), "cardproof archive"),
     "archive: a path that leaves the run": Case(
         archived(("prompts/../../x", b"x")), ("'prompts/../../x' lies outside the run",), "cardproof archive"
     ),
     "archive: an absolute path": Case(archived(("/etc/x", b"x")), ("'/etc/x' lies outside the run",), "cardproof archive"),
-    "archive: a link": Case(archived(("prompts/x", b""), kind=tarfile.SYMTYPE), ("'prompts/x' is no plain file",), "cardproof archive"),
-    "archive: a device": Case(archived(("prompts/x", b""), kind=tarfile.CHRTYPE), ("'prompts/x' is no plain file",), "cardproof archive"),
-    "archive: a file twice": Case(archived(("prompts/x", b"1"), ("prompts/x", b"2")), ("'prompts/x' stands twice",), "cardproof archive"),
+    "archive: a link": Case(archived(("prompts/x", b""), kind=tarfile.SYMTYPE), ("'prompts/x' is not a plain file",), "cardproof archive"),
+    "archive: a device": Case(
+        archived(("prompts/x", b""), kind=tarfile.CHRTYPE), ("'prompts/x' is not a plain file",), "cardproof archive"
+    ),
+    "archive: a file twice": Case(archived(("prompts/x", b"1"), ("prompts/x", b"2")), ("'prompts/x' appears twice",), "cardproof archive"),
     "archive: a file larger than memory": Case(
-        archived(("prompts/x", b"x"), claimed=10**12), ("'prompts/x' is said to hold 1,000,000,000,000 bytes",), "cardproof archive"
+        archived(("prompts/x", b"x"), claimed=10**12), ("'prompts/x' claims 1,000,000,000,000 bytes",), "cardproof archive"
     ),
     "archive: a result without a record": Case(archived(("prompts/x", b"x")), ("prompts/x has no record",), "changed"),
-    "archive: a record that is none": Case(archived(("provenance/files/x.json", b"\xff")), ("x.json is no record",), "changed"),
+    "archive: a record that is none": Case(archived(("provenance/files/x.json", b"\xff")), ("x.json is not a record",), "changed"),
     # models
     "model: configuration is a list": Case(model({**MODEL, "model/config.json": b"[]"}), ("model/config.json is no mapping",), "folder"),
     "model: no folder": Case(model({}), ("model is no folder",), "folder"),

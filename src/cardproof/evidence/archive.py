@@ -1,7 +1,7 @@
-"""Archiving a run without its weights, and replaying it: rescoring what it sampled, on a CPU, without any model.
+"""Pack a run without its weights, so that anyone can score its samples again on a CPU, without a model.
 
-An archive is a tar file under zstd, the same bytes for the same files. It holds the configuration, prompts, samples, the verifier's word,
-the training's metrics, every result and every record; not the weights, the logs and the rollout store. Passages stand in the prompts: an
+An archive is a tar file compressed with zstd; the same files give the same bytes. It contains the configuration, prompts, samples, support,
+training metrics, every result and every record. It leaves out weights, logs and the rollout store. The prompts contain passages, so an
 archive is under their licence.
 """
 
@@ -23,21 +23,21 @@ LEVEL = 10
 CHANGED = "the archive was changed; fetch it again."
 MADE_BY = "give an archive made by `cardproof archive`, or the folder of a run."
 MOST_BYTES = 2_000_000_000
-"""What the files of an archive may hold together, unpacked: many times a published run, and less than a machine's memory."""
+"""Most bytes of an unpacked archive: many times a published run, and less than a machine's memory."""
 WEIGHTS = ("*.safetensors",)
 
 
 def archive(run: Path, out: Path) -> tuple[int, str]:
     """Write a run as one `.tar.zst`; returns the number of files and the digest of its chain.
 
-    CardproofError where the run's chain is broken or not recorded: an archive must be worth replaying.
+    CardproofError if the run's chain is broken or not recorded: an archive must be worth replaying.
     """
     import zstandard
 
     chain = check(run)
     if chain.state != "whole":
-        why = chain.problems[0].sentence if chain.problems else f"{run} holds no record of how its results were made."
-        raise CardproofError(why, "an archive is made of a finished run whose every result follows; see `cardproof verify`.")
+        why = chain.problems[0].sentence if chain.problems else f"{run} has no record of how its results were made."
+        raise CardproofError(why, "archive a finished run whose every result follows from its inputs; see `cardproof verify`.")
     if not (run / "claims.json").is_file():
         raise CardproofError(f"{run / 'claims.json'} does not exist.", "finish the run first.")
     folders = sorted({p.parent.relative_to(run).as_posix() for pattern in WEIGHTS for p in run.rglob(pattern)})
@@ -68,7 +68,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 @contextmanager
 def opened(source: Path) -> Iterator[Iterator[tuple[str, bytes]]]:
-    """The files of an archive, or of a run's folder, as (path below the run, content); CardproofError where it is neither, or is cut."""
+    """The files of an archive, or of a run's folder, as (path below the run, content); CardproofError if it is neither, or is cut."""
     if source.is_dir():
         if not (source / "config.yaml").is_file():
             raise CardproofError(f"{source / 'config.yaml'} does not exist.", MADE_BY)
@@ -88,11 +88,11 @@ def opened(source: Path) -> Iterator[Iterator[tuple[str, bytes]]]:
         ):
             yield _members(source, tar)
     except (zstandard.ZstdError, tarfile.TarError, EOFError) as e:
-        raise CardproofError(f"{source} is no whole archive: {e}.", "fetch it again; it is made by `cardproof archive`.") from None
+        raise CardproofError(f"{source} is not a whole archive: {e}.", "fetch it again; it is made by `cardproof archive`.") from None
 
 
 class _Bounded:
-    """An unpacked stream that ends with a CardproofError beyond MOST_BYTES: a few bytes can unpack to more than any memory."""
+    """An unpacked stream of at most MOST_BYTES; CardproofError beyond that. A few bytes can unpack to more than any memory."""
 
     def __init__(self, source: Path, stream: Any) -> None:
         self.source, self.stream, self.left = source, stream, MOST_BYTES
@@ -101,23 +101,23 @@ class _Bounded:
         content: bytes = self.stream.read(size)
         self.left -= len(content)
         if self.left < 0:
-            raise CardproofError(f"{self.source} holds more than {MOST_BYTES:,} bytes.", MADE_BY)
+            raise CardproofError(f"{self.source} unpacks to more than {MOST_BYTES:,} bytes.", MADE_BY)
         return content
 
 
 def _members(source: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
-    """The files of a tar file that may come from anyone: plain files below the run, each once, and not more than memory holds."""
+    """The files of a tar file, which may come from anyone: only plain files below the run, each once, none larger than MOST_BYTES."""
     seen: set[str] = set()
     for member in tar:
         name = member.name
         if not member.isreg():
-            raise CardproofError(f"{source}: {name!r} is no plain file.", MADE_BY)
+            raise CardproofError(f"{source}: {name!r} is not a plain file.", MADE_BY)
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
             raise CardproofError(f"{source}: {name!r} lies outside the run.", MADE_BY)
         if name in seen:
-            raise CardproofError(f"{source}: {name!r} stands twice.", MADE_BY)
+            raise CardproofError(f"{source}: {name!r} appears twice.", MADE_BY)
         if member.size > MOST_BYTES:
-            raise CardproofError(f"{source}: {name!r} is said to hold {member.size:,} bytes, more than {MOST_BYTES:,}.", MADE_BY)
+            raise CardproofError(f"{source}: {name!r} claims {member.size:,} bytes, more than {MOST_BYTES:,}.", MADE_BY)
         seen.add(name)
         content = tar.extractfile(member)
         assert content is not None

@@ -1,4 +1,4 @@
-"""What code a result came from: a fingerprint per step over the modules that step runs."""
+"""Which code and which settings a step depends on: one fingerprint of each for every step."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _ROLLOUT = (
 )
 _PROMPT = ("contract", "seed")
 
-# Of the training settings, what a single training run takes from its TrainingRun, or does not depend on.
+# Training settings that a single training run takes from its TrainingRun, or does not depend on.
 NOT_OF_ONE_RUN = {"variants", "readings", "seeds", "compare_readings", "gradient_checkpointing"}
 
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -85,10 +85,10 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "reconcile": ("training.readings", "training.compare_readings", "training.variants", "scale"),
     "figures": ("run", "scale"),
 }
-"""What of the configuration each step depends on, as dotted paths: the one list behind the rules' parameters and the recorded chain."""
+"""The settings each step depends on, as dotted paths. Both the rules' parameters and the records come from this list."""
 
 RESCORED = frozenset({"score", "evaluate", "reconcile", "figures"})
-"""Steps that a replay does itself; all others were done by the archived run."""
+"""Steps that a replay does itself. The archived run did all others."""
 
 # The vocabulary and the plumbing: a change there that matters shows in the rows themselves.
 IGNORED = frozenset({"errors", "files", "records", "runs", "config/settings", "config/reading", "evidence/provenance"})
@@ -118,7 +118,7 @@ class _Module(NamedTuple):
 
 @lru_cache
 def _module(module: str) -> _Module:
-    """One module, read once: most steps share most of theirs, and a syntax tree takes some ten milliseconds."""
+    """One module, parsed once: most steps share most of their modules, and parsing takes about ten milliseconds."""
     tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
     imports, packages = [], []
     for node in ast.walk(tree):

