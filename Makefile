@@ -82,10 +82,11 @@ lint: setup ## Check style and types.
 lock: setup ## Resolve the lock files of envs/ anew from pyproject.toml.
 	$(BIN)/python tools/lock.py
 
-generated: setup ## Write what is generated from the configuration model: config.yaml, its schema, docs/config.md.
+generated: setup ## Write what is generated from the models: config.yaml, docs/config.md, schemas/.
 	$(BIN)/cardproof config --defaults > .config.tmp && mv .config.tmp config.yaml
 	$(BIN)/cardproof config --schema > .config.tmp && mv .config.tmp schemas/config.schema.json
 	$(BIN)/python tools/config_doc.py > .config.tmp && mv .config.tmp docs/config.md
+	$(BIN)/python tools/schemas.py
 
 clean: ## Remove the demo's and the tests' results and all caches; other runs stay.
 	rm -rf results/demo results/ci .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -20,7 +20,7 @@ from cardproof.config.settings import CONDITIONS, REFERENCE
 from cardproof.machine import containers as deployment
 from cardproof.machine import slurm as cluster
 from cardproof.evidence.replay import configuration as archived_configuration
-from cardproof.pages.card_metadata import EVAL_RESULTS
+from cardproof.runs import EVAL_RESULTS
 from cardproof.errors import CardproofError, of_system
 from cardproof.files import write_json, write_text
 from cardproof.evidence.provenance import code_fingerprint, settings_fingerprint

@@ -17,6 +17,12 @@ class Row(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Result(Row):
+    """A result file, or a part of one; its schema tells what stands under each field here."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
 # --- benchmark/ -------------------------------------------------------------------------------------------------------
 
 
@@ -262,24 +268,26 @@ class Score(Row):
 # --- evaluation/ ------------------------------------------------------------------------------------------------------
 
 
-class Estimate(Row):
+class Estimate(Result):
     """A number of a run with its uncertainty: the only form in which a result reaches a card."""
 
     value: float | None
-    """None where it is undefined (n = 0)."""
+    """The number, in the unit of the field that holds it; None if it is undefined (n = 0)."""
     n: int
     """Items it is a mean over."""
     low: float | None
+    """Lower bound of the interval at `level`; None if there is no interval."""
     high: float | None
-    """Bounds of the interval at `level`."""
+    """Upper bound."""
     level: float = 0.95
+    """Level of the interval."""
     method: str
     """How the interval was made, e.g. `wilson`, `bca bootstrap over items, 10000 resamples, seed 0`."""
     count: int | None = None
     """For proportions: the numerator."""
 
 
-class Comparison(Row):
+class Comparison(Result):
     """Two arms on the same items, paired."""
 
     difference: float | None
@@ -287,9 +295,14 @@ class Comparison(Row):
     n: int
     """Items both arms answered (or all items, for refusals)."""
     low: float | None
+    """Lower bound of the interval at `level`; None if there is no interval."""
     high: float | None
+    """Upper bound."""
     level: float = 0.95
+    """Level of the interval."""
     p: float | None
+    """Two-sided p of the paired test; None without items."""
     p_holm: float | None = None
     """p after Holm's correction over the axes of one table."""
     method: str
+    """How interval and p were made."""

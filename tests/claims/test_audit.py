@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from cardproof.claims import grim
-from cardproof.claims.audit import Audit, main_text, render_text, run_audit, to_json
+from cardproof.claims.audit import Audit, render_text, run_audit, to_json
 from cardproof.claims.claims_file import read_claims, references
+from cardproof.claims.findings import Finding
 from cardproof.claims.recipe_checks import step_readings
 from cardproof.errors import CardproofError
 from cardproof.models import sizes
@@ -26,6 +27,11 @@ RAW = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
 @pytest.fixture(scope="module")
 def audit() -> Audit:
     return run_audit(CLAIMS, count_parameters=False)
+
+
+def finding(audit: Audit, name: str) -> Finding:
+    """The finding of that id."""
+    return next(f for f in audit.findings if f.id == name)
 
 
 def audit_with(tmp_path: Path, changes: dict[str, Any]) -> Audit:
@@ -45,7 +51,7 @@ def audit_with(tmp_path: Path, changes: dict[str, Any]) -> Audit:
 
 def test_the_only_contradiction_is_the_number_of_steps(audit: Audit) -> None:
     assert [f.id for f in audit.findings if f.severity == "error"] == ["steps"]
-    steps = audit.by_id("steps")
+    steps = finding(audit, "steps")
     assert (steps.data["made"], steps.data["printed"]) == (28, 14)
     assert {r["change"]: r["to"] for r in steps.data["readings"]} == {
         "examples": list(range(43, 50)),
@@ -60,7 +66,7 @@ def test_the_only_contradiction_is_the_number_of_steps(audit: Audit) -> None:
 def test_a_consistent_recipe_has_no_contradiction(tmp_path: Path) -> None:
     for change in ({"training.steps": "28"}, {"training.epochs": "1"}, {"training.batch": "14"}):
         found = audit_with(tmp_path, change)
-        assert found.by_id("steps").severity == "ok"
+        assert finding(found, "steps").severity == "ok"
         assert found.counts["error"] == 0
 
 
@@ -82,26 +88,26 @@ def test_false_refusals_imply_45_45_and_46(audit: Audit) -> None:
 
 
 def test_grim_says_which_means_cannot_be_proportions_and_never_tests_them(audit: Audit) -> None:
-    assert audit.by_id("answered.base").data["not_proportions"] == ["strict.base", "content.base"]
-    assert audit.by_id("answered.hybrid").data["could_be_proportions"] == ["content.hybrid"]
-    assert audit.by_id("denominators.stress").data["not_proportions"] == ["stress.strict.hybrid", "stress.strict.grounded"]
-    assert {audit.by_id(f"answered.{arm}").severity for arm in ("base", "hybrid", "grounded")} == {"note"}
+    assert finding(audit, "answered.base").data["not_proportions"] == ["strict.base", "content.base"]
+    assert finding(audit, "answered.hybrid").data["could_be_proportions"] == ["content.hybrid"]
+    assert finding(audit, "denominators.stress").data["not_proportions"] == ["stress.strict.hybrid", "stress.strict.grounded"]
+    assert {finding(audit, f"answered.{arm}").severity for arm in ("base", "hybrid", "grounded")} == {"note"}
 
 
 def test_parameters_by_arithmetic_and_which_share_is_printed(audit: Audit) -> None:
-    data = audit.by_id("parameters").data
+    data = finding(audit, "parameters").data
     assert (data["trainable"], data["base"], data["total"]) == (128_450_560, 14_768_307_200, 14_896_757_760)
     assert (round(data["share_of_base"], 4), round(data["share_of_total"], 4)) == (0.8698, 0.8623)
     assert data["printed_share_is_of"] == ["total"]
-    assert audit.by_id("parameters").severity == "warning", "128.45M printed as 128.4M is cut off, not rounded"
+    assert finding(audit, "parameters").severity == "warning", "128.45M printed as 128.4M is cut off, not rounded"
 
 
 def test_what_the_card_implies(audit: Audit) -> None:
-    assert audit.by_id("implied_content.base").data["implied"] == pytest.approx(0.917)
-    assert audit.by_id("doublings").data["doublings"] == 1
-    assert audit.by_id("stress_is_harder.grounded").severity == "warning"
-    assert audit.by_id("oracle_drop").data["items"] == [15]
-    assert [t["counts"] for t in audit.by_id("small_counts").data["tests"]] == [[5, 4], [42, 46], [23, 27]]
+    assert finding(audit, "implied_content.base").data["implied"] == pytest.approx(0.917)
+    assert finding(audit, "doublings").data["doublings"] == 1
+    assert finding(audit, "stress_is_harder.grounded").severity == "warning"
+    assert finding(audit, "oracle_drop").data["items"] == [15]
+    assert [t["counts"] for t in finding(audit, "small_counts").data["tests"]] == [[5, 4], [42, 46], [23, 27]]
 
 
 def test_assumptions_and_the_empty_cell_are_listed(audit: Audit) -> None:
@@ -110,13 +116,12 @@ def test_assumptions_and_the_empty_cell_are_listed(audit: Audit) -> None:
         "assumed.freeform.grounded",
         "assumed.freeform.base",
     }
-    assert audit.by_id("absent.rouge.hybrid").severity == "note"
+    assert finding(audit, "absent.rouge.hybrid").severity == "note"
 
 
 def test_counted_on_real_modules() -> None:
-    text = main_text(CLAIMS, "json")
-    found = Audit.model_validate_json(text)
-    data = found.by_id("parameters").data
+    found = run_audit(CLAIMS)
+    data = finding(found, "parameters").data
     assert (data["trainable"], data["total"], data["how"]) == (128_450_560, 14_896_757_760, "counted on the meta device")
     assert found.parameters_counted
 
@@ -162,8 +167,8 @@ def test_every_identity_is_broken_once_by_each_of_its_claims() -> None:
 
 @pytest.mark.parametrize(("identity", "change"), CASES, ids=[f"{n}-{next(iter(c))}" for n, c in CASES])
 def test_a_broken_identity_is_found(tmp_path: Path, identity: str, change: dict[str, str]) -> None:
-    before = audit_with(tmp_path, CONSISTENT).by_id(identity)
-    after = audit_with(tmp_path, CONSISTENT | change).by_id(identity)
+    before = finding(audit_with(tmp_path, CONSISTENT), identity)
+    after = finding(audit_with(tmp_path, CONSISTENT | change), identity)
     assert before.severity in {"ok", "note", "warning"}
     order = ["ok", "note", "warning", "error"]
     assert order.index(after.severity) > order.index(before.severity)
@@ -180,7 +185,7 @@ def observed() -> list[tuple[str, str]]:
 def test_what_only_derives_numbers_derives_others_from_others(tmp_path: Path, audit: Audit, identity: str, claim: str) -> None:
     value = next(c["value"] for c in RAW["claims"] if c["id"] == claim)
     other = "40" if claim == "eval.items" else f"{float(value) + (0.04 if float(value) < 0.5 else -0.04):.{len(value) - 2}f}"
-    before, after = audit.by_id(identity), audit_with(tmp_path, {claim: other}).by_id(identity)
+    before, after = finding(audit, identity), finding(audit_with(tmp_path, {claim: other}), identity)
     assert after.computation != before.computation
 
 
@@ -207,8 +212,8 @@ def test_what_cannot_be_counted_with_is_refused(tmp_path: Path, claim: str, valu
     ],
 )
 def test_words_are_tested_on_the_numbers(tmp_path: Path, audit: Audit, claim: str, change: dict[str, str]) -> None:
-    assert audit.by_id(f"reading.{claim}").severity == "ok"
-    assert audit_with(tmp_path, change).by_id(f"reading.{claim}").severity == "warning"
+    assert finding(audit, f"reading.{claim}").severity == "ok"
+    assert finding(audit_with(tmp_path, change), f"reading.{claim}").severity == "warning"
 
 
 # --- how it reads ------------------------------------------------------------------------------------------------------
@@ -243,7 +248,7 @@ def test_rounding_halves_and_signs() -> None:
     assert grim.rounded(Fraction("-0.8235"), 3) == "-0.824"
     assert grim.rounded(Fraction("-0.0001"), 3) == "0.000"
     assert grim.rounded(Fraction("13.5"), 0) == "14"
-    assert grim.rounding_interval("0.10") == grim.Interval(Fraction("0.095"), Fraction("0.105"))
+    assert grim.rounding_interval("0.10") == grim.ExactInterval(Fraction("0.095"), Fraction("0.105"))
     assert grim.truncation_interval("128.4").holds(Fraction("128.45056"))
     assert not grim.rounding_interval("128.4").holds(Fraction("128.45056"))
 

@@ -14,7 +14,7 @@ from cardproof.cli.main import cli
 from cardproof.config import reading, settings
 from cardproof.config.settings import Variant
 from cardproof.errors import CardproofError
-from cardproof.files import read_json, write_json
+from cardproof.files import plain, read_json, write_json
 from helpers.rendered_card import CLAIMS, rendered, with_figures
 from helpers.synthetic_run import write_run
 
@@ -40,7 +40,7 @@ def lose(folder, name, train_loss, last_loss):
 
 
 def judge(folder):
-    return reconcile.reconcile(reading.load(folder / "config.yaml"), folder)
+    return plain(reconcile.reconcile(reading.load(folder / "config.yaml"), folder))
 
 
 def test_the_readings_make_the_printed_steps_and_the_recipe_does_not(published):
@@ -69,7 +69,7 @@ def test_the_loss_that_prints_as_the_cards_decides(published, name, losses, favo
     lose(published, name, *losses)
     found = judge(published)
     assert found["favoured"] == favoured
-    assert says in reconcile.conclusion(found)
+    assert says in reconcile.conclusion(reconcile.Reconciliation.model_validate(found))
 
 
 def test_two_readings_that_print_alike_decide_nothing(published):
@@ -85,7 +85,7 @@ def test_another_scale_favours_nothing_whatever_its_losses(tmp_path):
     lose(folder, "b7x1", 0.362, 0.362)
     found = judge(folder)
     assert (found["comparable"], found["nearest"], found["favoured"]) == (False, None, None)
-    assert "favour no reading" in reconcile.conclusion(found)
+    assert "favour no reading" in reconcile.conclusion(reconcile.Reconciliation.model_validate(found))
 
 
 def test_the_verb_writes_and_prints_the_table(published, tmp_path):
@@ -119,8 +119,8 @@ def test_the_card_shows_every_reading(tmp_path):
 
 def test_the_loss_claim_lists_readings_and_replicas(tmp_path):
     folder = write_run(tmp_path / "run", items=4, n=2, training_seeds=[0, 4])
-    (row,) = [row for row in claims.judge(folder)["claims"] if row["id"] == "training.loss"]
-    texts = {reading["text"]: reading["result"] for reading in row["readings"]}
+    (row,) = [row for row in claims.judge(folder).claims if row.id == "training.loss"]
+    texts = {reading.text: reading.result for reading in row.readings}
     assert texts["the same recipe with seed 4"] == "training/grounded.seed4/metrics.json#/train_loss"
     assert {"the recipe variant b7x1", "the recipe variant b14x2"} <= texts.keys()
     assert not any("hybrid.seed4" in result for result in texts.values())

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cardproof.config import reading
 from cardproof.errors import CardproofError
 from cardproof.evaluation import axes, between_seeds, evaluate
+from cardproof.evaluation.results import Spread
 from cardproof.evidence.provenance import settings_fingerprint
 from cardproof.files import read_json
 from cardproof.pages import formats
@@ -65,15 +66,15 @@ def test_a_seed_named_twice_is_refused():
 def test_the_spread_agrees_with_numpy(values):
     found = between_seeds.spread(dict(enumerate(values)))
     known = np.array([v for v in values if v is not None], dtype=float)
-    assert found["n"] == known.size
-    assert list(found["values"].values()) == values
+    assert found.n == known.size
+    assert list(found.values.values()) == values
     if known.size:
-        assert math.isclose(found["mean"], known.mean(), abs_tol=1e-9)
-        assert (found["low"], found["high"]) == (known.min(), known.max())
+        assert math.isclose(found.mean, known.mean(), abs_tol=1e-9)
+        assert (found.low, found.high) == (known.min(), known.max())
     if known.size > 1:
-        assert math.isclose(found["sd"], known.std(ddof=1), rel_tol=1e-9, abs_tol=1e-9)
+        assert math.isclose(found.sd, known.std(ddof=1), rel_tol=1e-9, abs_tol=1e-9)
     else:
-        assert found["sd"] is None
+        assert found.sd is None
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +87,17 @@ def test_every_axis_has_its_value_under_every_seed(run):
         found = read_json(run / "evaluation" / f"{name}.json")["seeds"]
         assert list(found) == ["hybrid", "grounded"]
         table = pl.read_parquet(run / "scores" / "grounded.seed3" / f"{condition}.parquet")
-        expected = evaluate.axes({"base": table}, resamples=50)["arms"]["base"]
+        expected = evaluate.axes({"base": table}, resamples=50).arms["base"]
         assert list(found["grounded"]) == [axis.name for axis in axes.AXES]
         for axis, spread in found["grounded"].items():
-            assert spread["values"]["3"] == pytest.approx(expected[axis].value, abs=1e-12)
+            assert spread["values"]["3"] == pytest.approx(getattr(expected, axis).value, abs=1e-12)
             assert spread["n"] == 2
 
 
 def test_the_card_shows_the_spread_and_every_seeds_loss(run):
     text = rendered(run, CLAIMS)
     spread = read_json(run / "evaluation" / "axes.json")["seeds"]["grounded"]["strict"]
-    assert formats.seed_spread(spread) in text
+    assert formats.seed_spread(Spread.model_validate(spread)) in text
     assert text.count("Between training seeds") == 2
     loss = read_json(run / "training" / "grounded.seed3" / "metrics.json")["train_loss"]
     row = re.search(r"^\| grounded \| ([\d.]+) \| ([\d.]+) \|$", text, re.MULTILINE)

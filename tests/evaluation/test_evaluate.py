@@ -10,7 +10,7 @@ import pytest
 from cardproof import files
 from cardproof.errors import CardproofError
 from cardproof.evaluation import axes, evaluate, statistics
-from cardproof.evaluation.mechanism import mechanism, quotes
+from cardproof.evaluation.mechanism import counted, mechanism
 from cardproof.records import Comparison, Estimate, Score
 from cardproof.scoring.table import parquet_schema
 
@@ -111,7 +111,7 @@ def scores(tmp_path):
 
 
 def numbers(arm):
-    return {name: (found.value, found.n) for name, found in arm.items() if isinstance(found, Estimate)}
+    return {name: (found.value, found.n) for name, found in arm if isinstance(found, Estimate)}
 
 
 def test_the_rows_here_are_rows_of_scores():
@@ -122,10 +122,10 @@ def test_the_rows_here_are_rows_of_scores():
 
 def test_axes_by_hand(clean):
     found = evaluate.axes(clean, **QUICK)
-    assert (found["condition"], found["best_of"], found["items"]) == ("clean", 2, 4)
-    base, grounded = found["arms"]["base"], found["arms"]["grounded"]
-    assert (base["answered"], base["oracle_present"]) == (3, 4)
-    assert (grounded["answered"], grounded["oracle_present"]) == (4, 4)
+    assert (found.condition, found.best_of, found.items) == ("clean", 2, 4)
+    base, grounded = found.arms["base"], found.arms["grounded"]
+    assert (base.answered, base.oracle_present) == (3, 4)
+    assert (grounded.answered, grounded.oracle_present) == (4, 4)
     assert numbers(base) == {
         # Items 1, 2, 4 answer: k 0, k 1, k 0.
         "strict": (pytest.approx((0.5 + 1 + 0) / 3), 3),
@@ -156,15 +156,15 @@ def test_axes_by_hand(clean):
         "strict_n1": (pytest.approx(6 / 7), 4),
         "composite_n1": (pytest.approx(4.3 / 7), 4),
     }
-    assert base["false_refusals"].count == 1
-    assert base["gold_rouge"].method == "wilson"
-    assert base["strict"].method == "bca bootstrap over items, 200 resamples, seed 3"
+    assert base.false_refusals.count == 1
+    assert base.gold_rouge.method == "wilson"
+    assert base.strict.method == "bca bootstrap over items, 200 resamples, seed 3"
 
 
 def test_paired_axes_by_hand(clean):
     found = evaluate.axes(clean, **QUICK)
-    assert list(found["paired"]) == ["grounded-base"]
-    paired = found["paired"]["grounded-base"]
+    assert list(found.paired) == ["grounded-base"]
+    paired = found.paired["grounded-base"]
     differences = {name: (comparison.difference, comparison.n, comparison.p) for name, comparison in paired.items()}
     assert differences == {
         # Both arms answer items 1, 2, 4. Differences 0.5, 0, 0.5: of 2^2 patterns of the two that differ, 2 reach the sum.
@@ -186,109 +186,105 @@ def test_paired_axes_by_hand(clean):
     }
     # Nine hypotheses: 9 x 0.25 and all others are cut to 1.
     assert {comparison.p_holm for comparison in paired.values()} == {1.0}
-    assert found["differs"] == {"grounded-base": []}
+    assert found.differs == {"grounded-base": []}
     # Differences of strict 0.5, 0, 0.5 have the standard deviation sqrt(1/12): 2.801585 x 0.288675 / sqrt(3).
-    assert found["minimal_detectable"]["grounded-base"]["strict"] == pytest.approx(0.466931, abs=1e-6)
-    assert found["minimal_detectable"]["grounded-base"]["content"] is None
+    assert found.minimal_detectable["grounded-base"]["strict"] == pytest.approx(0.466931, abs=1e-6)
+    assert found.minimal_detectable["grounded-base"]["content"] is None
 
 
 def test_a_difference_is_found_where_there_is_one():
     few = {"base": {i: [([F], 1.0, 0.0, 0.2)] for i in range(20)}, "grounded": {i: [([S], 1.0, 0.0, 0.9 - i / 50)] for i in range(20)}}
     found = evaluate.axes({arm: frame(arm, candidates=few) for arm in few}, **QUICK)
     # Sign flips of 20 items with 200 random patterns: p = 1/201, times 9 hypotheses is 0.0448.
-    assert found["differs"]["grounded-base"] == ["strict", "content", "attribution", "support", "composite"]
-    assert found["paired"]["grounded-base"]["strict"].p_holm == pytest.approx(9 / 201)
+    assert found.differs["grounded-base"] == ["strict", "content", "attribution", "support", "composite"]
+    assert found.paired["grounded-base"]["strict"].p_holm == pytest.approx(9 / 201)
 
 
 def test_stress_by_hand():
     found = evaluate.stress({arm: frame(arm, "stress", absent=(3, 4)) for arm in CANDIDATES}, **QUICK)
-    assert found["settings"] == {"items": 4, "oracle_dropped": 2}
-    assert found["arms"]["base"]["oracle_present"] == 2
+    assert found.settings.model_dump() == {"items": 4, "oracle_dropped": 2}
+    assert found.arms["base"].oracle_present == 2
     # Strict is over all answered items, those without the oracle too.
-    assert (found["arms"]["base"]["strict"].value, found["arms"]["base"]["strict"].n) == (0.5, 3)
+    assert (found.arms["base"].strict.value, found.arms["base"].strict.n) == (0.5, 3)
     # Items 1 and 2 have the oracle, and both are answered.
-    assert (found["arms"]["base"]["false_refusals"].count, found["arms"]["base"]["false_refusals"].n) == (0, 2)
+    assert (found.arms["base"].false_refusals.count, found.arms["base"].false_refusals.n) == (0, 2)
     # Of items 3 and 4 base refuses 3.
-    refusals = {arm: (found["correct_refusals"][arm].count, found["correct_refusals"][arm].n) for arm in CANDIDATES}
+    refusals = {arm: (found.correct_refusals[arm].count, found.correct_refusals[arm].n) for arm in CANDIDATES}
     assert refusals == {"base": (1, 2), "grounded": (0, 2)}
-    residual = found["residual"]["base"]
+    residual = found.residual["base"]
     # Quotes of the picked answers: S, near miss | M | near miss. M is the slip.
-    assert (residual["quotes"], residual["slips"]) == (4, 1)
-    assert residual["strict"].value - residual["attribution"].value == pytest.approx(1 / 3)
-    assert found["residual"]["grounded"]["slips"] == 0
+    assert (residual.quotes, residual.slips) == (4, 1)
+    assert residual.strict.value - residual.attribution.value == pytest.approx(1 / 3)
+    assert found.residual["grounded"].slips == 0
 
 
 def test_nothing_to_be_over_gives_no_value(clean):
     silent = {arm: {1: [REFUSAL], 2: [REFUSAL]} for arm in CANDIDATES}
     found = evaluate.stress({arm: frame(arm, "stress", (1, 2), silent) for arm in silent}, **QUICK)
-    arm = found["arms"]["base"]
+    arm = found.arms["base"]
     for axis in axes.AXES:
-        assert (arm[axis.name].value, arm[axis.name].n, arm[axis.name].low) == (None, 0, None)
-        comparison = found["paired"]["grounded-base"][axis.name]
+        assert (getattr(arm, axis.name).value, getattr(arm, axis.name).n, getattr(arm, axis.name).low) == (None, 0, None)
+        comparison = found.paired["grounded-base"][axis.name]
         assert (comparison.difference, comparison.p, comparison.p_holm) == (None, None, None)
-    assert arm["strict_n1"].value is None
-    assert found["correct_refusals"]["base"].value == 1.0
-    assert (
-        mechanism({"stress": {arm: frame(arm, "stress", (1, 2), silent) for arm in silent}}, **QUICK)["conditions"]["stress"]["base"][
-            "gap"
-        ].n
-        == 0
-    )
+    assert arm.strict_n1.value is None
+    assert found.correct_refusals["base"].value == 1.0
+    gaps = mechanism({"stress": {arm: frame(arm, "stress", (1, 2), silent) for arm in silent}}, **QUICK)
+    assert gaps.conditions["stress"]["base"].gap.n == 0
     files.plain(found)
 
 
 def test_mechanism_by_hand(clean):
     found = mechanism({"clean": clean}, **QUICK)
-    base = found["conditions"]["clean"]["base"]
+    base = found.conditions["clean"]["base"]
     # Gaps of items 1, 2, 4: 0.5, 0, 1.
-    assert (base["answered"], base["gap"].value, base["gap"].n) == (3, pytest.approx(0.5), 3)
-    assert base["quotes"] == 4
-    assert {kind: share["count"] for kind, share in base["kinds"].items()} == {
+    assert (base.answered, base.gap.value, base.gap.n) == (3, pytest.approx(0.5), 3)
+    assert base.quotes == 4
+    assert {kind: share.count for kind, share in base.kinds.items()} == {
         "strict": 1,
         "near_miss": 2,
         "misattributed": 1,
         "fabricated": 0,
     }
-    assert base["kinds"]["near_miss"]["share"] == 0.5
-    assert base["ladder"]["near_misses"] == 2
-    assert base["ladder"]["repairs"] == [
+    assert base.kinds["near_miss"].share == 0.5
+    assert base.ladder.near_misses == 2
+    assert files.plain(base.ladder.repairs) == [
         {"steps": ["markup"], "count": 1, "share": 0.5},
         {"steps": ["whitespace", "markup"], "count": 1, "share": 0.5},
     ]
-    involved = {step: share["count"] for step, share in base["ladder"]["involves"].items()}
+    involved = {step: share.count for step, share in base.ladder.involves.items()}
     assert involved == {"whitespace": 1, "typography": 0, "markup": 2, "case": 0, "punctuation": 0}
     # All candidates that answer: gaps 0.5 | 0, 0 | 1, 0 over five.
-    assert (base["candidates"]["answered"], base["candidates"]["gap"].value) == (5, pytest.approx(0.3))
-    assert base["candidates"]["kinds"]["fabricated"] == {"count": 2, "share": pytest.approx(2 / 6)}
+    assert (base.candidates.answered, base.candidates.gap.value) == (5, pytest.approx(0.3))
+    assert base.candidates.kinds["fabricated"].model_dump() == {"count": 2, "share": pytest.approx(2 / 6)}
     # Grounded has gaps 0, 0, 0, 0.5; on items 1, 2, 4 it differs from base by -0.5, 0, -0.5.
-    assert found["conditions"]["clean"]["grounded"]["gap"].value == 0.125
-    paired = found["paired"]["clean"]["grounded-base"]
+    assert found.conditions["clean"]["grounded"].gap.value == 0.125
+    paired = found.paired["clean"]["grounded-base"]
     assert (paired.difference, paired.n, paired.p) == (pytest.approx(-1 / 3), 3, 0.5)
 
 
 def test_no_quotes_have_no_shares():
-    found = quotes([[], []])
-    assert found["quotes"] == 0
-    assert found["kinds"]["strict"] == {"count": 0, "share": None}
-    assert found["ladder"]["repairs"] == []
+    found = counted(2, statistics.mean([]), [[], []])
+    assert found.quotes == 0
+    assert found.kinds["strict"].model_dump() == {"count": 0, "share": None}
+    assert found.ladder.repairs == []
 
 
 def test_compute_by_hand(clean):
     found = evaluate.compute(clean, **QUICK)
-    assert (found["condition"], found["metric"], found["max_n"]) == ("clean", "composite", 2)
-    base = found["arms"]["base"]
+    assert (found.condition, found.metric, found.max_n) == ("clean", "composite", 2)
+    base = found.arms["base"]
     # Over four items, a refusal counts 0. N = 1: means 0.2, 0.3, 0, 0; N = 2: 0.4, 0.6, 0, 0.
-    assert [e.value for e in base["composite"]] == pytest.approx([0.125, 0.25])
-    assert {e.n for e in base["composite"]} == {4}
-    assert [e.value for e in base["strict"]] == pytest.approx([(0.25 + 0.5) / 4, 1.5 / 4])
+    assert [e.value for e in base.composite] == pytest.approx([0.125, 0.25])
+    assert {e.n for e in base.composite} == {4}
+    assert [e.value for e in base.strict] == pytest.approx([(0.25 + 0.5) / 4, 1.5 / 4])
     # Support 0.8, refusal | 0.6, 0.4 | refusals | 0.5, 0.5.
-    assert [e.value for e in base["support"]] == pytest.approx([(0.4 + 0.5 + 0.5) / 4, (0.8 + 0.6 + 0.5) / 4])
+    assert [e.value for e in base.support] == pytest.approx([(0.4 + 0.5 + 0.5) / 4, (0.8 + 0.6 + 0.5) / 4])
     # Grounded at N = 1: 0.75, 0.55, 0.35, 0.5.
-    assert found["arms"]["grounded"]["composite"][0].value == pytest.approx(2.15 / 4)
-    assert list(found["equivalence"]) == ["grounded"]
-    equivalence = found["equivalence"]["grounded"]
-    assert equivalence["target"] == pytest.approx(2.15 / 4)
-    assert (equivalence["n_equivalent"], equivalence["reason"], equivalence["doublings"]) == (None, "above N=2", None)
+    assert found.arms["grounded"].composite[0].value == pytest.approx(2.15 / 4)
+    assert list(found.equivalence) == ["grounded"]
+    equivalence = found.equivalence["grounded"]
+    assert equivalence.target == pytest.approx(2.15 / 4)
+    assert (equivalence.n_equivalent, equivalence.reason, equivalence.doublings) == (None, "above N=2", None)
 
 
 def test_compute_equivalence_between_two_n():
@@ -297,25 +293,25 @@ def test_compute_equivalence_between_two_n():
         "base": {i: [([S], 1.0, 0.0, 0.2), ([S], 1.0, 0.0, 0.6)] for i in range(5)},
         "grounded": {i: [([S], 1.0, 0.0, 0.5), ([S], 1.0, 0.0, 0.5)] for i in range(5)},
     }
-    found = evaluate.compute({arm: frame(arm, candidates=few) for arm in few}, **QUICK)["equivalence"]["grounded"]
-    assert (found["n_equivalent"], found["doublings"]) == pytest.approx((2**0.5, 0.5))
+    found = evaluate.compute({arm: frame(arm, candidates=few) for arm in few}, **QUICK).equivalence["grounded"]
+    assert (found.n_equivalent, found.doublings) == pytest.approx((2**0.5, 0.5))
     # All items are alike, so every resample says the same.
-    assert (found["low"], found["high"]) == pytest.approx((2**0.5, 2**0.5))
+    assert (found.low, found.high) == pytest.approx((2**0.5, 2**0.5))
 
 
 def test_format_lock_by_hand(clean):
     freeform = {arm: frame(arm, "freeform") for arm in CANDIDATES}
     found = evaluate.format_lock(freeform, clean, support_margin=0.1, **QUICK)
-    base = found["arms"]["base"]
-    assert (base["support"].value, base["rouge_l"].value) == pytest.approx((1.9 / 3, 1 / 3))
+    base = found.arms["base"]
+    assert (base.support.value, base.rouge_l.value) == pytest.approx((1.9 / 3, 1 / 3))
     # Of four picked replies only the refusal holds no quote.
-    assert (base["strict_rate_contract"].count, base["strict_rate_contract"].n) == (3, 4)
-    paired = found["paired"]["grounded-base"]["support"]
+    assert (base.strict_rate_contract.count, base.strict_rate_contract.n) == (3, 4)
+    paired = found.paired["grounded-base"]["support"]
     assert (paired.difference, paired.p, paired.p_holm) == (pytest.approx(0.8 / 3), 0.25, 0.25)
-    assert found["contract_paired"]["grounded-base"]["support"] == paired
-    tost = found["equivalence"]["grounded-base"]
+    assert found.contract_paired["grounded-base"]["support"] == paired
+    tost = found.equivalence["grounded-base"]
     assert tost == statistics.tost_paired([0.8, 0.6, 0.5], [0.9, 0.8, 1.0], 0.1)
-    assert tost["equivalent"] is False
+    assert tost.equivalent is False
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -323,7 +319,7 @@ def test_format_lock_by_hand(clean):
 
 def test_run_writes_five_files_and_the_same_bytes_again(scores, tmp_path):
     for out in ("one", "two"):
-        evaluate.run(scores, tmp_path / out, support_margin=0.05, **QUICK)
+        evaluate.run(scores, tmp_path / out, support_margin=0.05, arms=list(CANDIDATES), **QUICK)
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == ["axes.json", "compute.json", "format_lock.json", "mechanism.json", "stress.json"]
     for name in names:
@@ -342,7 +338,7 @@ def test_results_do_not_depend_on_the_order_of_rows(clean):
 
 
 def test_another_seed_moves_only_what_is_random(clean):
-    one, two = (files.plain(evaluate.axes(clean, resamples=200, seed=seed)["arms"]["grounded"]) for seed in (0, 1))
+    one, two = (files.plain(evaluate.axes(clean, resamples=200, seed=seed).arms["grounded"]) for seed in (0, 1))
     assert one["gold_rouge"] == two["gold_rouge"]
     assert one["rouge_l"]["value"] == two["rouge_l"]["value"]
     assert one["rouge_l"] != two["rouge_l"]
@@ -355,14 +351,12 @@ def test_one_arm_is_enough(scores, tmp_path):
 
 
 def run(scores, **changes):
-    evaluate.run(scores, scores.parent / "out", **{"support_margin": 0.05, **QUICK, **changes})
+    evaluate.run(scores, scores.parent / "out", **{"support_margin": 0.05, "arms": list(CANDIDATES), **QUICK, **changes})
 
 
 def test_a_missing_file_is_named(scores):
     with pytest.raises(CardproofError, match=r"hybrid/clean\.parquet does not exist"):
         run(scores, arms=["base", "hybrid"])
-    with pytest.raises(CardproofError, match="holds no scores"):
-        run(scores.parent / "elsewhere")
     with pytest.raises(CardproofError, match="reference arm 'base'"):
         run(scores, arms=["grounded"])
 

@@ -28,10 +28,9 @@ def test_expected_metric_agrees_with_all_subsets(drawn):
     metric = [float(k + 1) for k in range(len(composites))]
     taken = []
     for subset in itertools.combinations(range(len(composites)), n):
-        best = subset[rerank.pick([composites[k] for k in subset])]
+        best = max(subset, key=lambda k: (composites[k], -k))
         taken.append(metric[best])
-    by_rank = [metric[k] for k in rerank.order(composites)]
-    assert rerank.metric_at_n(by_rank, n) == pytest.approx(sum(taken) / len(taken))
+    by_rank = [metric[k] for k in rerank.ranked(frame([(1, k, c) for k, c in enumerate(composites)]))["k"]]
     assert rerank.curves([by_rank])[0, n - 1] == pytest.approx(sum(taken) / len(taken))
 
 
@@ -46,8 +45,9 @@ def test_weights_by_hand():
 
 
 def test_ties_go_to_the_earlier_candidate():
-    assert rerank.order([0.5, 0.9, 0.5, 0.9]) == [1, 3, 0, 2]
-    assert rerank.pick([0.0, 0.0]) == 0
+    table = rerank.ranked(frame([(1, k, c) for k, c in enumerate([0.5, 0.9, 0.5, 0.9])]))
+    assert table["k"].to_list() == [1, 3, 0, 2]
+    assert rerank.picked(table)["k"].to_list() == [1]
 
 
 def frame(rows, arm="base", oracle_present=True):

@@ -117,6 +117,10 @@ def metrics(variant: str, run: TrainingRun) -> dict[str, Any]:
     contract = round(examples * run.variant.contract_share)
     return {
         "variant": variant,
+        "model": "smollm2-135m",
+        "model_hash": "a" * 64,
+        "adapter_hash": "b" * 64,
+        "quantization": "nf4",
         "examples": examples,
         "contract_examples": contract,
         "freeform_examples": examples - contract,
@@ -126,17 +130,18 @@ def metrics(variant: str, run: TrainingRun) -> dict[str, Any]:
         "steps": steps,
         "rank": 32,
         "alpha": 64,
+        "learning_rate": 0.001,
         "loss_per_step": losses,
         "train_loss": sum(losses) / steps,
         "last_loss": losses[-1],
         "tokens": 51_234,
+        "reply_tokens": 9_876,
         "trainable_parameters": 9_768_960,
         "base_parameters": 134_515_008,
         "total_parameters": 144_283_968,
         "trainable_share_of_base": 9_768_960 / 134_515_008,
         "trainable_share_of_total": 9_768_960 / 144_283_968,
-        "quantization": "nf4",
-        "model": "smollm2-135m",
+        "device": "cpu",
         "environment": {"python": "3.11.9", "torch": "2.13.0", "transformers": "5.19.0", "peft": "0.21.2", "bitsandbytes": "0.50.2"},
     }
 
@@ -169,14 +174,36 @@ def auc(value: float, low: float, high: float, n: int = 200) -> dict[str, Any]:
     return {"value": value, "n": n, "low": low, "high": high, "level": 0.95, "method": "Mann-Whitney", "count": None}
 
 
+def planted(found: dict[str, Any]) -> dict[str, Any]:
+    return {"auc": found, "paired": 0.6, "couples": 30, "by_kind": {"negation": found}}
+
+
+PLANTED = auc(0.55, 0.41, 0.69, 60)
 VERIFIER = {
-    "coverage": {"rollouts": 1440, "answered": 1310, "pairs": 5240, "truncated": 37},
     "pairs": 1200,
+    "entailed": 600,
+    "train_passages": 90,
+    "heldout_passages": 80,
+    "epochs": 2,
+    "steps": 2,
+    "loss": [0.7, 0.4],
+    "loss_by_epoch": [0.7, 0.4],
+    "trainable_parameters": 10_993_538,
     "auc": {
-        "held_out_seen_templates": auc(0.97, 0.94, 0.99),
-        "held_out_unseen_templates": {"all": auc(0.81, 0.74, 0.87), "by_kind": {"negation": auc(0.9, 0.8, 0.95)}},
-        "planted_rollouts": auc(0.55, 0.41, 0.69, 60),
+        "seen_templates": {"all": auc(0.97, 0.94, 0.99), "planted": auc(0.96, 0.93, 0.98), "by_kind": {}},
+        "unseen_templates": {
+            "all": auc(0.81, 0.74, 0.87),
+            "planted": auc(0.8, 0.73, 0.86),
+            "by_kind": {"negation": auc(0.9, 0.8, 0.95)},
+        },
+        "planted_sentences": auc(0.8, 0.7, 0.9, 60),
+        "planted_answers": PLANTED,
     },
+    "threads": 2,
+    "seed": 0,
+    "planted": {"sentences": planted(auc(0.8, 0.7, 0.9, 60)), "answers": planted(PLANTED), "templates": "held_out", "seed": 0},
+    "ragtruth": None,
+    "coverage": {"rollouts": 1440, "answered": 1310, "pairs": 5240, "truncated": 37},
 }
 
 

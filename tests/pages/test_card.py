@@ -16,8 +16,10 @@ from cardproof.claims.audit import run_audit, to_json
 from cardproof.claims.claims import judge
 from cardproof.config import reading, texts
 from cardproof.errors import CardproofError
+from cardproof.evaluation.results import EquivalentN
 from cardproof.files import read_json, write_json, write_text
 from cardproof.pages import card, formats
+from cardproof.records import Comparison, Estimate
 from helpers.rendered_card import CLAIMS, NUMBER_WORDS, REPORT, rendered, with_figures
 from helpers.synthetic_run import ARMS, record_all, write_run
 
@@ -113,13 +115,13 @@ def test_every_source_leads_to_a_number(made):
     text = rendered(made, CLAIMS)
     defined = dict(re.findall(r"^\[\^([a-z0-9-]+)\]: `(.+)`$", text, re.MULTILINE))
     assert set(re.findall(r"\[\^([a-z0-9-]+)\](?!:)", text)) == set(defined)
-    results = card.Results(made)
+    config = reading.load(made / "config.yaml")
     for place in defined.values():
         names = {"{variant}": "grounded", "{arm}": "base", "{axis}": "strict", "{condition}": "clean"}
         for name, example in names.items():
             place = place.replace(name, example)
         file, pointer = place.split("#")
-        found = results.config.model_dump(mode="json") if file == "config.yaml" else read_json(made / file)
+        found = config.model_dump(mode="json") if file == "config.yaml" else read_json(made / file)
         for part in pointer.strip("/").split("/"):
             assert part in found, place
             found = found[part]
@@ -166,8 +168,8 @@ def test_the_summary_counts_verdicts_at_published_scale_alone(tmp_path, made):
     found = judge(folder, CLAIMS)
     write_json(folder / "claims.json", found)
     text = summary(rendered(record_all(folder)))
-    assert f"The published card's {len(found['claims'])} claims by verdict: " in text
-    for verdict, count in found["counts"].items():
+    assert f"The published card's {len(found.claims)} claims by verdict: " in text
+    for verdict, count in found.counts.items():
         assert (f"{verdict.replace('_', ' ')} {count}" in text) == (count > 0)
     assert "by verdict" not in summary(rendered(made, CLAIMS))
 
@@ -215,8 +217,8 @@ def test_layout_survives_markdown(made):
 
 def test_verdicts_come_from_the_runs_claims_where_it_has_them(run):
     found = judge(run, CLAIMS)
-    found["claims"][0] |= {"text": "a | claim with a bar", "verdict": "not_run", "regenerated_printed": None}
-    write_json(run / "claims.json", found)
+    changed = {"text": "a | claim with a bar", "verdict": "not_run", "regenerated_printed": None}
+    write_json(run / "claims.json", found.model_copy(update={"claims": [found.claims[0].model_copy(update=changed), *found.claims[1:]]}))
     text = rendered(run)
     assert "| a \\| claim with a bar | 98 | – | not run (embedded scale) |" in text
     (run / "claims.json").unlink()
@@ -362,14 +364,14 @@ def test_stress_slips(run):
 
 def test_a_verifier_no_better_than_chance_is_named(run):
     def planted(**fields):
-        change(run, "verifier/metrics.json", lambda found: found["auc"]["planted_rollouts"].update(fields))
+        change(run, "verifier/metrics.json", lambda found: found["auc"]["planted_answers"].update(fields))
         return rendered(run)
 
     text = rendered(run)
-    assert "| held out seen templates[^verifier-auc-held-out-seen-templates] | 0.970 [0.940, 0.990], n = 200 |" in text
-    assert "| held out unseen templates, all[^verifier-auc-held-out-unseen-templates-all] |" in text
+    assert "| seen templates, all[^verifier-auc-seen-templates-all] | 0.970 [0.940, 0.990], n = 200 |" in text
+    assert "| unseen templates, all[^verifier-auc-unseen-templates-all] |" in text
     assert "negation" not in text
-    assert "**On “planted rollouts” it is not shown to be better than chance** (0.550 [0.410, 0.690])" in text
+    assert "**On “planted answers” it is not shown to be better than chance** (0.550 [0.410, 0.690])" in text
     assert "better than chance" not in planted(value=0.8, low=0.7, high=0.9)
     assert "| – (too few) |" in planted(value=None, low=None, high=None, method="too few")
 
@@ -392,10 +394,13 @@ def test_undefined_values_are_a_dash_and_a_reason(tmp_path):
 
 
 def test_numbers_as_printed():
-    one = {"value": 0.5, "n": 1, "low": None, "high": None, "level": 0.95, "method": "no interval: one item"}
+    one = Estimate(value=0.5, n=1, low=None, high=None, method="no interval: one item")
     assert formats.estimate(one) == "0.500, n = 1"
-    assert formats.estimate(one | {"value": None, "n": 0, "method": "mean: no items"}) == "– (mean: no items)"
-    assert formats.change(compared(-0.1, 0.0004, -0.2, -0.05)) == "-0.100 [-0.200, -0.050], n = 20, p < 0.001 (Holm)"
+    assert formats.estimate(one.model_copy(update={"value": None, "n": 0, "method": "mean: no items"})) == "– (mean: no items)"
+    assert (
+        formats.change(Comparison.model_validate(compared(-0.1, 0.0004, -0.2, -0.05)))
+        == "-0.100 [-0.200, -0.050], n = 20, p < 0.001 (Holm)"
+    )
     assert (formats.number(9_768_960), formats.number(0.36249), formats.number(None)) == ("9,768,960", "0.362", "–")
     assert (formats.percent(0.95), formats.percent(0.008623), formats.percent(1.0)) == ("95%", "0.86%", "100%")
 
@@ -412,7 +417,7 @@ def test_numbers_as_printed():
     ],
 )
 def test_bounds_beyond_the_curve_are_said_to_be_there(entry, said):
-    assert formats.bounds({"level": 0.95, **entry}, 8) == said
+    assert formats.bounds(EquivalentN.model_construct(level=0.95, **entry), 8) == said
 
 
 def test_hostile_text_stays_text():
@@ -452,7 +457,7 @@ def test_a_result_of_another_version_is_one_sentence(run):
 
 def test_a_result_that_is_no_estimate_is_one_sentence(run):
     change(run, "evaluation/axes.json", lambda axes: axes["arms"]["base"].update(strict={"value": 1.0}))
-    with pytest.raises(CardproofError, match="no Estimate: n: field required"):
+    with pytest.raises(CardproofError, match=r"axes\.json: the key 'arms\.base\.strict\.n' is missing"):
         rendered(run)
 
 
@@ -462,7 +467,7 @@ def test_templates_in_the_wrong_place(made, tmp_path):
 
 
 def test_a_run_without_adapters_has_no_card(made):
-    run = card.Results(made).config
+    run = reading.load(made / "config.yaml")
     bare = run.model_copy(update={"arms": {"base": copy.copy(run.arms["base"])}})
     with pytest.raises(CardproofError, match="no arm with an adapter"):
         card.subject_of(bare)
@@ -475,7 +480,8 @@ def test_a_model_from_a_folder_is_named_and_its_place_is_not(run):
     settings["benchmark"] |= {"source": "folder", "path": "/far/away/bench"}
     write_text(run / "config.yaml", texts.to_yaml(reading.validate(settings)))
     metrics = read_json(run / "verifier" / "metrics.json")
-    write_json(run / "verifier" / "metrics.json", {"auc": metrics["auc"]})
+    kept = ("auc", "planted", "ragtruth", "coverage")
+    write_json(run / "verifier" / "metrics.json", {name: metrics[name] for name in kept})
     text = rendered(run, CLAIMS)
     assert "model `qwen3`, verifier `deberta`, and benchmark `bench`" in text
     assert "`deberta`, taken as it is." in text

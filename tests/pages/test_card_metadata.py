@@ -10,9 +10,10 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from cardproof.config import settings
 from cardproof.errors import CardproofError
-from cardproof.evaluation.axes import AXIS_NAMES
+from cardproof.evaluation.axes import LABELS
 from cardproof.pages import card, card_metadata
-from cardproof.pages.figures import FIGURES, Results
+from cardproof.pages.figures import FIGURES
+from cardproof.runs import EVAL_RESULTS, Run
 from helpers.rendered_card import REPORT
 from helpers.synthetic_run import write_run
 
@@ -45,10 +46,10 @@ def test_the_header_is_the_hubs(demo):
 
 def test_results_come_back_from_the_header_as_they_were_measured(demo):
     read = ModelCard.load(demo / "README.md").data
-    axes = Results(demo.parent)["axes"]
+    axes = Run(demo.parent).results["axes"]
     found = {(r.dataset_config, r.metric_type): r for r in read.eval_results}
     clean = {metric: r for (condition, metric), r in found.items() if condition == "clean"}
-    assert clean.keys() == set(AXIS_NAMES)
+    assert clean.keys() == set(LABELS)
     for axis, result in clean.items():
         assert result.metric_value == pytest.approx(axes["arms"]["grounded"][axis]["value"], abs=5e-4)
         assert f"n = {axes['arms']['grounded'][axis]['n']}" in result.metric_name
@@ -67,12 +68,12 @@ def test_reading_and_writing_the_card_again_changes_nothing(demo, tmp_path):
 
 
 def test_only_a_data_set_of_the_hub_has_eval_results(demo, on_the_hubs_data):
-    assert not (demo / card_metadata.EVAL_RESULTS).exists()
-    content = yaml.safe_load((on_the_hubs_data / card_metadata.EVAL_RESULTS).read_text(encoding="utf-8"))
+    assert not (demo / EVAL_RESULTS).exists()
+    content = yaml.safe_load((on_the_hubs_data / EVAL_RESULTS).read_text(encoding="utf-8"))
     entries = parse_eval_result_entries(content)
     default = settings.Config()
     assert {(e.dataset_id, e.dataset_revision) for e in entries} == {(default.benchmark.id, default.benchmark.revision)}
-    axes = Results(on_the_hubs_data.parent)["axes"]["arms"]["grounded"]
+    axes = Run(on_the_hubs_data.parent).results["axes"]["arms"]["grounded"]
     by_task = {e.task_id: e for e in entries}
     assert by_task["strict"].value == pytest.approx(axes["strict"]["value"], abs=5e-4)
     assert "stress_strict" in by_task
@@ -82,7 +83,7 @@ def test_only_a_data_set_of_the_hub_has_eval_results(demo, on_the_hubs_data):
 
 def test_metadata_the_hub_would_refuse_is_named(demo, on_the_hubs_data):
     text = (demo / "README.md").read_text(encoding="utf-8")
-    entries = (on_the_hubs_data / card_metadata.EVAL_RESULTS).read_text(encoding="utf-8")
+    entries = (on_the_hubs_data / EVAL_RESULTS).read_text(encoding="utf-8")
     card_metadata.check(text, entries)
     with pytest.raises(CardproofError, match="base_model: 'a path/to/model' does not match"):
         card_metadata.check(text.replace("HuggingFaceTB/SmolLM2-135M-Instruct", "a path/to/model"), None)

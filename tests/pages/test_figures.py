@@ -153,7 +153,7 @@ def test_a_result_of_another_shape_is_named(run, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     (folder / "evaluation" / "compute.json").write_text("{}")
-    with pytest.raises(CardproofError, match=r"compute_curve.*'metric'"):
+    with pytest.raises(CardproofError, match=r"compute\.json: the key 'condition' is missing"):
         figures.draw(folder, tmp_path / "out")
 
 

@@ -75,9 +75,9 @@ def test_without_a_token_or_with_a_wrong_one(ci_run: Path, hub: Hub, tmp_path: P
 
 
 def test_names_that_are_refused(ci_run: Path, hub: Hub, tmp_path: Path) -> None:
-    said(publish(ci_run, hub, tmp_path, to="regenerated"), "is no repository of the Hub", "OWNER/NAME")
+    said(publish(ci_run, hub, tmp_path, to="regenerated"), "is not a repository of the Hub", "OWNER/NAME")
     taken = read_json(ci_run / RUN / "claims.json")["card"]
-    said(publish(ci_run, hub, tmp_path, to=f"someone/{taken}"), "is the published model's name", "is no reproduction of it")
+    said(publish(ci_run, hub, tmp_path, to=f"someone/{taken}"), "is the published model's name", "is not a reproduction of it")
 
 
 def test_a_broken_chain_is_not_published(ci_run: Path, hub: Hub, tmp_path: Path) -> None:

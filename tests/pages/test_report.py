@@ -10,12 +10,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from cardproof.claims.verdicts import verdicts_of
 from cardproof.config import settings
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, read_rows
 from cardproof.pages import diff, inline_figures, items, report
 from cardproof.pages.figures import FIGURES
 from cardproof.records import Rollout
+from cardproof.runs import Run
 from helpers.page import data_of
 from helpers.places import ROOT
 from helpers.rendered_card import NUMBER_WORDS
@@ -130,13 +132,13 @@ def test_without_measurements_there_are_no_times(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_comparison_never_passes_a_demo_off_as_a_reproduction(ci_run: Path, pages: Path) -> None:
-    claims = read_json(ci_run / RUN / "claims.json")
+    claims = verdicts_of(Run(ci_run / RUN))
     for name in ("diff.md", "diff.html", "index.html"):
         text = (pages / name).read_text(encoding="utf-8")
-        assert "which is no reproduction of it" in text
+        assert "which is not a reproduction of it" in text
         assert "say nothing about whether those hold" in text
     rows = diff.rows(claims)
-    assert len(rows) == len(claims["claims"])
+    assert len(rows) == len(claims.claims)
     assert not [r for r in rows if r["verdict"] in ("exact", "consistent", "differs")]
     assert all(r["difference"] is None for r in rows)
     table = [line for line in (pages / "diff.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
@@ -158,9 +160,9 @@ def test_a_drawing_that_runs_something_is_refused() -> None:
     assert 'id="axes-a"' in inline and 'href="#axes-a"' in inline and "var(--paper)" in inline
     assert "width=" not in inline
     for hostile in ("<script>1</script>", '<path onload="x()"/>', "<foreignObject/>"):
-        with pytest.raises(CardproofError, match=r"axes\.svg is no plain drawing"):
+        with pytest.raises(CardproofError, match=r"axes\.svg is not a plain drawing"):
             inline_figures.inline(svg.replace("</svg>", f"{hostile}</svg>"), "axes")
-    with pytest.raises(CardproofError, match="no plain drawing"):
+    with pytest.raises(CardproofError, match="not a plain drawing"):
         inline_figures.inline("", "axes")
 
 

@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from cardproof.claims.checks import check, predicate
 from cardproof.claims.claims_file import CLAIMS_PATH, ClaimsFile, read_claims
 from cardproof.claims.findings import Finding, Severity
 from cardproof.files import plain, sha256_file
-from cardproof.records import Row
+from cardproof.records import Result
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
-class Audit(Row):
+class Audit(Result):
     """Everything an audit found (`audit.json`)."""
 
     card: str
+    """Name of the published model."""
     claims_file: str
+    """Name of the claims file audited."""
     claims_sha256: str
-    """Of the claims file audited; a reader of the audit checks it."""
+    """sha256 of that file."""
     claims: int
+    """Claims in it."""
     parameters_counted: bool
-    """False where the real modules were not built and the sizes are arithmetic only."""
+    """True if the real modules were built and counted; else the sizes are arithmetic alone."""
     counts: dict[str, int]
     """Findings by severity."""
     findings: list[Finding]
     """Worst first, else in the order of the claims file."""
-
-    def by_id(self, name: str) -> Finding:
-        """The finding of that id; KeyError where there is none."""
-        for finding in self.findings:
-            if finding.id == name:
-                return finding
-        raise KeyError(name)
 
 
 def run_audit(claims_path: Path = CLAIMS_PATH, count_parameters: bool = True) -> Audit:
@@ -119,11 +114,3 @@ def _wrap(text: str, label: str, width: int, hang: int = 0) -> list[str]:
     return textwrap.wrap(
         text, width, initial_indent=label, subsequent_indent=" " * (len(label) + hang), break_long_words=False, break_on_hyphens=False
     )
-
-
-def main_text(
-    claims_path: Path = CLAIMS_PATH, form: Literal["text", "json"] = "text", count_parameters: bool = True, width: int = 100
-) -> str:
-    """Run the audit and return what a command prints: text for people, or the JSON of `audit.json`."""
-    audit = run_audit(claims_path, count_parameters)
-    return render_text(audit, width) if form == "text" else json.dumps(to_json(audit), ensure_ascii=False, indent=2) + "\n"

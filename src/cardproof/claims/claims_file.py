@@ -1,49 +1,53 @@
 """The claims file (`published/claims.yaml`): every number of a card once, as data, and the arithmetic that must hold between them.
 
-The pydantic model here is the one source of the file's form; `schemas/claims.schema.json` is generated from it.
+The pydantic model here defines the form of the file; `make generated` writes `schemas/claims.schema.json` from it.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
 
-from cardproof.claims.grim import NUMBER, Interval, decimals, rounding_interval, truncation_interval
-from cardproof.claims.identities import COUNTED, Id, Identity, Text, references
+from cardproof.claims.grim import NUMBER, ExactInterval, decimals, rounding_interval, truncation_interval
+from cardproof.claims.identities import COUNTED, Decimal, Id, Identity, OwnId, Text, references
 from cardproof.claims.pointers import arm_of, checked
 from cardproof.config.reading import read_yaml
 from cardproof.errors import CardproofError, InvalidValue, did_you_mean, first_error, of_validation
-from cardproof.files import write_json
+from cardproof.evaluation.printed import DASH
 from cardproof.records import Row
 
 CLAIMS_PATH = Path("published/claims.yaml")
-SCHEMA_PATH = Path("schemas/claims.schema.json")
 
 # --- claims ------------------------------------------------------------------------------------------------------------
 
-Section = Literal["training", "evaluation", "mechanism", "limitations"]
+CardSection = Literal["training", "evaluation", "mechanism", "limitations"]
 Unit = Literal["share", "percent", "count", "million", "nats", "score"]
 FACTOR: dict[Unit, Fraction] = {"percent": Fraction(100), "million": Fraction(1, 10**6)}
 """What a result is multiplied by to be in the card's unit (1 where not listed): results hold shares and plain counts."""
-SUFFIX: dict[Unit, str] = {"percent": "%", "million": "M"}
+SUFFIX = {"percent": "%", "million": "M"}
+"""What is printed after a number in a unit; nothing where not listed."""
 COUNT = re.compile(r"[1-9][0-9]{0,5}")
 """What arithmetic that divides by a claim, or tries all numbers up to it, can work with: a whole number from 1 to 999,999."""
 Pointer = Annotated[str, AfterValidator(checked), Field(description="A result file of a run, #, and a JSON pointer into it.")]
 
 
+def with_unit(printed: str | None, unit: str | None) -> str:
+    """A printed number with its unit; a dash for None."""
+    return DASH if printed is None else printed + SUFFIX.get(unit or "", "")
+
+
 class Where(Row):
     """Where on the card a claim is printed."""
 
-    section: Section
+    section: CardSection
     place: Text
     """The row, cell or sentence, in words."""
-    again: list[Section] = Field(default_factory=list)
+    again: list[CardSection] = Field(default_factory=list)
     """Sections that print the same number once more, as a reminder of this one."""
 
 
@@ -57,7 +61,7 @@ class Reading(Row):
 class ValueClaim(Row):
     """One printed number."""
 
-    id: Id
+    id: OwnId
     kind: Literal["proportion", "mean", "difference", "count", "setting", "loss", "size"]
     """`proportion`: k of n items, so GRIM applies; `mean`: mean over items of a ratio or score, where it never does; `difference`: of two
     means."""
@@ -117,24 +121,24 @@ class ValueClaim(Row):
         return Fraction(self.value)
 
     @property
-    def interval(self) -> Interval:
+    def interval(self) -> ExactInterval:
         """Every number that the printed one can stand for, in the printed unit: counts exactly, shares within [0, 1]."""
         if self.value is None:
             raise ValueError(f"{self.id} has no value")
         if self.unit == "count" and not decimals(self.value):
-            return Interval(self.exact, self.exact)
+            return ExactInterval(self.exact, self.exact)
         span = rounding_interval(self.value)
         if self.compare == "rounded_or_truncated":
-            span = Interval(span.low, truncation_interval(self.value).high)
+            span = ExactInterval(span.low, truncation_interval(self.value).high)
         top = {"share": Fraction(1), "percent": Fraction(100)}.get(self.unit)
         if top is None or not 0 <= self.exact <= top:
             return span
-        return Interval(max(span.low, Fraction(0)), min(span.high, top))
+        return ExactInterval(max(span.low, Fraction(0)), min(span.high, top))
 
     @property
     def shown(self) -> str:
-        """The number as a reader knows it, with its unit; a dash where there is none."""
-        return "–" if self.value is None else self.value + SUFFIX.get(self.unit, "")
+        """The number as a reader knows it, with its unit; a dash if there is none."""
+        return with_unit(self.value, self.unit)
 
 
 class IntervalBelow(Row):
@@ -142,7 +146,7 @@ class IntervalBelow(Row):
 
     test: Literal["interval_below"]
     claim: Id
-    bound: str
+    bound: Decimal
 
 
 class RatioAtMost(Row):
@@ -151,7 +155,7 @@ class RatioAtMost(Row):
     test: Literal["ratio_at_most"]
     of: Id
     to: Id
-    bound: str
+    bound: Decimal
 
 
 class EquivalentWithin(Row):
@@ -160,7 +164,7 @@ class EquivalentWithin(Row):
     test: Literal["equivalent_within"]
     left: Id
     right: Id
-    margin: str
+    margin: Decimal
     result: Pointer | None = None
 
 
@@ -179,8 +183,8 @@ class DoublingsWithin(Row):
     test: Literal["doublings_within"]
     fewer: Id
     more: Id
-    low: str
-    high: str
+    low: Decimal
+    high: Decimal
     result: Pointer
 
 
@@ -190,7 +194,7 @@ Expression = Annotated[IntervalBelow | RatioAtMost | EquivalentWithin | Greater 
 class PredicateClaim(Row):
     """Words of the card read as a test on its numbers. The reading is this project's, never the card's."""
 
-    id: Id
+    id: OwnId
     kind: Literal["predicate"]
     text: Text
     phrase: Text
@@ -233,16 +237,6 @@ class ClaimsFile(Row):
 
 
 # --- reading -----------------------------------------------------------------------------------------------------------
-
-
-def claims_schema() -> dict[str, Any]:
-    """The JSON schema of a claims file."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **ClaimsFile.model_json_schema()}
-
-
-def write_schema(path: Path = SCHEMA_PATH) -> None:
-    """Write the JSON schema of a claims file."""
-    write_json(path, claims_schema())
 
 
 def read_claims(path: Path = CLAIMS_PATH) -> ClaimsFile:
@@ -363,36 +357,3 @@ def _check_ids(row: Row, values: dict[str, ValueClaim], where: str) -> None:
                 f"{where}: {key} is the claim {claim.id!r}, whose value {claim.value!r} is not a count.",
                 "this arithmetic needs a whole number from 1 to 999999; correct the claim, or leave the identity out.",
             )
-    for key in ("bound", "margin", "low", "high", "printed"):
-        number = getattr(row, key, "0")
-        if not NUMBER.fullmatch(number):
-            raise CardproofError(f"{where}: {key} {number!r} is not a number.", "write a plain decimal number in quotes, e.g. '0.05'.")
-
-
-# --- coverage ----------------------------------------------------------------------------------------------------------
-
-
-def numerals(text: str, names: Iterable[str] = ()) -> list[str]:
-    """Every number printed in a text, in order, as printed; digits inside words (`F1`) and inside the given names are none."""
-    for name in sorted(names, key=len, reverse=True):
-        text = text.replace(name, " ")
-    return re.findall(r"(?<![\w.])\d+(?:\.\d+)?", text)
-
-
-def uncovered(sections: dict[str, str], file: ClaimsFile) -> list[str]:
-    """What a card's sections print and the claims do not hold, and the reverse: one sentence each, empty where they agree.
-
-    `sections` maps each Section to its text; a number must be claimed as often as its section prints it.
-    """
-    covered: dict[str, Counter[str]] = {section: Counter() for section in get_args(Section)}
-    for claim in file.values().values():
-        for place in (claim.where.section, *claim.where.again):
-            covered[place].update(filter(None, [claim.value, claim.rollouts]))
-    problems = []
-    for section, text in sections.items():
-        found = Counter(numerals(text, (n.text for n in file.names)))
-        for number, times in (found - covered[section]).items():
-            problems.append(f"{section}: {number} is printed {times} more times than claims hold it.")
-        for number, times in (covered[section] - found).items():
-            problems.append(f"{section}: {number} is claimed {times} more times than it is printed.")
-    return problems

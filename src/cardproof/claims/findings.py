@@ -8,13 +8,13 @@ from typing import Any, Literal
 from pydantic import Field
 
 from cardproof.claims.claims_file import ValueClaim
-from cardproof.claims.grim import Interval, rounded
-from cardproof.records import Row
+from cardproof.claims.grim import ExactInterval, rounded
+from cardproof.records import Result
 
 Severity = Literal["error", "warning", "note", "ok"]
 
 
-class Finding(Row):
+class Finding(Result):
     """What one check found."""
 
     id: str
@@ -37,7 +37,7 @@ class Finding(Row):
 Values = dict[str, ValueClaim]
 
 
-def span(interval: Interval, places: int) -> str:
+def span(interval: ExactInterval, places: int) -> str:
     """An interval with so many decimals."""
     return f"[{rounded(interval.low, places)}, {rounded(interval.high, places)}]"
 

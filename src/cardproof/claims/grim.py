@@ -17,19 +17,19 @@ NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True)
-class Interval:
+class ExactInterval:
     """A closed interval of exact numbers."""
 
     low: Fraction
     high: Fraction
 
-    def __add__(self, other: Interval) -> Interval:
-        return Interval(self.low + other.low, self.high + other.high)
+    def __add__(self, other: ExactInterval) -> ExactInterval:
+        return ExactInterval(self.low + other.low, self.high + other.high)
 
-    def __sub__(self, other: Interval) -> Interval:
-        return Interval(self.low - other.high, self.high - other.low)
+    def __sub__(self, other: ExactInterval) -> ExactInterval:
+        return ExactInterval(self.low - other.high, self.high - other.low)
 
-    def meets(self, other: Interval) -> bool:
+    def meets(self, other: ExactInterval) -> bool:
         """True where the two share at least one number."""
         return self.low <= other.high and other.low <= self.high
 
@@ -43,15 +43,15 @@ def decimals(text: str) -> int:
     return len(text.partition(".")[2])
 
 
-def rounding_interval(text: str) -> Interval:
+def rounding_interval(text: str) -> ExactInterval:
     """Every number that rounds to the printed one, whichever way a half is rounded: the printed value +- half its last digit."""
     half = Fraction(1, 2 * 10 ** decimals(text))
-    return Interval(Fraction(text) - half, Fraction(text) + half)
+    return ExactInterval(Fraction(text) - half, Fraction(text) + half)
 
 
-def truncation_interval(text: str) -> Interval:
+def truncation_interval(text: str) -> ExactInterval:
     """Every number whose decimals, cut off, give the printed one (for a number >= 0); the upper end itself is the next printed number."""
-    return Interval(Fraction(text), Fraction(text) + Fraction(1, 10 ** decimals(text)))
+    return ExactInterval(Fraction(text), Fraction(text) + Fraction(1, 10 ** decimals(text)))
 
 
 def rounded(value: Fraction, places: int) -> str:

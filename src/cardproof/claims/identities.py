@@ -5,14 +5,31 @@ A field of type Id names a value claim of the same file.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic.fields import FieldInfo
 
+from cardproof.claims.grim import NUMBER
+from cardproof.errors import InvalidValue
 from cardproof.records import Row
 
 Text = Annotated[str, Field(min_length=1)]
-Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$")]
+
+
+def _decimal(value: str, info: ValidationInfo) -> str:
+    if not NUMBER.fullmatch(value):
+        raise InvalidValue(f"{info.field_name} {value!r} is not a number", "write a plain decimal number in quotes, e.g. '0.05'.")
+    return value
+
+
+Decimal = Annotated[str, AfterValidator(_decimal)]
+"""A plain decimal number as text, so that its decimals are kept."""
+REFERENCE = "names a value claim of the same file"
+OwnId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$")]
+"""What a claim or an identity is called."""
+Id = Annotated[OwnId, REFERENCE]
+"""A value claim of the same file, by its id."""
 
 
 COUNTED = frozenset({"examples", "batch", "epochs", "steps", "keep", "items", "rank"})
@@ -23,7 +40,7 @@ class Difference(Row):
     """`difference` must be `minuend` - `subtrahend`."""
 
     rule: Literal["difference"]
-    id: Id
+    id: OwnId
     minuend: Id
     subtrahend: Id
     difference: Id
@@ -33,7 +50,7 @@ class ImpliedShare(Row):
     """`base` + `difference` is a share the card does not print, so it must be at most 1."""
 
     rule: Literal["implied_share"]
-    id: Id
+    id: OwnId
     base: Id
     difference: Id
     what: Text
@@ -43,7 +60,7 @@ class Ordered(Row):
     """`smaller` cannot exceed `larger`, by definition."""
 
     rule: Literal["ordered"]
-    id: Id
+    id: OwnId
     smaller: Id
     larger: Id
     because: Text
@@ -53,7 +70,7 @@ class Same(Row):
     """One quantity printed in two places."""
 
     rule: Literal["same"]
-    id: Id
+    id: OwnId
     first: Id
     second: Id
 
@@ -62,7 +79,7 @@ class OptimizerSteps(Row):
     """steps = ceil(examples / batch) x epochs."""
 
     rule: Literal["optimizer_steps"]
-    id: Id
+    id: OwnId
     examples: Id
     batch: Id
     epochs: Id
@@ -73,7 +90,7 @@ class KeepTop(Row):
     """At most `keep` candidates for each of the training questions, as many as `items` (the halves of a split are equal)."""
 
     rule: Literal["keep_top"]
-    id: Id
+    id: OwnId
     examples: Id
     keep: Id
     items: Id
@@ -83,7 +100,7 @@ class Answered(Row):
     """The denominators an arm's false refusals leave, and what the arm's other numbers can be with them (GRIM)."""
 
     rule: Literal["answered"]
-    id: Id
+    id: OwnId
     arm: Text
     items: Id
     refusals: Id
@@ -95,7 +112,7 @@ class UnknownDenominator(Row):
     """Means whose denominator the card gives no way to find: which can be proportions of any n up to `items`."""
 
     rule: Literal["unknown_denominator"]
-    id: Id
+    id: OwnId
     items: Id
     means: list[Id]
 
@@ -104,7 +121,7 @@ class WholeItems(Row):
     """A percentage of the items that must be a whole number of them."""
 
     rule: Literal["whole_items"]
-    id: Id
+    id: OwnId
     percent: Id
     items: Id
 
@@ -113,7 +130,7 @@ class LoraParameters(Row):
     """The trainable parameters of a LoRA of `rank` on all linear layers, and the share printed for them."""
 
     rule: Literal["lora_parameters"]
-    id: Id
+    id: OwnId
     model: Text
     rank: Id
     trainable: Id
@@ -124,10 +141,10 @@ class Doublings(Row):
     """Two equal scores at different numbers of rollouts: how many doublings lie between."""
 
     rule: Literal["doublings"]
-    id: Id
+    id: OwnId
     fewer: Id
     more: Id
-    printed: str
+    printed: Decimal
     """The doublings the card states in words."""
 
 
@@ -135,7 +152,7 @@ class ZeroGap(Row):
     """A gap printed as zero over at most `items` items: what it says about single quotes, and what is left of the residual."""
 
     rule: Literal["zero_gap"]
-    id: Id
+    id: OwnId
     gap: Id
     items: Id
     strict: Id
@@ -146,7 +163,7 @@ class HarderIsLower(Row):
     """The harder condition is expected to score lower; the card need not be wrong where it does not."""
 
     rule: Literal["harder_is_lower"]
-    id: Id
+    id: OwnId
     harder: Id
     easier: Id
 
@@ -155,7 +172,7 @@ class SmallCounts(Row):
     """Proportions of two arms as counts of items, with Fisher's exact test."""
 
     rule: Literal["small_counts"]
-    id: Id
+    id: OwnId
     items: Id
     refusals: list[Id]
     proportions: list[list[Id]]
@@ -183,10 +200,18 @@ Identity = Annotated[
 
 def references(row: Row) -> list[str]:
     """The ids of the claims an expression or identity names, in the order of its keys."""
-    skip = {"id", "rule", "test", "what", "because", "arm", "model", "bound", "margin", "low", "high", "result", "printed"}
     found: list[str] = []
     for key, value in row:
-        if key not in skip:
+        if _names_claims(type(row).model_fields[key]):
             pairs = value if isinstance(value, list) else [value]
             found += [i for p in pairs for i in (p if isinstance(p, list) else [p])]
     return found
+
+
+def _names_claims(field: FieldInfo) -> bool:
+    return REFERENCE in field.metadata or _marked(field.annotation)
+
+
+def _marked(annotation: object) -> bool:
+    """True if a type, or one inside it, is an `Id`."""
+    return REFERENCE in getattr(annotation, "__metadata__", ()) or any(map(_marked, get_args(annotation)))

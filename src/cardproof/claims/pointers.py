@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 
 from cardproof.errors import InvalidValue, did_you_mean
+from cardproof.evaluation.axes import SINGLE_DRAW, TITLES
+from cardproof.runs import CONFIG, SELECTION, evaluation, metrics
 
-AXES = "strict|content|attribution|citation_validity|gold_rouge|rouge_l|false_refusals|support|composite|strict_n1|composite_n1"
+AXES = "|".join([*TITLES, *(f"{name}_n1" for name in SINGLE_DRAW)])
 ARM = r"(?P<arm>[a-z][a-z0-9_-]*)"
+VARIANT = "[a-z][a-z0-9_.-]*"
 PAIR = r"[a-z][a-z0-9_]*-[a-z][a-z0-9_]*"
 TRAINING = (
     "examples|epochs|effective_batch|steps|rank|train_loss|last_loss|trainable_parameters|total_parameters|base_parameters|"
     "trainable_share_of_total|trainable_share_of_base|quantization"
 )
 RESULTS: dict[str, tuple[str, tuple[str, ...]]] = {
-    r"evaluation/axes\.json": ("evaluate", (rf"/arms/{ARM}/({AXES})", "/best_of", "/items", rf"/paired/{PAIR}/({AXES})")),
-    r"evaluation/stress\.json": (
+    re.escape(evaluation("axes")): ("evaluate", (rf"/arms/{ARM}/({AXES})", "/best_of", "/items", rf"/paired/{PAIR}/({AXES})")),
+    re.escape(evaluation("stress")): (
         "evaluate",
         (
             rf"/arms/{ARM}/({AXES})",
@@ -26,15 +29,15 @@ RESULTS: dict[str, tuple[str, tuple[str, ...]]] = {
             r"/settings/[a-z_]+",
         ),
     ),
-    r"evaluation/mechanism\.json": ("evaluate", (rf"/conditions/(clean|stress)/{ARM}/gap",)),
-    r"evaluation/compute\.json": (
+    re.escape(evaluation("mechanism")): ("evaluate", (rf"/conditions/(clean|stress)/{ARM}/gap",)),
+    re.escape(evaluation("compute")): (
         "evaluate",
         (rf"/arms/{ARM}/composite/\d+", rf"/equivalence/{ARM}/(n_equivalent|low|high|doublings)"),
     ),
-    r"evaluation/format_lock\.json": ("evaluate", (rf"/arms/{ARM}/support", rf"/equivalence/{PAIR}", rf"/paired/{PAIR}/support")),
-    r"training/[a-z][a-z0-9_.-]*/metrics\.json": ("train", (rf"/({TRAINING})", r"/loss_per_step/\d+")),
-    r"distill/selection\.json": ("distill", ("/kept", "/keep_top")),
-    r"config\.yaml": ("config", (r"(/[A-Za-z0-9_-]+)+",)),
+    re.escape(evaluation("format_lock")): ("evaluate", (rf"/arms/{ARM}/support", rf"/equivalence/{PAIR}", rf"/paired/{PAIR}/support")),
+    re.escape(metrics("VARIANT")).replace("VARIANT", VARIANT): ("train", (rf"/({TRAINING})", r"/loss_per_step/\d+")),
+    re.escape(SELECTION): ("distill", ("/kept", "/keep_top")),
+    re.escape(CONFIG): ("config", (r"(/[A-Za-z0-9_-]+)+",)),
 }
 """Every result a claim may point to: file (a pattern), the rule that makes it, and the JSON pointers it holds (patterns)."""
 
@@ -55,13 +58,13 @@ def checked(result: str) -> str:
     file, pointer = split_pointer(result)
     for pattern, (_, pointers) in RESULTS.items():
         if re.fullmatch(pattern, file):
-            if file == "config.yaml":
+            if file == CONFIG:
                 return _checked_setting(result, pointer)
             if any(re.fullmatch(p, pointer) for p in pointers):
                 return result
             examples = ", ".join(_example(p) for p in pointers)
-            why = f"{file} holds no {pointer!r}" if pointer else "it has no # and JSON pointer"
-            raise InvalidValue(f"{result!r} points to nothing: {why}", f"{file} holds {examples}.")
+            why = f"{file} has no {pointer!r}" if pointer else "it has no # and JSON pointer"
+            raise InvalidValue(f"{result!r} points to nothing: {why}", f"{file} has {examples}.")
     known = [_example(p) for p in RESULTS]
     listed = f"results are {', '.join(known)}, each followed by # and a JSON pointer."
     raise InvalidValue(f"{result!r} points to nothing: no run has a file {file!r}", did_you_mean(file, known, listed))
@@ -83,7 +86,7 @@ def _checked_setting(result: str, pointer: str) -> str:
 
 def _example(pattern: str) -> str:
     """A pattern of RESULTS as a reader would write it."""
-    for old, new in ((ARM, "ARM"), (PAIR, "ARM-ARM"), (AXES, "AXIS"), (TRAINING, "METRIC"), ("[a-z][a-z0-9_.-]*", "VARIANT")):
+    for old, new in ((ARM, "ARM"), (PAIR, "ARM-ARM"), (AXES, "AXIS"), (TRAINING, "METRIC"), (VARIANT, "VARIANT")):
         pattern = pattern.replace(f"({old})", new).replace(old, new)
     return pattern.replace(r"\d+", "INDEX").replace("[a-z_]+", "SETTING").replace("(/[A-Za-z0-9_-]+)+", "/SECTION/KEY").replace("\\", "")
 

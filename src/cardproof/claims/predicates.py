@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from cardproof.claims.claims_file import DoublingsWithin, EquivalentWithin, Expression, Greater, IntervalBelow, RatioAtMost, ValueClaim
 from cardproof.claims.grim import decimals, rounded
+from cardproof.evaluation.printed import measured
 from cardproof.records import Estimate
 
 
@@ -92,5 +93,4 @@ def _value(estimate: Estimate) -> float:
 
 
 def _shown(e: Estimate) -> str:
-    span = f" [{e.low:.4g}, {e.high:.4g}]" if e.low is not None and e.high is not None else ""
-    return f"{_value(e):.4g}{span}"
+    return measured(_value(e), e.low, e.high)

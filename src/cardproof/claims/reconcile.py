@@ -9,55 +9,113 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Literal, get_args
 
 from cardproof.claims.claims_file import CLAIMS_PATH, ValueClaim, read_claims
 from cardproof.config.settings import Config, optimizer_steps
 from cardproof.errors import CardproofError
-from cardproof.files import read_json
+from cardproof.evaluation.printed import number
+from cardproof.records import Result
+from cardproof.runs import COMPARABLE_SCALE, Run, metrics
+from cardproof.training.results import TrainingMetrics
 
+LossName = Literal["train_loss", "last_loss"]
 EXAMPLES, STEPS, LOSS = "training.examples", "training.steps", "training.loss"
-LOSSES = ("train_loss", "last_loss")
-COMPARABLE_SCALE = "published"
+LOSSES: tuple[LossName, ...] = get_args(LossName)
 
 
-def reconcile(config: Config, run_dir: Path, claims_path: Path = CLAIMS_PATH) -> dict[str, Any]:
-    """Every reading's steps and losses beside the printed ones: the content of `evaluation/reconcile.json`.
+class Published(Result):
+    """What the card prints of its recipe."""
 
-    Losses in nats per reply token. `prints_as_published` names the losses that round to the printed one. At published scale `nearest` is
-    the reading with the smallest distance of its mean loss, and `favoured` the only one with a loss that prints as published, if there is
-    exactly one; elsewhere both are None. Raises CardproofError where a training record or one of the three claims is missing.
+    examples: int
+    """Training examples."""
+    steps: int
+    """Optimizer steps."""
+    loss: str
+    """Training loss as printed, in nats per reply token."""
+
+
+class RecipeReading(Result):
+    """One reading of the printed recipe, trained on the run's own examples."""
+
+    run: str
+    """The training run that it is: `training/RUN/`."""
+    effective_batch: int
+    """Examples in one optimizer step."""
+    epochs: int
+    """Times that each example is seen."""
+    examples: int
+    """Examples that the run trained on."""
+    steps: int
+    """Optimizer steps that the run made."""
+    steps_at_published_examples: int
+    """Optimizer steps that the reading would make of the card's number of examples."""
+    steps_as_published: bool
+    """True where these are the printed steps."""
+    train_loss: float
+    """Mean loss over all steps, in nats per reply token."""
+    last_loss: float
+    """Loss of the last step, in nats per reply token."""
+    distance: float
+    """Distance of the mean loss from the printed one."""
+    prints_as_published: list[LossName]
+    """The losses that round to the printed one."""
+
+
+class Reconciliation(Result):
+    """`evaluation/reconcile.json`: which reading of the contradictory recipe the losses favour."""
+
+    scale: str
+    """Scale of the run."""
+    comparable: bool
+    """True where the run is at the card's own scale; only then can losses favour a reading."""
+    published: Published
+    """What the card prints."""
+    readings: dict[str, RecipeReading]
+    """Name of the reading -> what it makes."""
+    nearest: str | None
+    """The reading whose mean loss is nearest to the printed one; None at another scale."""
+    favoured: str | None
+    """The only reading with a loss that prints as published; None if there is not exactly one, or at another scale."""
+
+
+def reconcile(config: Config, run_dir: Path, claims_path: Path = CLAIMS_PATH) -> Reconciliation:
+    """Every reading's steps and losses beside the printed ones.
+
+    Raises CardproofError if a training record or one of the three claims is missing.
     """
-    claims = read_claims(claims_path).values()
+    claims, run = read_claims(claims_path).values(), Run(run_dir)
     published = {name: _claim(claims, name, claims_path) for name in (EXAMPLES, STEPS, LOSS)}
-    examples, steps = int(published[EXAMPLES].exact), int(published[STEPS].exact)
+    readings = {name: _reading(config, run, training, published) for name, training in config.reading_runs.items()}
+    exact = [name for name, found in readings.items() if found.prints_as_published]
     comparable = config.scale == COMPARABLE_SCALE
-    readings = {}
-    for name, run in config.reading_runs.items():
-        metrics = read_json(run_dir / "training" / run / "metrics.json")
-        variant = config.training_runs[run].variant
-        at_card = optimizer_steps(examples, variant)
-        readings[name] = {
-            "run": run,
-            "effective_batch": variant.effective_batch,
-            "epochs": variant.epochs,
-            "examples": metrics["examples"],
-            "steps": metrics["steps"],
-            "steps_at_published_examples": at_card,
-            "steps_as_published": at_card == steps,
-            **{loss: metrics[loss] for loss in LOSSES},
-            "distance": abs(metrics["train_loss"] - float(published[LOSS].exact)),
-            "prints_as_published": [loss for loss in LOSSES if published[LOSS].interval.holds(Fraction(metrics[loss]))],
-        }
-    exact = [name for name, found in readings.items() if found["prints_as_published"]]
-    return {
-        "scale": config.scale,
-        "comparable": comparable,
-        "published": {"examples": examples, "steps": steps, "loss": published[LOSS].value},
-        "readings": readings,
-        "nearest": min(readings, key=lambda name: readings[name]["distance"]) if comparable and readings else None,
-        "favoured": exact[0] if comparable and len(exact) == 1 else None,
-    }
+    return Reconciliation(
+        scale=config.scale,
+        comparable=comparable,
+        published=Published(examples=int(published[EXAMPLES].exact), steps=int(published[STEPS].exact), loss=str(published[LOSS].value)),
+        readings=readings,
+        nearest=min(readings, key=lambda name: readings[name].distance) if comparable and readings else None,
+        favoured=exact[0] if comparable and len(exact) == 1 else None,
+    )
+
+
+def _reading(config: Config, run: Run, training: str, published: Mapping[str, ValueClaim]) -> RecipeReading:
+    found = run.read(metrics(training), TrainingMetrics)
+    variant = config.training_runs[training].variant
+    at_card = optimizer_steps(int(published[EXAMPLES].exact), variant)
+    return RecipeReading(
+        run=training,
+        effective_batch=variant.effective_batch,
+        epochs=variant.epochs,
+        examples=found.examples,
+        steps=found.steps,
+        steps_at_published_examples=at_card,
+        steps_as_published=at_card == int(published[STEPS].exact),
+        train_loss=found.train_loss,
+        last_loss=found.last_loss,
+        distance=abs(found.train_loss - float(published[LOSS].exact)),
+        prints_as_published=[loss for loss in LOSSES if published[LOSS].interval.holds(Fraction(getattr(found, loss)))],
+    )
 
 
 def _claim(claims: Mapping[str, ValueClaim], name: str, path: Path) -> ValueClaim:
@@ -66,27 +124,27 @@ def _claim(claims: Mapping[str, ValueClaim], name: str, path: Path) -> ValueClai
     return claims[name]
 
 
-def render_text(found: Mapping[str, Any]) -> str:
+def render_text(found: Reconciliation) -> str:
     """The table of readings for a terminal."""
-    published = found["published"]
-    heads = ("reading", "batch", "epochs", "steps", f"at {published['examples']}", "mean loss", "last loss")
+    published = found.published
+    heads = ("reading", "batch", "epochs", "steps", f"at {published.examples}", "mean loss", "last loss")
     lines = [
-        f"The card prints {published['steps']} steps on {published['examples']} examples and the loss {published['loss']}.",
+        f"The card prints {published.steps} steps on {published.examples} examples and the loss {published.loss}.",
         "{:<10} {:>5} {:>6} {:>6} {:>6} {:>9} {:>9}".format(*heads),
     ]
-    for name, row in found["readings"].items():
-        agrees = "  steps as printed" if row["steps_as_published"] else ""
+    for name, row in found.readings.items():
+        agrees = "  steps as printed" if row.steps_as_published else ""
         lines.append(
-            f"{name:<10} {row['effective_batch']:>5} {row['epochs']:>6} {row['steps']:>6} {row['steps_at_published_examples']:>6}"
-            f" {row['train_loss']:>9.3f} {row['last_loss']:>9.3f}{agrees}"
+            f"{name:<10} {row.effective_batch:>5} {row.epochs:>6} {row.steps:>6} {row.steps_at_published_examples:>6}"
+            f" {number(row.train_loss):>9} {number(row.last_loss):>9}{agrees}"
         )
     return "\n".join([*lines, conclusion(found)])
 
 
-def conclusion(found: Mapping[str, Any]) -> str:
+def conclusion(found: Reconciliation) -> str:
     """What the losses say, in one sentence."""
-    if not found["comparable"]:
-        return f"At {found['scale']} scale the losses favour no reading: they are another model's on other examples."
-    if found["favoured"]:
-        return f"The evidence favours {found['favoured']}: it alone has a loss that prints as {found['published']['loss']}."
-    return f"No single reading has a loss that prints as {found['published']['loss']}; {found['nearest']} is nearest."
+    if not found.comparable:
+        return f"At {found.scale} scale the losses favour no reading: they are another model's on other examples."
+    if found.favoured:
+        return f"The evidence favours {found.favoured}: it alone has a loss that prints as {found.published.loss}."
+    return f"No single reading has a loss that prints as {found.published.loss}; {found.nearest} is nearest."

@@ -57,10 +57,10 @@ def audit(claims: Path, form: str, count: bool, out: Path | None) -> None:
 def claims(run: Path, claims: Path, out: Path | None, form: str, fail_on: str | None) -> None:
     """Judge every number on the published card by a run's results."""
     from cardproof.claims import claims as judge
-    from cardproof.files import write_json
+    from cardproof.files import plain, write_json
 
     report = judge.judge(run, claims)
     if out:
         write_json(out, report)
-    show(form, report, partial(judge.render_text, report))
+    show(form, plain(report), partial(judge.render_text, report))
     sys.exit(judge.exit_code(report, fail_on))

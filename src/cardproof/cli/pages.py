@@ -20,7 +20,7 @@ BESIDE_CARD = ("distill/selection.json", "split/leakage.json", "verifier/metrics
 
 
 def _with_metadata(card: Path, config: Config | None) -> list[Path]:
-    from cardproof.pages.card_metadata import EVAL_RESULTS
+    from cardproof.runs import EVAL_RESULTS
 
     return [card, card.parent / EVAL_RESULTS]
 

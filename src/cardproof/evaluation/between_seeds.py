@@ -5,37 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 import polars as pl
 
 from cardproof.evaluation.axes import AXES
 from cardproof.evaluation.evaluate import estimate
 from cardproof.evaluation.rerank import aligned, picked
+from cardproof.evaluation.results import Axes, Spread, Stress
 from cardproof.evaluation.statistics import How
 from cardproof.files import read_json, write_json
 from cardproof.scoring.frames import read_scores
 
-FILES = {"clean": "axes.json", "stress": "stress.json"}
+FILES: dict[str, tuple[str, type[Axes | Stress]]] = {"clean": ("axes.json", Axes), "stress": ("stress.json", Stress)}
 
 
-def spread(values: Mapping[int, float | None]) -> dict[str, Any]:
+def spread(values: Mapping[int, float | None]) -> Spread:
     """Between-seed spread of one number: its values by seed, and their mean, standard deviation (n - 1), least and greatest.
 
     Seeds where the number is undefined (None) stay in `values` and take no part in the rest; fewer than two others have no `sd`.
     """
     found = [value for value in values.values() if value is not None]
-    return {
-        "values": {str(seed): value for seed, value in values.items()},
-        "n": len(found),
-        "mean": fmean(found) if found else None,
-        "sd": stdev(found) if len(found) > 1 else None,
-        "low": min(found, default=None),
-        "high": max(found, default=None),
-    }
+    return Spread(
+        values={str(seed): value for seed, value in values.items()},
+        n=len(found),
+        mean=fmean(found) if found else None,
+        sd=stdev(found) if len(found) > 1 else None,
+        low=min(found, default=None),
+        high=max(found, default=None),
+    )
 
 
-def axes_between_seeds(frames: Mapping[int, pl.DataFrame], how: How) -> dict[str, Any]:
+def axes_between_seeds(frames: Mapping[int, pl.DataFrame], how: How) -> dict[str, Spread]:
     """Axis -> `spread` over the training seeds of one arm; `frames` maps each seed to the arm's Score rows under one condition."""
     best = {seed: picked(table) for seed, table in aligned({str(seed): frame for seed, frame in frames.items()}).items()}
     return {axis.name: spread({int(seed): estimate(frame, axis, how).value for seed, frame in best.items()}) for axis in AXES}
@@ -45,11 +45,12 @@ def add(scores_dir: Path, out_dir: Path, replicas: Mapping[str, Mapping[int, str
     """Add `seeds` (arm -> axis -> spread) to axes.json and stress.json in `out_dir`.
 
     `replicas` is arm -> seed -> name of the arm trained with that seed, the folder of its scores. Raises CardproofError as
-    `evaluate.read_scores` and `rerank.aligned` do.
+    `frames.read_scores` and `rerank.aligned` do.
     """
-    for condition, name in FILES.items():
+    for condition, (name, model) in FILES.items():
         found = {
             arm: axes_between_seeds({seed: read_scores(scores_dir, copy, condition) for seed, copy in by_seed.items()}, how)
             for arm, by_seed in replicas.items()
         }
-        write_json(out_dir / name, {**read_json(out_dir / name), "seeds": found})
+        table = model.model_validate(read_json(out_dir / name))
+        write_json(out_dir / name, table.model_copy(update={"seeds": found}))

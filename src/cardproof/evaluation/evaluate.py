@@ -1,8 +1,8 @@
 """The five result files of a run, from its scores: axes, stress, mechanism, compute, format lock.
 
-Each function takes the Score rows of every arm under one condition and returns the content of one JSON file; `run` reads and
-writes. A number is always about the candidate that best-of-N picks. An item is *answered* where that candidate is no refusal;
-quality axes are over answered items, false refusals over items with the oracle. NaN marks "this item does not count" in here only.
+Each function takes the Score rows of every arm under one condition and returns what one file holds; `run` reads and writes. Every
+number is about the candidate that best-of-N picks. An item is *answered* if that candidate is not a refusal. Quality axes are over
+answered items, false refusals over items with the oracle. In here alone, NaN marks an item that does not count.
 """
 
 from __future__ import annotations
@@ -10,16 +10,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from cardproof.errors import CardproofError
+from cardproof.config.settings import CONDITIONS
 from cardproof.evaluation import statistics
-from cardproof.evaluation.axes import ALPHA, AXES, AXIS, Axis
+from cardproof.evaluation.axes import ALPHA, AXES, AXIS, SINGLE_DRAW, Axis
 from cardproof.evaluation.mechanism import mechanism
 from cardproof.evaluation.rerank import aligned, best_of, by_rank, curves, equivalence, equivalence_interval, picked
+from cardproof.evaluation.results import (
+    Axes,
+    AxesOfArm,
+    AxisTable,
+    Compute,
+    Curves,
+    EquivalentN,
+    FormatLock,
+    FreeformArm,
+    Residual,
+    Stress,
+    StressSettings,
+)
 from cardproof.evaluation.statistics import Floats, How
 from cardproof.files import write_json
 from cardproof.records import Comparison, Estimate
@@ -28,7 +40,8 @@ from cardproof.scoring.frames import read_scores
 Frames = Mapping[str, pl.DataFrame]
 """Arm -> Score rows of one condition."""
 
-CONDITIONS = ("clean", "stress", "freeform")
+CURVES = ("composite", "strict", "support")
+"""Columns of the scores that `compute` follows over N."""
 
 
 # --- one axis ---------------------------------------------------------------------------------------------------------
@@ -81,111 +94,108 @@ def single_draw(table: pl.DataFrame, column: str, how: How) -> Estimate:
 # --- the five files ---------------------------------------------------------------------------------------------------
 
 
-def axes(frames: Frames, *, reference: str = "base", level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> dict[str, Any]:
+def axes(frames: Frames, *, reference: str = "base", level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Axes:
     """Every axis of every arm, all paired comparisons, and what differences n items can show: `evaluation/axes.json`.
 
-    `minimal_detectable` is at 80% power and alpha 0.05, uncorrected; `differs` lists the axes with p_holm < 0.05.
-    Raises CardproofError as `rerank.aligned` does, or where the reference arm is missing.
+    Raises CardproofError as `rerank.aligned` does, or if the reference arm is missing.
     """
-    how = How(level=level, resamples=resamples, seed=seed)
-    tables = aligned(frames)
+    return Axes.model_validate(dict(_table(aligned(frames), reference, How(level=level, resamples=resamples, seed=seed))))
+
+
+def _table(tables: Frames, reference: str, how: How) -> AxisTable:
     best = {arm: picked(table) for arm, table in tables.items()}
     pairs = statistics.pairs(tables, reference)
     paired = {name: compare_axes(best[a], best[b], AXES, how) for name, (a, b) in pairs.items()}
-    return {
-        "condition": _condition(tables),
-        "best_of": best_of(next(iter(tables.values()))),
-        "items": next(iter(best.values())).height,
-        "arms": {arm: _axes_of_arm(table, best[arm], how) for arm, table in tables.items()},
-        "paired": paired,
-        "minimal_detectable": {name: {axis.name: _detectable(best[a], best[b], axis) for axis in AXES} for name, (a, b) in pairs.items()},
-        "differs": {
+    return AxisTable(
+        condition=_condition(tables),
+        best_of=best_of(next(iter(tables.values()))),
+        items=next(iter(best.values())).height,
+        arms={arm: _axes_of_arm(table, best[arm], how) for arm, table in tables.items()},
+        paired=paired,
+        minimal_detectable={name: {axis.name: _detectable(best[a], best[b], axis) for axis in AXES} for name, (a, b) in pairs.items()},
+        differs={
             name: [axis for axis, found in table.items() if found.p_holm is not None and found.p_holm < ALPHA]
             for name, table in paired.items()
         },
-    }
+    )
 
 
-def _axes_of_arm(table: pl.DataFrame, best: pl.DataFrame, how: How) -> dict[str, Any]:
-    return {
-        "answered": int((~best["refusal"]).sum()),
-        "oracle_present": int(best["oracle_present"].sum()),
-        **{axis.name: estimate(best, axis, how) for axis in AXES},
-        "strict_n1": single_draw(table, "strict", how),
-        "composite_n1": single_draw(table, "composite", how),
-    }
+def _axes_of_arm(table: pl.DataFrame, best: pl.DataFrame, how: How) -> AxesOfArm:
+    estimates = {axis.name: estimate(best, axis, how) for axis in AXES}
+    single = {f"{name}_n1": single_draw(table, AXIS[name].column, how) for name in SINGLE_DRAW}
+    return AxesOfArm(answered=int((~best["refusal"]).sum()), oracle_present=int(best["oracle_present"].sum()), **estimates, **single)
 
 
-def stress(frames: Frames, *, reference: str = "base", level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> dict[str, Any]:
+def stress(frames: Frames, *, reference: str = "base", level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Stress:
     """The axes under stress, what grounding is left and how often an arm refuses rightly: `evaluation/stress.json`.
 
     Quality axes are over answered items with and without the oracle. A slip is a quote that is verbatim in some provided document but not
     in the one it cites; `correct_refusals` is over items without the oracle.
     """
-    how = How(level=level, resamples=resamples, seed=seed)
-    found = axes(frames, reference=reference, **how)
-    best = {arm: picked(table) for arm, table in aligned(frames).items()}
+    tables = aligned(frames)
+    table = _table(tables, reference, How(level=level, resamples=resamples, seed=seed))
+    best = {arm: picked(frame) for arm, frame in tables.items()}
     present = next(iter(best.values()))["oracle_present"]
-    return found | {
-        "settings": {"items": len(present), "oracle_dropped": int((~present).sum())},
-        "residual": {arm: _residual(found["arms"][arm], frame) for arm, frame in best.items()},
-        "correct_refusals": {
+    return Stress(
+        **dict(table),
+        settings=StressSettings(items=len(present), oracle_dropped=int((~present).sum())),
+        residual={arm: _residual(table.arms[arm], frame) for arm, frame in best.items()},
+        correct_refusals={
             arm: statistics.proportion(frame.filter(~pl.col("oracle_present"))["refusal"].to_numpy(), level) for arm, frame in best.items()
         },
-    }
+    )
 
 
-def _residual(arm: Mapping[str, Any], best: pl.DataFrame) -> dict[str, Any]:
+def _residual(arm: AxesOfArm, best: pl.DataFrame) -> Residual:
     quotes = [quote for row in best.filter(~pl.col("refusal"))["quotes"] for quote in row]
     slips = sum(quote["strict"] and not quote["attributed"] for quote in quotes)
-    return {"strict": arm["strict"], "attribution": arm["attribution"], "quotes": len(quotes), "slips": slips}
+    return Residual(strict=arm.strict, attribution=arm.attribution, quotes=len(quotes), slips=slips)
 
 
-def compute(frames: Frames, *, reference: str = "base", level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> dict[str, Any]:
+def compute(frames: Frames, *, reference: str = "base", level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Compute:
     """Composite, strict and support at every N, and the N at which the reference meets each arm's N = 1: `evaluation/compute.json`.
 
     Over all items, so that a curve is about one fixed set: a candidate that refuses (or has no support value) counts 0.
     """
     how = How(level=level, resamples=resamples, seed=seed)
     tables = aligned(frames)
-    metrics = ("composite", "strict", "support")
-    per_item = {arm: {metric: curves(_zero_for_refusal(table, metric)) for metric in metrics} for arm, table in tables.items()}
-    statistics.pairs(tables, reference)  # raises where the reference is missing
+    statistics.pairs(tables, reference)  # raises if the reference is missing
+    per_item = {arm: {metric: curves(_zero_for_refusal(table, metric)) for metric in CURVES} for arm, table in tables.items()}
     base = per_item[reference]["composite"]
-    return {
-        "condition": _condition(tables),
-        "metric": "composite",
-        "max_n": base.shape[1],
-        "arms": {
-            arm: {metric: [statistics.mean(column, **how) for column in curve.T] for metric, curve in found.items()}
+    return Compute(
+        condition=_condition(tables),
+        metric="composite",
+        max_n=base.shape[1],
+        arms={
+            arm: Curves(**{metric: [statistics.mean(column, **how) for column in curve.T] for metric, curve in found.items()})
             for arm, found in per_item.items()
         },
-        "equivalence": {
+        equivalence={
             arm: _equivalence(base, found["composite"][:, 0], reference, how) for arm, found in per_item.items() if arm != reference
         },
-    }
+    )
 
 
 def _zero_for_refusal(table: pl.DataFrame, column: str) -> Floats:
     return by_rank(table, pl.when("refusal").then(0.0).otherwise(pl.col(column).cast(pl.Float64).fill_null(0.0)))
 
 
-def _equivalence(base: Floats, single: Floats, reference: str, how: How) -> dict[str, Any]:
+def _equivalence(base: Floats, single: Floats, reference: str, how: How) -> EquivalentN:
     target = float(single.mean())
     crossing = equivalence(base.mean(axis=0), target)
     interval = equivalence_interval(base, single, **how)
-    return {
-        "target": target,
-        "n_equivalent": crossing.n,
-        "reason": crossing.reason,
-        "low": interval.low,
-        "high": interval.high,
-        "level": how["level"],
-        "share_below": interval.below,
-        "share_above": interval.above,
-        "doublings": math.log2(crossing.n) if crossing.n is not None else None,
-        "method": f"N at which {reference} composite@N meets composite@1, log2 interpolation; {interval.method}",
-    }
+    return EquivalentN(
+        target=target,
+        n_equivalent=crossing.n,
+        reason=crossing.reason,
+        low=interval.low,
+        high=interval.high,
+        level=how["level"],
+        share_below=interval.below,
+        share_above=interval.above,
+        doublings=math.log2(crossing.n) if crossing.n is not None else None,
+        method=f"N at which {reference} composite@N meets composite@1, log2 interpolation; {interval.method}",
+    )
 
 
 def format_lock(
@@ -197,7 +207,7 @@ def format_lock(
     level: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> FormatLock:
     """Whether the arms still answer as well without the contract, and how far the contract leaks: `evaluation/format_lock.json`.
 
     `support_margin` (in support, 0 to 1) is the difference held to be none. `strict_rate_contract` is the share of all picked
@@ -208,27 +218,30 @@ def format_lock(
     under_contract = {arm: picked(table) for arm, table in aligned(clean).items()}
     pairs = statistics.pairs(best, reference)
     support = AXIS["support"]
-    return {
-        "condition": _condition(best),
-        "best_of": best_of(next(iter(freeform.values()))),
-        "items": next(iter(best.values())).height,
-        "arms": {
-            arm: {
-                "answered": int((~frame["refusal"]).sum()),
-                **{name: estimate(frame, AXIS[name], how) for name in ("support", "rouge_l", "gold_rouge")},
-                "strict_rate_contract": statistics.proportion((frame["quotes"].list.len() > 0).to_numpy(), level),
-            }
-            for arm, frame in best.items()
-        },
-        "paired": {name: compare_axes(best[a], best[b], [support], how) for name, (a, b) in pairs.items()},
-        "equivalence": {
+    return FormatLock(
+        condition=_condition(best),
+        best_of=best_of(next(iter(freeform.values()))),
+        items=next(iter(best.values())).height,
+        arms={arm: _freeform_arm(frame, how) for arm, frame in best.items()},
+        paired={name: compare_axes(best[a], best[b], [support], how) for name, (a, b) in pairs.items()},
+        equivalence={
             name: statistics.tost_paired(*_both(best[a], best[b], support), support_margin, level) for name, (a, b) in pairs.items()
         },
-        "contract_paired": {
+        contract_paired={
             name: compare_axes(under_contract[a], under_contract[b], [support], how)
             for name, (a, b) in statistics.pairs(under_contract, reference).items()
         },
-    }
+    )
+
+
+def _freeform_arm(best: pl.DataFrame, how: How) -> FreeformArm:
+    return FreeformArm(
+        answered=int((~best["refusal"]).sum()),
+        support=estimate(best, AXIS["support"], how),
+        rouge_l=estimate(best, AXIS["rouge_l"], how),
+        gold_rouge=estimate(best, AXIS["gold_rouge"], how),
+        strict_rate_contract=statistics.proportion((best["quotes"].list.len() > 0).to_numpy(), how["level"]),
+    )
 
 
 def _condition(tables: Frames) -> str:
@@ -243,7 +256,7 @@ def run(
     out_dir: Path,
     *,
     support_margin: float,
-    arms: Sequence[str] | None = None,
+    arms: Sequence[str],
     reference: str = "base",
     level: float = 0.95,
     resamples: int = 10_000,
@@ -251,24 +264,14 @@ def run(
 ) -> None:
     """Read `scores_dir/{arm}/{condition}.parquet` and write the five files into `out_dir`.
 
-    `arms` are the arms to expect, in the order they are to be listed; left out, they are the folders of `scores_dir`, reference first.
-    Raises CardproofError that names the file, and the column, where one is missing or holds what no score can be.
+    `arms` are the arms to expect, in the order in which the files list them.
+    Raises CardproofError that names the file, and the column, if one is missing or has a value that no score can be.
     """
     how = How(level=level, resamples=resamples, seed=seed)
-    names = list(arms) if arms is not None else find_arms(scores_dir, reference)
-    clean, under_stress, freeform = ({arm: read_scores(scores_dir, arm, condition) for arm in names} for condition in CONDITIONS)
+    clean, under_stress, freeform = ({arm: read_scores(scores_dir, arm, condition) for arm in arms} for condition in CONDITIONS)
     out = Path(out_dir)
     write_json(out / "axes.json", axes(clean, reference=reference, **how))
     write_json(out / "stress.json", stress(under_stress, reference=reference, **how))
     write_json(out / "mechanism.json", mechanism({"clean": clean, "stress": under_stress}, reference=reference, **how))
     write_json(out / "compute.json", compute(clean, reference=reference, **how))
     write_json(out / "format_lock.json", format_lock(freeform, clean, support_margin=support_margin, reference=reference, **how))
-
-
-def find_arms(scores_dir: Path, reference: str = "base") -> list[str]:
-    """The arms that have scores, reference first, then alphabetically; CardproofError where there are none."""
-    folder = Path(scores_dir)
-    found = sorted(path.name for path in folder.glob("*/") if any(path.glob("*.parquet"))) if folder.is_dir() else []
-    if not found:
-        raise CardproofError(f"{folder} holds no scores.", "run the step that makes them (`cardproof score`), or check the path.")
-    return sorted(found, key=lambda arm: arm != reference)

@@ -14,11 +14,12 @@ import polars as pl
 
 from cardproof.evaluation import statistics
 from cardproof.evaluation.rerank import aligned, by_rank, picked
+from cardproof.evaluation.results import GapOfArm, Ladder, Mechanism, QuoteCounts, Repair, Share
 from cardproof.evaluation.statistics import Floats, How
-from cardproof.records import Comparison, QuoteKind, Step
+from cardproof.records import Comparison, Estimate, QuoteKind, Step
 
-KINDS: tuple[str, ...] = get_args(QuoteKind)
-STEPS: tuple[str, ...] = get_args(Step)
+KINDS: tuple[QuoteKind, ...] = get_args(QuoteKind)
+STEPS: tuple[Step, ...] = get_args(Step)
 
 
 def mechanism(
@@ -28,7 +29,7 @@ def mechanism(
     level: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Mechanism:
     """The gap, the kinds of quotes and the ladder of every arm and condition, and the paired differences of the gap.
 
     `conditions` is condition -> arm -> Score rows. Returns the content of `evaluation/mechanism.json`. At the top of an arm stand its
@@ -36,29 +37,22 @@ def mechanism(
     Raises CardproofError as `rerank.aligned` does.
     """
     how = How(level=level, resamples=resamples, seed=seed)
-    found: dict[str, Any] = {}
-    paired: dict[str, Any] = {}
+    found: dict[str, dict[str, GapOfArm]] = {}
+    paired: dict[str, dict[str, Comparison]] = {}
     for condition, frames in conditions.items():
         tables = aligned(frames)
         found[condition] = {arm: _arm(table, how) for arm, table in tables.items()}
         paired[condition] = {name: _paired_gap(tables[a], tables[b], how) for name, (a, b) in statistics.pairs(tables, reference).items()}
-    return {"conditions": found, "paired": paired}
+    return Mechanism(conditions=found, paired=paired)
 
 
-def _arm(table: pl.DataFrame, how: How) -> dict[str, Any]:
+def _arm(table: pl.DataFrame, how: How) -> GapOfArm:
     best = picked(table).filter(~pl.col("refusal"))
     answered = by_rank(table, ~pl.col("refusal")).sum(axis=1)
     lost = by_rank(table, pl.when("refusal").then(0.0).otherwise(pl.col("content") - pl.col("strict"))).sum(axis=1)
-    return {
-        "answered": best.height,
-        "gap": statistics.mean(_gaps(best), **how),
-        **quotes(best["quotes"]),
-        "candidates": {
-            "answered": int(answered.sum()),
-            "gap": statistics.ratio(lost, answered, **how),
-            **quotes(table.filter(~pl.col("refusal"))["quotes"]),
-        },
-    }
+    every = table.filter(~pl.col("refusal"))["quotes"]
+    candidates = counted(int(answered.sum()), statistics.ratio(lost, answered, **how), every)
+    return GapOfArm(**dict(counted(best.height, statistics.mean(_gaps(best), **how), best["quotes"])), candidates=candidates)
 
 
 def _paired_gap(first: pl.DataFrame, second: pl.DataFrame, how: How) -> Comparison:
@@ -71,11 +65,11 @@ def _gaps(best: pl.DataFrame) -> Floats:
     return (best["content"] - best["strict"]).to_numpy()
 
 
-def quotes(column: Iterable[Iterable[Mapping[str, Any]]]) -> dict[str, Any]:
-    """Counts and shares of the kinds of all quotes, and the ladder of their near misses.
+def counted(answered: int, gap: Estimate, column: Iterable[Iterable[Mapping[str, Any]]]) -> QuoteCounts:
+    """Counts and shares of the kinds of all quotes, and the ladder of their near misses, beside the gap they make.
 
     `column` holds one list of Grounding fields per reply. A repair without steps is Unicode NFKC alone, which comes before the
-    ladder. Shares of kinds are of all quotes, shares of repairs and steps of the near misses; None where there are none.
+    ladder. Shares of kinds are of all quotes, shares of repairs and steps of the near misses; None if there are none.
     """
     every = [quote for row in column for quote in row]
     kinds = Counter(quote["kind"] for quote in every)
@@ -84,16 +78,18 @@ def quotes(column: Iterable[Iterable[Mapping[str, Any]]]) -> dict[str, Any]:
     involved = Counter(step for steps, count in repairs.items() for step in steps for _ in range(count))
     # Most frequent first; ties in the order of the ladder, so that the file does not depend on the order of rows.
     by_count = sorted(repairs, key=lambda steps: (-repairs[steps], len(steps), [STEPS.index(step) for step in steps]))
-    return {
-        "quotes": len(every),
-        "kinds": {kind: _share(kinds[kind], len(every)) for kind in KINDS},
-        "ladder": {
-            "near_misses": misses,
-            "repairs": [{"steps": list(steps), **_share(repairs[steps], misses)} for steps in by_count],
-            "involves": {step: _share(involved[step], misses) for step in STEPS},
-        },
-    }
+    return QuoteCounts(
+        answered=answered,
+        gap=gap,
+        quotes=len(every),
+        kinds={kind: _share(kinds[kind], len(every)) for kind in KINDS},
+        ladder=Ladder(
+            near_misses=misses,
+            repairs=[Repair(steps=list(steps), **dict(_share(repairs[steps], misses))) for steps in by_count],
+            involves={step: _share(involved[step], misses) for step in STEPS},
+        ),
+    )
 
 
-def _share(count: int, total: int) -> dict[str, Any]:
-    return {"count": count, "share": count / total if total else None}
+def _share(count: int, total: int) -> Share:
+    return Share(count=count, share=count / total if total else None)

@@ -18,16 +18,6 @@ from cardproof.errors import CardproofError
 from cardproof.evaluation.statistics import BATCH, ROUNDING, Floats
 
 
-def order(composites: ArrayLike) -> list[int]:
-    """Indices of one item's candidates from best to worst; `composites` has shape (N,), in the order of k."""
-    return [int(i) for i in np.argsort(-np.asarray(composites, dtype=np.float64), kind="stable")]
-
-
-def pick(composites: ArrayLike) -> int:
-    """Index of the candidate that best-of-N takes; `composites` has shape (N,), in the order of k."""
-    return order(composites)[0]
-
-
 def rank_weights(total: int, n: int) -> Floats:
     """Probability that the i-th best of `total` candidates is the best of a random `n` of them; shape (total,), i = 1 first.
 
@@ -39,14 +29,11 @@ def rank_weights(total: int, n: int) -> Floats:
     return np.array([math.comb(total - i, n - 1) / math.comb(total, n) for i in range(1, total + 1)])
 
 
-def metric_at_n(by_rank: ArrayLike, n: int) -> float:
-    """Expected metric of the candidate that best-of-n takes, exact over all subsets; `by_rank` has shape (total,), best first."""
-    values = np.asarray(by_rank, dtype=np.float64)
-    return float(values @ rank_weights(values.size, n))
-
-
 def curves(by_rank: ArrayLike) -> Floats:
-    """`metric_at_n` of every item for N = 1..total: shape (items, total), best candidate first, to shape (items, total)."""
+    """Expected metric of the candidate that best-of-N takes, for N = 1..total, exact over all subsets of the candidates.
+
+    `by_rank` has shape (items, total), each item's best candidate first; so has the result, N = 1 first.
+    """
     values = np.asarray(by_rank, dtype=np.float64)
     total = values.shape[1]
     return values @ np.stack([rank_weights(total, n) for n in range(1, total + 1)], axis=1)

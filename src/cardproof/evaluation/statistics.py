@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cardproof.errors import CardproofError
+from cardproof.evaluation.results import Equivalence
 from cardproof.records import Comparison, Estimate
 
 Floats = NDArray[np.float64]
@@ -27,8 +28,8 @@ EXACT_SIGN_FLIPS = 14
 BATCH = 1000
 
 
-class Interval(NamedTuple):
-    """An interval and how it was made; bounds are None where no interval can be given."""
+class Bounds(NamedTuple):
+    """The bounds of an interval and how it was made; None where no interval can be given."""
 
     low: float | None
     high: float | None
@@ -51,27 +52,15 @@ def wilson(count: int, n: int, level: float = 0.95) -> tuple[float, float]:
 
     Source: Wilson (1927), without continuity correction. Raises ValueError unless 0 <= count <= n and n > 0.
     """
-    return _binomial_interval(count, n, level, "wilson")
-
-
-def clopper_pearson(count: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """The exact (conservative) interval of a proportion, as (low, high) in [0, 1].
-
-    Source: Clopper and Pearson (1934). Raises ValueError unless 0 <= count <= n and n > 0.
-    """
-    return _binomial_interval(count, n, level, "exact")
-
-
-def _binomial_interval(count: int, n: int, level: float, method: str) -> tuple[float, float]:
     from scipy.stats import binomtest
 
     if n < 1 or not 0 <= count <= n:
         raise ValueError(f"a proportion needs 0 <= count <= n and n > 0, got {count} of {n}")
-    ci = binomtest(int(count), int(n)).proportion_ci(_level(level), method=method)
+    ci = binomtest(int(count), int(n)).proportion_ci(_level(level), method="wilson")
     return float(ci.low), float(ci.high)
 
 
-def bca(values: ArrayLike, level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Interval | None:
+def bca(values: ArrayLike, level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Bounds | None:
     """Bootstrap interval of the mean of `values` over items, bias-corrected and accelerated.
 
     `values` has shape (items,), in the unit of the interval. None for no items; bounds None for one item; both bounds
@@ -86,17 +75,17 @@ def bca(values: ArrayLike, level: float = 0.95, resamples: int = 10_000, seed: i
     )
 
 
-def _bca(columns: tuple[Floats, ...], statistic: Callable[..., Any], constant: bool, how: How) -> Interval:
+def _bca(columns: tuple[Floats, ...], statistic: Callable[..., Any], constant: bool, how: How) -> Bounds:
     """BCa interval of a statistic of one or more columns that are resampled together."""
     from scipy.stats import bootstrap
 
     level, resamples, seed = _level(how["level"]), how["resamples"], how["seed"]
     n = columns[0].size
     if n == 1:
-        return Interval(None, None, "no interval: one item")
+        return Bounds(None, None, "no interval: one item")
     if constant:
         value = float(statistic(*columns, axis=-1))
-        return Interval(value, value, f"bootstrap over items: all {n} items have the same value, so the interval is that value")
+        return Bounds(value, value, f"bootstrap over items: all {n} items have the same value, so the interval is that value")
     rng = np.random.default_rng(seed)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # scipy warns of a degenerate distribution; the NaN it then returns is handled below.
@@ -115,9 +104,9 @@ def _bca(columns: tuple[Floats, ...], statistic: Callable[..., Any], constant: b
     low, high = (float(bound) for bound in result.confidence_interval)
     tail = f"over items, {resamples} resamples, seed {seed}"
     if math.isfinite(low) and math.isfinite(high):
-        return Interval(low, high, f"bca bootstrap {tail}")
+        return Bounds(low, high, f"bca bootstrap {tail}")
     drawn = np.quantile(result.bootstrap_distribution, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(drawn[0]), float(drawn[1]), f"percentile bootstrap (bca undefined) {tail}")
+    return Bounds(float(drawn[0]), float(drawn[1]), f"percentile bootstrap (bca undefined) {tail}")
 
 
 def proportion(flags: ArrayLike, level: float = 0.95) -> Estimate:
@@ -240,7 +229,7 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def tost_paired(a: ArrayLike, b: ArrayLike, margin: float, level: float = 0.95) -> dict[str, Any]:
+def tost_paired(a: ArrayLike, b: ArrayLike, margin: float, level: float = 0.95) -> Equivalence:
     """Whether the mean of b - a lies within +-margin: two one-sided paired t tests at 1 - level.
 
     `a` and `b` have shape (items,); `margin` > 0 in their unit. p is the larger of the two one-sided p values and `equivalent` is
@@ -256,43 +245,34 @@ def tost_paired(a: ArrayLike, b: ArrayLike, margin: float, level: float = 0.95) 
     n = int(d.size)
     alpha = 1 - _level(level)
     difference = float(d.mean()) if n else None
-    found: dict[str, Any] = {
-        "difference": difference,
-        "n": n,
-        "margin": margin,
-        "low": None,
-        "high": None,
-        "level": round(1 - 2 * alpha, 12),
-    }
     name = f"two one-sided paired t tests (tost), margin {margin:g}, alpha {alpha:g}"
-    if difference is None or n < 2:
-        return found | {
-            "p_above_lower": None,
-            "p_below_upper": None,
-            "p": None,
-            "equivalent": False,
-            "method": f"{name}: fewer than two items",
-        }
-    if float(np.ptp(d)) <= ROUNDING:
+    low = high = lower = upper = None
+    if n < 2:
+        name += ": fewer than two items"
+    elif difference is not None and float(np.ptp(d)) <= ROUNDING:
         lower, upper = float(difference <= -margin), float(difference >= margin)
         name += ": the difference is constant, its variance 0"
         low = high = difference
-    else:
+    elif difference is not None:
         se = float(d.std(ddof=1)) / math.sqrt(n)
         lower = float(student.sf((difference + margin) / se, n - 1))
         upper = float(student.cdf((difference - margin) / se, n - 1))
         reach = float(student.isf(alpha, n - 1)) * se
         low, high = difference - reach, difference + reach
-    p = max(lower, upper)
-    return found | {
-        "low": low,
-        "high": high,
-        "p_above_lower": lower,
-        "p_below_upper": upper,
-        "p": p,
-        "equivalent": p < alpha,
-        "method": name,
-    }
+    p = None if lower is None or upper is None else max(lower, upper)
+    return Equivalence(
+        difference=difference,
+        n=n,
+        margin=margin,
+        low=low,
+        high=high,
+        level=round(1 - 2 * alpha, 12),
+        p_above_lower=lower,
+        p_below_upper=upper,
+        p=p,
+        equivalent=p is not None and p < alpha,
+        method=name,
+    )
 
 
 def minimal_detectable_difference(n: int, sd: float, power: float = 0.8, alpha: float = 0.05) -> float | None:

@@ -1,26 +1,28 @@
 """What the Hub reads from a card: its YAML header with `model-index`, and `.eval_results/*.yaml`; built by the Hub's own classes.
 
-The numbers are the rendered card's: those of the arm the card is about. A run that is no reproduction says so in the header's name and
-tags, and wherever a number stands. An entry of `.eval_results` speaks of a data set on the Hub, so a run on other data has none.
+The numbers are the rendered card's: those of the arm the card is about. A run that is not a reproduction says so in the header's name
+and tags, and beside every number. An entry of `.eval_results` speaks of a data set on the Hub, so a run on other data has none.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cardproof.config.settings import Benchmark, Config
 from cardproof.errors import CardproofError
-from cardproof.evaluation.axes import AXIS_NAMES
+from cardproof.evaluation.axes import LABELS
+from cardproof.evaluation.of_run import Evaluation
+from cardproof.evaluation.printed import number
+from cardproof.evaluation.results import AxisTable
 from cardproof.records import Estimate
+from cardproof.runs import EVAL_RESULTS
 
 LICENSE = "apache-2.0"
 HUB_IDS = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 """Embedded models by the name under which the Hub knows them."""
 SCHEMAS = Path(__file__).resolve().parents[3] / "schemas"
-EVAL_RESULTS = ".eval_results/cardproof.yaml"
 TASK = "text-generation"
 SHOWN = {"axes": "oracle passage alone", "stress": "distractors added, oracle passage dropped at times"}
 """Files of `evaluation/` whose axes the Hub is told, and what documents the arm was shown."""
@@ -28,8 +30,8 @@ CONFIGURATIONS = {"axes": "clean", "stress": "stress"}
 """The same files and the condition; the Hub's class tells results apart by a data set's configuration, not by the task's name."""
 
 
-def header(run: Config, results: Mapping[str, Any], subject: str, name: str, published: bool) -> str:
-    """The card's YAML header; `results`: file of `evaluation/` -> its content; `published`: it may go by the published card's name."""
+def header(run: Config, results: Evaluation, subject: str, name: str, published: bool) -> str:
+    """The card's YAML header; `published`: it may go by the published card's name."""
     from huggingface_hub import EvalResult, ModelCardData
 
     kind, called = dataset(run.benchmark)
@@ -43,7 +45,7 @@ def header(run: Config, results: Mapping[str, Any], subject: str, name: str, pub
             dataset_split="held-out half",
             dataset_revision=run.benchmark.revision if run.benchmark.source == "hub" else None,
             metric_type=axis,
-            metric_name=f"{AXIS_NAMES[axis]}: {note(estimate, results[file]['best_of'])}",
+            metric_name=f"{LABELS[axis]}: {note(estimate, table(results, file).best_of)}",
             metric_value=value,
         )
         for file, axis, value, estimate in measured(results, subject)
@@ -62,8 +64,8 @@ def header(run: Config, results: Mapping[str, Any], subject: str, name: str, pub
     return data.to_yaml().strip()
 
 
-def eval_results(run: Config, results: Mapping[str, Any], subject: str, published: bool) -> str | None:
-    """The content of `.eval_results/cardproof.yaml`; None where the run's data set is not one on the Hub."""
+def eval_results(run: Config, results: Evaluation, subject: str, published: bool) -> str | None:
+    """The content of the Hub's list of results; None if the run's data set is not on the Hub."""
     import yaml
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
@@ -75,27 +77,32 @@ def eval_results(run: Config, results: Mapping[str, Any], subject: str, publishe
             dataset_revision=run.benchmark.revision,
             task_id=f"{'' if file == 'axes' else file + '_'}{axis}",
             value=value,
-            notes=f"{SHOWN[file]}; {note(estimate, results[file]['best_of'])}{'' if published else '; not a reproduction'}",
+            notes=f"{SHOWN[file]}; {note(estimate, table(results, file).best_of)}{'' if published else '; not a reproduction'}",
         )
         for file, axis, value, estimate in measured(results, subject)
     ]
     return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True, width=140)
 
 
-def measured(results: Mapping[str, Any], subject: str) -> list[tuple[str, str, float, Estimate]]:
+def measured(results: Evaluation, subject: str) -> list[tuple[str, str, float, Estimate]]:
     """File, axis, value as the card prints it, and estimate of every axis of the arm `subject` that has a value."""
     found = []
     for file in SHOWN:
-        for axis in AXIS_NAMES:
-            estimate = Estimate.model_validate(results[file]["arms"][subject][axis]) if axis in results[file]["arms"][subject] else None
-            if estimate is not None and estimate.value is not None:
+        for axis in LABELS:
+            estimate: Estimate = getattr(table(results, file).arms[subject], axis)
+            if estimate.value is not None:
                 found.append((file, axis, round(estimate.value, 3), estimate))
     return found
 
 
+def table(results: Evaluation, file: str) -> AxisTable:
+    """The axes in one of the files of `SHOWN`."""
+    return results.axes if file == "axes" else results.stress
+
+
 def note(estimate: Estimate, best_of: int) -> str:
     """How a number was made, in a line: best-of-N, n and interval."""
-    span = "" if estimate.low is None else f", {estimate.level:.0%} interval {estimate.low:.3f} to {estimate.high:.3f}"
+    span = "" if estimate.low is None else f", {estimate.level:.0%} interval {number(estimate.low)} to {number(estimate.high)}"
     return f"verifier-reranked best of {best_of}, n = {estimate.n}{span}"
 
 
@@ -110,14 +117,14 @@ def dataset(benchmark: Benchmark) -> tuple[str, str]:
 
 
 def check(text: str, entries: str | None) -> None:
-    """Raise CardproofError where a card's header or the content of its `.eval_results` file is not what the Hub takes.
+    """Raise CardproofError if a card's header or the content of its `.eval_results` file is not what the Hub takes.
 
     Both are read back by huggingface_hub's own classes and held against `schemas/hub_*.schema.json`, without a network.
     """
     import yaml
     from huggingface_hub import ModelCard, parse_eval_result_entries
 
-    hint = "render the card anew; where it stays, the results hold what a card cannot."
+    hint = "render the card again; if that does not help, the results have a value that a card cannot."
     try:
         content = yaml.safe_load(ModelCard(text).data.to_yaml())
         found = yaml.safe_load(entries) if entries is not None else None

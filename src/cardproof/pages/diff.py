@@ -2,68 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from cardproof.claims.claims import COMPARABLE_SCALE, SCALAR
-from cardproof.pages.formats import DASH, cell, published, regenerated, remark, words
+from cardproof.claims.claims import SCALAR
+from cardproof.claims.verdicts import Judgement, Verdicts
+from cardproof.evaluation.printed import DASH
+from cardproof.pages.formats import cell, published, regenerated, remark, words
+from cardproof.runs import COMPARABLE_SCALE
 
 
-def rows(claims: Mapping[str, Any]) -> list[dict[str, Any]]:
+def rows(claims: Verdicts) -> list[dict[str, Any]]:
     """One row for each claim: section, text, what is printed, what the run has, the difference where they compare, verdict, why."""
     return [
         {
-            "id": row["id"],
+            "id": row.id,
             "section": section(row),
-            "text": row["text"],
-            "arm": row["arm"],
+            "text": row.text,
+            "arm": row.arm,
             "printed": published(row),
             "run": regenerated(row),
             "n": count(row),
-            "difference": row["difference"] if claims["comparable"] else None,
-            "verdict": row["verdict"],
-            "tier": row["tier"],
-            "why": remark(row) if claims["comparable"] or row["verdict"] != "not_comparable" or row["kind"] == "predicate" else "",
+            "difference": row.difference if claims.comparable else None,
+            "verdict": row.verdict,
+            "tier": row.tier,
+            "why": remark(row) if claims.comparable or row.verdict != "not_comparable" or row.kind == "predicate" else "",
         }
-        for row in claims["claims"]
+        for row in claims.claims
     ]
 
 
-def count(row: Mapping[str, Any]) -> int | None:
-    """How many items or quotes a claim's result is over; None where it is a single number, or there is none."""
-    found = row["regenerated"]
-    return None if found is None or found["method"] == SCALAR else int(found["n"])
+def count(row: Judgement) -> int | None:
+    """How many items or quotes a claim's result is over; None if it is a single number, or there is none."""
+    found = row.regenerated
+    return None if found is None or found.method == SCALAR else found.n
 
 
-def section(row: Mapping[str, Any]) -> str:
-    """The section of the published card a claim stands in."""
-    return str(row["where"]).partition(":")[0]
+def section(row: Judgement) -> str:
+    """The section of the published card that a claim is in."""
+    return row.where.partition(":")[0]
 
 
-def heading(claims: Mapping[str, Any]) -> str:
+def heading(claims: Verdicts) -> str:
     """What the comparison may be read as."""
-    if claims["scale"] == COMPARABLE_SCALE:
-        return f"The published card and the run {claims['run']}"
-    return f"The published card beside the run {claims['run']}, which is no reproduction of it"
+    if claims.scale == COMPARABLE_SCALE:
+        return f"The published card and the run {claims.run}"
+    return f"The published card beside the run {claims.run}, which is not a reproduction of it"
 
 
-def warning(claims: Mapping[str, Any]) -> str:
-    """What must not be read into it; empty where the run compares."""
-    if claims["comparable"]:
+def warning(claims: Verdicts) -> str:
+    """What must not be read into it; empty if the run compares."""
+    if claims.comparable:
         return ""
     return (
-        f"This run is of another scale ({claims['scale']}): its model, data or verifier are not the card's. "
+        f"This run is of another scale ({claims.scale}): its model, data or verifier are not the card's. "
         "Its numbers stand beside the printed ones and say nothing about whether those hold, in either direction."
     )
 
 
-def markdown(claims: Mapping[str, Any]) -> str:
+def markdown(claims: Verdicts) -> str:
     """The whole comparison as Markdown."""
     lines = [f"# {heading(claims)}", ""]
     if warning(claims):
         lines += [f"**{warning(claims)}**", ""]
-    counted = [f"{count} {words(verdict)}" for verdict, count in claims["counts"].items() if count]
-    lines += [f"{len(claims['claims'])} claims of {claims['card']}: {', '.join(counted)}.", ""]
+    counted = [f"{count} {words(verdict)}" for verdict, count in claims.counts.items() if count]
+    lines += [f"{len(claims.claims)} claims of {claims.card}: {', '.join(counted)}.", ""]
     for name, group in by_section(rows(claims)):
         lines += [f"## {name.capitalize()}", "", "| claim | printed | this run | n | verdict | why |", "|---|---|---|---|---|---|"]
         for row in group:

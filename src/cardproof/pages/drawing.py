@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from cardproof.config import settings
+from cardproof.evaluation.printed import DASH, number
 
 Data = dict[str, Any]
 
@@ -105,7 +106,7 @@ def draw_training_loss(fig: Any, data: Data) -> None:
     low, high = ax.get_ylim()
     ax.set_ylim(min(low, 0.0), high)
     longest = max(map(len, data["variants"].values()))
-    labels = {name: f"{name} {value:.3f}" for name, value in ends.items()}
+    labels = {name: f"{name} {number(value)}" for name, value in ends.items()}
     placed = _label_ends(ax, longest, ends, labels, {name: looks[name][0] for name in ends})
     for name, y in placed.items():
         last = len(data["variants"][name])
@@ -130,8 +131,7 @@ def draw_forest(fig: Any, data: Data) -> None:
         for row in group["rows"]:
             colour, _ = looks[row["arm"]]
             _dot(ax, y, row, looks[row["arm"]], fill="white" if row.get("hollow") else colour)
-            value = "–" if row["value"] is None else f"{row['value']:.3f}"
-            for x, text, align in ((1.04, row["label"], "left"), (1.57, f"{value}   n {row['n']}", "right")):
+            for x, text, align in ((1.04, row["label"], "left"), (1.57, f"{number(row['value'])}   n {row['n']}", "right")):
                 ax.text(x, y, text, transform=ax.get_yaxis_transform(), ha=align, va="center", fontsize=SMALL, color=_letters(colour))
             y += 1
         if i + 1 < len(groups):
@@ -245,7 +245,7 @@ def draw_compute_curve(fig: Any, data: Data) -> None:
     ax.grid(axis="y")
     ax.set_axisbelow(True)
     ends = {arm: points[-1]["value"] for arm, points in data["arms"].items() if points and points[-1]["value"] is not None}
-    _label_ends(ax, ns[-1], ends, {arm: f"{arm} {value:.3f}" for arm, value in ends.items()}, {arm: looks[arm][0] for arm in ends})
+    _label_ends(ax, ns[-1], ends, {arm: f"{arm} {number(value)}" for arm, value in ends.items()}, {arm: looks[arm][0] for arm in ends})
 
 
 def _mark_equivalence(ax: Any, data: Data, looks: Mapping[str, tuple[str, str]]) -> None:
@@ -298,11 +298,11 @@ def draw_published(fig: Any, data: Data) -> None:
         _dot(ax, y, row, looks[row["arm"] or ""], fill=colour)
         if row["printed"] is not None:
             ax.plot([float(row["printed"])] * 2, [y - 0.38, y + 0.38], color=INK, linewidth=2.2, clip_on=False, zorder=4)
-        cells = {"printed": row["printed"], "this run": None if row["value"] is None else f"{row['value']:.3f}", "verdict": row["verdict"]}
+        cells = {"printed": row["printed"] or DASH, "this run": number(row["value"]), "verdict": row["verdict"] or DASH}
         for name, x in columns.items():
             ink = _letters(colour) if name == "this run" else INK
             words = {"transform": ax.get_yaxis_transform(), "ha": sides[name], "va": "center", "fontsize": SMALL, "color": ink}
-            ax.text(x, y, "–" if cells[name] is None else cells[name], **words)
+            ax.text(x, y, cells[name], **words)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     _share_axis(ax)
     level = next((row["level"] for row in rows if row["level"] is not None), None)

@@ -1,19 +1,21 @@
 """The figures of a run: each is plain data first (`figures/NAME.json`), and the drawing shows that data and nothing else.
 
-A figure is a pair of functions: one takes the run's results and returns the data, one draws the data. Colours are Okabe and Ito's,
-told apart by marker and label as well. The same data gives the same bytes.
+A figure is a pair of functions: one takes the run's results and returns the data, one draws the data. Colours are Okabe and Ito's;
+markers and labels tell them apart as well. The same data gives the same bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from cardproof.config import reading, settings
-from cardproof.errors import CardproofError
-from cardproof.evaluation.axes import AXIS_NAMES
-from cardproof.files import atomic, read_json, write_json
+from cardproof.claims.verdicts import Verdicts, verdicts_of
+from cardproof.config import settings
+from cardproof.evaluation.axes import LABELS
+from cardproof.evaluation.of_run import Evaluation
+from cardproof.evaluation.results import QuoteCounts
+from cardproof.files import atomic, write_json
 from cardproof.pages.drawing import (
     DPI,
     STYLE,
@@ -26,6 +28,9 @@ from cardproof.pages.drawing import (
     draw_training_loss,
     frame,
 )
+from cardproof.records import Estimate
+from cardproof.runs import Run
+from cardproof.training.results import TrainingMetrics
 
 # --- entry ------------------------------------------------------------------------------------------------------------
 
@@ -33,17 +38,12 @@ from cardproof.pages.drawing import (
 def draw(run_dir: Path, out_dir: Path) -> list[Path]:
     """Draw every figure of a run: `NAME.json` (the plotted numbers), `NAME.svg` and `NAME.png` in `out_dir`; returns the paths.
 
-    Raises CardproofError where a result file is missing or lacks what a figure shows.
+    Raises CardproofError if a result file is missing or does not hold what it should.
     """
-    results = Results(Path(run_dir))
+    results = Results.of(Run(run_dir))
     written = []
     for name, (collect, _) in FIGURES.items():
-        try:
-            data = {"figure": name, "run": results.config.run, "scale": results.config.scale, **collect(results)}
-        except KeyError as e:
-            raise CardproofError(
-                f"figure {name}: the results in {run_dir} have no {e.args[0]!r}.", "they were made by another version: evaluate again."
-            ) from None
+        data = {"figure": name, "run": results.config.run, "scale": results.config.scale, **collect(results)}
         write_json(Path(out_dir) / f"{name}.json", data)
         written += [Path(out_dir) / f"{name}.json", *render(data, Path(out_dir))]
     return written
@@ -69,36 +69,23 @@ def render(data: Data, out_dir: Path) -> list[Path]:
     return paths
 
 
-class Results:
-    """The result files of a run, each read when first asked for."""
+class Results(NamedTuple):
+    """What the figures of a run show."""
 
-    def __init__(self, run_dir: Path) -> None:
-        self.folder = run_dir
-        self.config = reading.load(run_dir / "config.yaml")
-        self._read: dict[str, Any] = {}
+    config: settings.Config
+    evaluation: Evaluation
+    claims: Verdicts
+    training: Mapping[str, TrainingMetrics]
+    """Training run -> its metrics."""
 
-    def __getitem__(self, name: str) -> Any:
-        """The content of `evaluation/NAME.json`."""
-        if name not in self._read:
-            self._read[name] = read_json(self.folder / "evaluation" / f"{name}.json")
-        return self._read[name]
-
-    def claims(self) -> Any:
-        """The content of `claims.json`; CardproofError where the claims are not judged yet."""
-        path = self.folder / "claims.json"
-        if not path.is_file():
-            raise CardproofError(f"{path} does not exist.", "judge the claims first: `cardproof claims`.")
-        return read_json(path)
-
-    def training(self) -> dict[str, Any]:
-        """Variant -> metrics, for every variant that an arm uses or that was trained besides."""
-        used = {arm.variant for arm in self.config.sampled_arms.values() if arm.adapter == "trained"}
-        paths = {name: self.folder / "training" / name / "metrics.json" for name in self.config.training_runs}
-        return {name: read_json(path) for name, path in paths.items() if name in used or path.is_file()}
+    @classmethod
+    def of(cls, run: Run) -> Results:
+        """The results of a run; CardproofError names the file that is missing, or the file and key that do not fit."""
+        return cls(run.config, Evaluation.of(run), verdicts_of(run), run.training(TrainingMetrics))
 
 
-def _interval(estimate: Mapping[str, Any] | None) -> Data:
-    return {key: None if estimate is None else estimate[key] for key in ("value", "n", "low", "high", "level")}
+def _interval(estimate: Estimate | None) -> Data:
+    return {key: None if estimate is None else getattr(estimate, key) for key in ("value", "n", "low", "high", "level")}
 
 
 # --- training loss ----------------------------------------------------------------------------------------------------
@@ -110,7 +97,7 @@ def training_loss(results: Results) -> Data:
         "title": "Training loss at every optimizer step",
         "source": "training/{variant}/metrics.json#/loss_per_step",
         "arms": list(results.config.arms),
-        "variants": {name: metrics["loss_per_step"] for name, metrics in results.training().items()},
+        "variants": {name: metrics.loss_per_step for name, metrics in results.training.items()},
     }
 
 
@@ -119,39 +106,39 @@ def training_loss(results: Results) -> Data:
 
 def axes(results: Results) -> Data:
     """Every axis of every arm with its interval, clean prompts."""
-    found = results["axes"]
+    found = results.evaluation.axes
     return {
-        "title": f"Axes by arm, clean prompts, best of {found['best_of']}",
+        "title": f"Axes by arm, clean prompts, best of {found.best_of}",
         "source": "evaluation/axes.json#/arms/{arm}/{axis}",
-        "items": found["items"],
+        "items": found.items,
         "groups": [
-            {"name": name, "rows": [{"arm": arm, "label": arm, **_interval(values[axis])} for arm, values in found["arms"].items()]}
-            for axis, name in AXIS_NAMES.items()
+            {"name": name, "rows": [{"arm": arm, "label": arm, **_interval(getattr(values, axis))} for arm, values in found.arms.items()]}
+            for axis, name in LABELS.items()
         ],
     }
 
 
 def stress(results: Results) -> Data:
     """Strict verbatim grounding of every arm, clean against stress."""
-    tables = {name: results[table] for name, table in (("clean", "axes"), ("stress", "stress"))}
+    tables = {"clean": results.evaluation.axes, "stress": results.evaluation.stress}
     return {
         "title": "Strict verbatim grounding, clean and under stress",
         "source": "evaluation/{axes,stress}.json#/arms/{arm}/strict",
-        "items": tables["stress"]["items"],
+        "items": tables["stress"].items,
         "groups": [
             {
                 "name": arm,
                 "rows": [
                     {
                         "arm": arm,
-                        "label": f"{name}, best of {table['best_of']}",
+                        "label": f"{name}, best of {table.best_of}",
                         "hollow": name == "stress",
-                        **_interval(table["arms"][arm]["strict"]),
+                        **_interval(table.arms[arm].strict),
                     }
                     for name, table in tables.items()
                 ],
             }
-            for arm in tables["clean"]["arms"]
+            for arm in tables["clean"].arms
         ],
     }
 
@@ -161,29 +148,29 @@ def stress(results: Results) -> Data:
 
 def near_miss(results: Results) -> Data:
     """Shares of the kinds of quotes per condition and arm, picked and all candidates, and the ladder steps that repair the near misses."""
-    found = results["mechanism"]["conditions"]
+    found = results.evaluation.mechanism.conditions
 
-    def part(condition: str, arm: str, name: str) -> Data:
-        entry = found[condition][arm]
-        source = entry if name == "picked" else entry["candidates"]
-        ladder = source["ladder"]
+    def part(condition: str, arm: str, counts: QuoteCounts) -> Data:
+        ladder = counts.ladder
         # A repair without a step is Unicode normalisation alone, which comes before the ladder.
-        unicode = sum(repair["count"] for repair in ladder["repairs"] if not repair["steps"])
-        steps = {"Unicode alone": unicode, **{step: entry["count"] for step, entry in ladder["involves"].items()}}
+        unicode = sum(repair.count for repair in ladder.repairs if not repair.steps)
         return {
             "condition": condition,
             "arm": arm,
-            "quotes": source["quotes"],
-            "kinds": source["kinds"],
-            "near_misses": ladder["near_misses"],
-            "steps": steps,
+            "quotes": counts.quotes,
+            "kinds": {kind: share.model_dump() for kind, share in counts.kinds.items()},
+            "near_misses": ladder.near_misses,
+            "steps": {"Unicode alone": unicode, **{step: entry.count for step, entry in ladder.involves.items()}},
         }
 
-    pairs = [(condition, arm) for condition, arms in found.items() for arm in arms]
+    entries = [(condition, arm, entry) for condition, arms in found.items() for arm, entry in arms.items()]
     return {
         "title": "What becomes of the quotes",
         "source": "evaluation/mechanism.json#/conditions/{condition}/{arm}",
-        "panels": {name: [part(*pair, name) for pair in pairs] for name in ("picked", "candidates")},
+        "panels": {
+            "picked": [part(condition, arm, entry) for condition, arm, entry in entries],
+            "candidates": [part(condition, arm, entry.candidates) for condition, arm, entry in entries],
+        },
     }
 
 
@@ -192,16 +179,16 @@ def near_miss(results: Results) -> Data:
 
 def compute_curve(results: Results) -> Data:
     """Composite at every N with its interval, and where the reference meets each arm's single draw."""
-    found = results["compute"]
+    found = results.evaluation.compute
     keys = ("target", "n_equivalent", "reason", "low", "high")
     return {
         "title": "Composite of best-of-N",
         "source": "evaluation/compute.json#/arms/{arm}/composite",
-        "metric": found["metric"],
+        "metric": found.metric,
         "reference": settings.REFERENCE,
-        "n": list(range(1, found["max_n"] + 1)),
-        "arms": {arm: [_interval(point) for point in curves["composite"]] for arm, curves in found["arms"].items()},
-        "equivalence": {arm: {key: entry[key] for key in keys} for arm, entry in found["equivalence"].items()},
+        "n": list(range(1, found.max_n + 1)),
+        "arms": {arm: [_interval(point) for point in curves.composite] for arm, curves in found.arms.items()},
+        "equivalence": {arm: {key: getattr(entry, key) for key in keys} for arm, entry in found.equivalence.items()},
     }
 
 
@@ -210,23 +197,23 @@ def compute_curve(results: Results) -> Data:
 
 def published(results: Results) -> Data:
     """Every share and score that the card prints or the run has, side by side; verdicts where both are of the published scale."""
-    found = results.claims()
+    found = results.claims
     rows = [
         {
-            "claim": row["id"],
-            "label": row["text"],
-            "arm": row["arm"],
-            "printed": row["published"],
-            "verdict": row["verdict"].replace("_", " ") if found["comparable"] else None,
-            **_interval(row["regenerated"]),
+            "claim": row.id,
+            "label": row.text,
+            "arm": row.arm,
+            "printed": row.published,
+            "verdict": row.verdict.replace("_", " ") if found.comparable else None,
+            **_interval(row.regenerated),
         }
-        for row in found["claims"]
-        if row["unit"] in ("share", "score") and row["kind"] not in ("setting", "predicate")
+        for row in found.claims
+        if row.unit in ("share", "score") and row.kind not in ("setting", "predicate")
     ]
     return {
         "title": "The published card's numbers beside this run's",
         "source": "claims.json#/claims/{row}/{published,regenerated}",
-        "comparable": found["comparable"],
+        "comparable": found.comparable,
         "rows": rows,
     }
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from cardproof.errors import CardproofError
-from cardproof.files import read_json
+from cardproof.evaluation.printed import DASH, measured, number
 from cardproof.pages.drawing import COLOURS, GRID, INK, LETTERS, MUTED
 from cardproof.pages.figures import FIGURES
+from cardproof.runs import Run, figure
 
 PAPER = "#ffffff"
 VARIABLES = {
@@ -18,7 +18,7 @@ VARIABLES = {
     **{colour.lower(): f"var(--mark-{i})" for i, colour in enumerate(COLOURS[:3])},
     **{LETTERS[colour].lower(): f"var(--letters-{i})" for i, colour in enumerate(COLOURS) if LETTERS[colour] != colour},
 }
-"""What changes between light and dark; the other colours are seen on both. Blue is the same for marks and words."""
+"""What changes between light and dark; the other colours can be seen on both. Blue is the same for marks and words."""
 
 
 class Table(NamedTuple):
@@ -28,12 +28,12 @@ class Table(NamedTuple):
     rows: list[list[str]]
 
 
-def figures(run_dir: Path) -> list[dict[str, Any]]:
+def figures(run: Run) -> list[dict[str, Any]]:
     """Every figure of a run: name, title, SVG as part of a page, and its numbers."""
     found = []
     for name in FIGURES:
-        data = read_json(run_dir / "figures" / f"{name}.json")
-        svg = inline((run_dir / "figures" / f"{name}.svg").read_text(encoding="utf-8"), name)
+        data = run.json(figure(name, "json"))
+        svg = inline(run.path(figure(name, "svg")).read_text(encoding="utf-8"), name)
         found.append({"name": name, "title": data["title"], "source": data["source"], "svg": svg, "table": TABLES[name](data)})
     return found
 
@@ -41,11 +41,11 @@ def figures(run_dir: Path) -> list[dict[str, Any]]:
 def inline(svg: str, name: str) -> str:
     """An SVG file as an element of a page: no prolog, no metadata, ids of its own, colours by the page's variables, its size the page's.
 
-    Raises CardproofError where it is none, or holds anything that runs.
+    Raises CardproofError if it is not a drawing, or has anything in it that runs.
     """
     start = svg.find("<svg")
     if start < 0 or re.search(r"<script|<foreignObject|\son\w+=", svg, re.IGNORECASE):
-        raise CardproofError(f"figures/{name}.svg is no plain drawing.", "draw the figures again: `cardproof figures`.")
+        raise CardproofError(f"{figure(name, 'svg')} is not a plain drawing.", "draw the figures again: `cardproof figures`.")
     body = re.sub(r"<metadata>.*?</metadata>", "", svg[start:], flags=re.DOTALL)
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
     body = re.sub(r'(<svg\b[^>]*?) width="[^"]*" height="[^"]*"', r"\1", body, count=1)
@@ -55,13 +55,8 @@ def inline(svg: str, name: str) -> str:
     return re.sub(r"<svg\b", f'<svg role="img" aria-labelledby="figure-{name}"', body, count=1)
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
 def _estimate(e: Mapping[str, Any]) -> str:
-    span = "" if e["low"] is None or e["high"] is None else f" [{e['low']:.3f}, {e['high']:.3f}]"
-    return f"{_number(e['value'])}{span}"
+    return measured(e["value"], e["low"], e["high"])
 
 
 def _groups(data: Mapping[str, Any]) -> Table:
@@ -72,7 +67,7 @@ def _groups(data: Mapping[str, Any]) -> Table:
 def _losses(data: Mapping[str, Any]) -> Table:
     variants = data["variants"]
     steps = max(map(len, variants.values()), default=0)
-    rows = [[str(i + 1), *(_number(v[i]) if i < len(v) else "" for v in variants.values())] for i in range(steps)]
+    rows = [[str(i + 1), *(number(v[i]) if i < len(v) else "" for v in variants.values())] for i in range(steps)]
     return Table(["step", *variants], rows)
 
 
@@ -85,14 +80,14 @@ def _quotes(data: Mapping[str, Any]) -> Table:
     for panel, bars in data["panels"].items():
         for bar in bars:
             kinds = [f"{kind['count']} ({kind['share']:.1%})" if bar["quotes"] else "0" for kind in bar["kinds"].values()]
-            repairs = ", ".join(f"{step} {count}" for step, count in bar["steps"].items() if count) or "–"
+            repairs = ", ".join(f"{step} {count}" for step, count in bar["steps"].items() if count) or DASH
             rows.append([panel, bar["condition"], bar["arm"], str(bar["quotes"]), *kinds, repairs])
     kinds = next(iter(next(iter(data["panels"].values()))))["kinds"] if rows else {}
     return Table(["candidates", "condition", "arm", "quotes", *(k.replace("_", " ") for k in kinds), "near misses repaired by"], rows)
 
 
 def _published(data: Mapping[str, Any]) -> Table:
-    rows = [[row["label"], row["printed"] or "–", _estimate(row), *([row["verdict"]] * data["comparable"])] for row in data["rows"]]
+    rows = [[row["label"], row["printed"] or DASH, _estimate(row), *([row["verdict"]] * data["comparable"])] for row in data["rows"]]
     return Table(["claim", "printed", "this run [interval]", *(["verdict"] * data["comparable"])], rows)
 
 

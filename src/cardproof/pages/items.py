@@ -1,4 +1,4 @@
-"""The item explorer's data: every question with its documents and every rollout, where each quote stands, and which candidate was picked.
+"""The item explorer's data: every question with its documents and every rollout, where each quote is, and which candidate was picked.
 
 Offsets are in UTF-16 units, as browsers count; text is passed on as it is, and the page alone decides how to show it.
 """
@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
-
-import polars as pl
 
 from cardproof.config.settings import CONDITIONS, Config
 from cardproof.contract import reading
 from cardproof.contract.grounding import near_miss_diff
+from cardproof.evaluation.axes import COLUMNS
 from cardproof.evaluation.rerank import ranked
 from cardproof.files import read_rows
 from cardproof.records import Grounding, Prompt, Reply, Rollout
+from cardproof.runs import Run, prompts, samples
+from cardproof.scoring.frames import read_scores
 
-AXES = ("strict", "content", "attribution", "citation_validity", "rouge_l", "gold_rouge", "support", "composite")
 MAX_DIFF = 4_000
 """Longest quote that is compared with its document letter by letter, in characters: the comparison is quadratic."""
 
@@ -28,13 +27,13 @@ MARKS = ("near_miss", "misattributed", "fabricated", "refusal", "defect", "cut")
 """What items can be looked through for: kinds of quotes but the strict ones, refusals, departures from the contract, replies cut off."""
 
 
-def items(run_dir: Path, config: Config) -> list[Item]:
+def items(run: Run) -> list[Item]:
     """Every item of the evaluation side, in the order of the clean prompts: question, documents and rollouts by condition and arm."""
     found: dict[int, Item] = {}
     for condition in CONDITIONS:
-        prompts = read_rows(run_dir / "prompts" / f"{condition}.jsonl", Prompt)
-        by_item = {p.item: p for p in prompts}
-        for p in prompts:
+        asked = read_rows(run.path(prompts(condition)), Prompt)
+        by_item = {p.item: p for p in asked}
+        for p in asked:
             item = found.setdefault(p.item, {"id": p.item, "question": p.question, "reference": p.reference, "conditions": {}})
             item["conditions"][condition] = {
                 "contract": p.contract,
@@ -43,25 +42,25 @@ def items(run_dir: Path, config: Config) -> list[Item]:
                 "documents": [{"id": d.id, "role": d.role, "text": d.text} for d in p.documents],
                 "arms": {},
             }
-        for arm in config.sampled_arms:
-            for row, rollout in _scored(run_dir, arm, condition):
+        for arm in run.config.sampled_arms:
+            for row, rollout in _scored(run, arm, condition):
                 shown = found[rollout.item]["conditions"][condition]["arms"].setdefault(arm, [])
-                shown.append(_rollout(rollout, row, by_item[rollout.item], config.contract.refusal_phrases))
+                shown.append(_rollout(rollout, row, by_item[rollout.item], run.config.contract.refusal_phrases))
     return list(found.values())
 
 
 def marks(item: Item) -> dict[str, dict[str, dict[str, list[int]]]]:
-    """Mark -> condition -> arm -> the k of the rollouts that bear it; marks that none bears are left out."""
+    """Mark -> condition -> arm -> the k of the rollouts that have it; marks that no rollout has are left out."""
     found: dict[str, dict[str, dict[str, list[int]]]] = {}
     for condition, shown in item["conditions"].items():
         for arm, rollouts in shown["arms"].items():
             for rollout in rollouts:
-                borne = {q["kind"] for q in rollout["quotes"]}
-                borne |= {"refusal"} if rollout["refusal"] else set()
-                borne |= {"defect"} if rollout["defects"] else set()
-                borne |= {"cut"} if rollout["finish"] == "length" else set()
+                its = {q["kind"] for q in rollout["quotes"]}
+                its |= {"refusal"} if rollout["refusal"] else set()
+                its |= {"defect"} if rollout["defects"] else set()
+                its |= {"cut"} if rollout["finish"] == "length" else set()
                 for mark in MARKS:
-                    if mark in borne:
+                    if mark in its:
                         found.setdefault(mark, {}).setdefault(condition, {}).setdefault(arm, []).append(rollout["k"])
     return found
 
@@ -89,11 +88,11 @@ def to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _scored(run_dir: Path, arm: str, condition: str) -> list[tuple[Mapping[str, Any], Rollout]]:
+def _scored(run: Run, arm: str, condition: str) -> list[tuple[Mapping[str, Any], Rollout]]:
     """Each rollout of an arm with its row of scores, in the order of items and k, and its `rank` by composite."""
-    scores = ranked(pl.read_parquet(run_dir / "scores" / arm / f"{condition}.parquet"))
+    scores = ranked(read_scores(run.path("scores"), arm, condition))
     rows = {(row["item"], row["k"]): row for row in scores.iter_rows(named=True)}
-    return [(rows[r.item, r.k], r) for r in read_rows(run_dir / "samples" / arm / f"{condition}.jsonl", Rollout) if (r.item, r.k) in rows]
+    return [(rows[r.item, r.k], r) for r in read_rows(run.path(samples(arm, condition)), Rollout) if (r.item, r.k) in rows]
 
 
 def _rollout(rollout: Rollout, row: Mapping[str, Any], prompt: Prompt, phrases: list[str]) -> dict[str, Any]:
@@ -109,7 +108,7 @@ def _rollout(rollout: Rollout, row: Mapping[str, Any], prompt: Prompt, phrases: 
         "answer": row["answer"],
         "citations": row["citations"],
         "defects": row["defects"],
-        "scores": {axis: row[axis] for axis in AXES},
+        "scores": {axis: row[axis] for axis in COLUMNS},
         "quotes": [_quote(Grounding.model_validate(q), i, reply, rollout.text, documents) for i, q in enumerate(row["quotes"])],
     }
 

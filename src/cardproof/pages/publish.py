@@ -1,7 +1,7 @@
-"""Publishing a finished run on the Hub: the adapter it trained, its card, and every file the card names as a source.
+"""Publishing a finished run on the Hub: the adapter it trained, its card, and every file that the card names as a source.
 
-Nothing is sent unless asked for. A run whose chain of records is broken is not published, and one that is no reproduction not under the
-published card's own name. The token comes from the environment and goes nowhere else.
+Nothing is sent unless asked for. A run whose chain of records is broken is refused. A run that is not a reproduction cannot use the
+published card's name. The token comes from the environment and goes nowhere else.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cardproof.config.reading import load
-from cardproof.config.settings import Config
+from cardproof.claims.verdicts import verdicts_of
 from cardproof.errors import CardproofError
 from cardproof.evidence.verify import AGAIN, check
-from cardproof.files import read_json, sha256_file
+from cardproof.files import sha256_file
 from cardproof.pages import card_metadata
 from cardproof.pages.card import subject_of
+from cardproof.runs import CARD, CLAIMS, CONFIG, EVAL_RESULTS, Run, adapter
 
-CARD = "card/README.md"
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _NOTE = re.compile(r"^\[\^[^\]]+\]: `([^`#]+)#", re.MULTILINE)
 _LINK = re.compile(r"\]\(\.\./(figures/[\w./-]+)\)")
@@ -32,47 +31,45 @@ class Upload(NamedTuple):
     repository: str
     """OWNER/NAME."""
     files: dict[str, Path | bytes]
-    """Path in the repository -> file, or its content where that is not a file's."""
+    """Path in the repository -> file, or its content if that is not a file's."""
     adapter: str | None
-    """The training run whose adapter is among the files; None where the arm's adapter is somebody else's."""
+    """The training run whose adapter is among the files; None if the arm's adapter is somebody else's."""
     reproduction: bool
-    """True where the run is of published scale."""
+    """True if the run is at the published scale."""
 
 
-def prepare(run: Path, repository: str) -> Upload:
-    """What publishing the run would send; CardproofError where it is not to be published, or lacks a file."""
-    run = Path(run)
-    chain = check(run)
+def prepare(folder: Path, repository: str) -> Upload:
+    """What publishing the run would send; CardproofError if it must not be published, or lacks a file."""
+    run = Run(folder)
+    chain = check(run.folder)
     if chain.state != "whole":
-        found = chain.problems[0].sentence if chain.problems else f"{run} holds no record of how its results were made."
+        found = chain.problems[0].sentence if chain.problems else f"{run.folder} has no record of how its results were made."
         raise CardproofError(f"Not to be published: {found}", AGAIN)
-    config = load(run / "config.yaml")
-    _named(repository, run, config)
-    if not (run / CARD).is_file():
-        raise CardproofError(f"{run / CARD} does not exist.", "render the card first: run the workflow.")
-    text = (run / CARD).read_text(encoding="utf-8")
-    entries = run / "card" / card_metadata.EVAL_RESULTS
+    _check_name(repository, run)
+    if not run.has(CARD):
+        raise CardproofError(f"{run.path(CARD)} does not exist.", "render the card first: run the workflow.")
+    text = run.path(CARD).read_text(encoding="utf-8")
+    entries = run.path(CARD).parent / EVAL_RESULTS
     card_metadata.check(text, entries.read_text(encoding="utf-8") if entries.is_file() else None)
-    # In the repository the card stands beside the figures' folder, not in a folder of its own.
+    # In the repository the card is beside the figures' folder, not in a folder of its own.
     files: dict[str, Path | bytes] = {"README.md": _LINK.sub(r"](\1)", text).encode()}
     if entries.is_file():
-        files[card_metadata.EVAL_RESULTS] = entries
-    for name in sorted({*_NOTE.findall(text), *_LINK.findall(text), "claims.json", "config.yaml"}):
-        # `{variant}` and the like stand for a table's columns.
-        for path in sorted(run.glob(re.sub(r"\{\w+\}", "*", name))):
-            files[path.relative_to(run).as_posix()] = path
-    arm = config.arms[subject_of(config)]
+        files[EVAL_RESULTS] = entries
+    for name in sorted({*_NOTE.findall(text), *_LINK.findall(text), CLAIMS, CONFIG}):
+        # `{variant}` and its like mean every column of a table.
+        for path in sorted(run.folder.glob(re.sub(r"\{\w+\}", "*", name))):
+            files[path.relative_to(run.folder).as_posix()] = path
+    arm = run.config.arms[subject_of(run.config)]
     variant = arm.variant if arm.adapter == "trained" else None
     if variant:
-        adapter = run / "training" / variant / "adapter"
-        files |= {path.name: path for path in sorted(adapter.iterdir()) if path.suffix in (".safetensors", ".json")}
-    return Upload(repository, files, variant, config.scale == "published")
+        files |= {path.name: path for path in sorted(run.path(adapter(variant)).iterdir()) if path.suffix in (".safetensors", ".json")}
+    return Upload(repository, files, variant, run.comparable)
 
 
 def push(upload: Upload, private: bool, message: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Send everything in one commit, making the repository where there is none; returns the commit's address.
+    """Send everything in one commit, and make the repository if there is none; returns the commit's address.
 
-    Raises CardproofError without a token, where a file holds it, and where the Hub refuses.
+    Raises CardproofError without a token, if a file has it in it, and if the Hub refuses.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -83,7 +80,7 @@ def push(upload: Upload, private: bool, message: str, environment: Mapping[str, 
         raise CardproofError("There is no token to publish with.", f"set {TOKENS[0]} to one that may write to {upload.repository}.")
     for name, content in upload.files.items():
         if token.encode() in (content if isinstance(content, bytes) else content.read_bytes()):
-            raise CardproofError(f"{name} holds the token itself.", "make a new token, and find out how this one came there.")
+            raise CardproofError(f"{name} has the token itself in it.", "make a new token, and find out how this one got there.")
     operations = [CommitOperationAdd(name, content) for name, content in upload.files.items()]
     api = HfApi(token=token)
 
@@ -107,13 +104,13 @@ def render_text(upload: Upload) -> str:
     return "\n".join(lines)
 
 
-def _named(repository: str, run: Path, config: Config) -> None:
-    """CardproofError where the repository's name is none, or one that this run must not take."""
+def _check_name(repository: str, run: Run) -> None:
+    """Refuse an invalid repository name, or the published model's own."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise CardproofError(f"{repository!r} is no repository of the Hub.", "name it OWNER/NAME.")
-    taken = read_json(run / "claims.json")["card"]
-    if config.scale != "published" and repository.endswith(f"/{taken}"):
+        raise CardproofError(f"{repository!r} is not a repository of the Hub.", "name it OWNER/NAME.")
+    taken = verdicts_of(run).card
+    if not run.comparable and repository.endswith(f"/{taken}"):
         raise CardproofError(
-            f"{taken!r} is the published model's name, and the run {config.run!r} is no reproduction of it.",
+            f"{taken!r} is the published model's name, and the run {run.config.run!r} is not a reproduction of it.",
             "publish under a name of your own.",
         )

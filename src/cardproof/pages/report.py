@@ -1,7 +1,7 @@
 """The reviewer's page of a run: verdicts with their evidence, the audit, figures, every rollout, what was assumed and spent.
 
-One file that needs no network and works from a folder. Where the rollouts are many, each item's are a file beside it, loaded when it is
-opened (a script, since a page opened from a folder may not fetch). What a model wrote is data in the page, never markup.
+One file that needs no network and works from a folder. If the rollouts are many, each item's are in a file beside it, loaded when the item
+is opened (a script, since a page opened from a folder may not fetch). What a model wrote is data in the page, never markup.
 """
 
 from __future__ import annotations
@@ -19,50 +19,56 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from cardproof.claims.claims import VERDICTS
+from cardproof.claims.audit import Audit
+from cardproof.claims.verdicts import VERDICTS, Judgement, Verdicts, verdicts_of
 from cardproof.config import settings, texts
-from cardproof.errors import CardproofError
+from cardproof.errors import of_template
+from cardproof.evaluation.of_run import Evaluation
 from cardproof.evidence.provenance import STEPS
 from cardproof.evidence.sidecars import FOLDER, record_path
 from cardproof.evidence.verify import check
 from cardproof.files import read_json, write_text
 from cardproof.pages import card, diff, formats
 from cardproof.pages import items as report_items
-from cardproof.pages.figures import Results
 from cardproof.pages.inline_figures import figures
+from cardproof.runs import AUDIT, Run, evaluation
 
 MAX_INLINE = 2_000_000
 """Characters of rollouts in the page itself; more are split into a file for each item."""
 SELF = ("report",)
-CONDITION_OF = {"axes": "clean", "stress": "stress", "compute": "clean", "format_lock": "freeform"}
-"""File of `evaluation/` -> the condition its numbers are of."""
+CONDITION_OF = {
+    evaluation("axes"): "clean",
+    evaluation("stress"): "stress",
+    evaluation("compute"): "clean",
+    evaluation("format_lock"): "freeform",
+}
+"""Result file -> the condition that its numbers are about."""
 
 
 def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLINE) -> list[Path]:
-    """Write `index.html`, `diff.html` and `diff.md` into the folder `out`, and `items/` where the rollouts are many; returns the paths.
+    """Write `index.html`, `diff.html` and `diff.md` into the folder `out`, and `items/` if the rollouts are many; returns the paths.
 
-    Raises CardproofError where a result is missing.
+    Raises CardproofError if a result is missing.
     """
-    run_dir, out, templates = Path(run_dir), Path(out), Path(templates)
-    results = Results(run_dir)
-    claims = read_json(run_dir / "claims.json")
-    items = report_items.items(run_dir, results.config)
-    explorer, parts = _explorer(items, report_items.factors(results.config), max_inline)
-    common = {"run": results.config, "claims": claims, "heading": diff.heading(claims), "warning": diff.warning(claims)}
+    run, out, templates = Run(run_dir), Path(out), Path(templates)
+    claims = verdicts_of(run)
+    items = report_items.items(run)
+    explorer, parts = _explorer(items, report_items.factors(run.config), max_inline)
+    common = {"run": run.config, "claims": claims, "heading": diff.heading(claims), "warning": diff.warning(claims)}
     page = {
         **common,
-        "chain": check(run_dir, skip=SELF),
-        "verdicts": [_with_inputs(run_dir, row) for row in claims["claims"]],
+        "chain": check(run.folder, skip=SELF),
+        "verdicts": [(row, _record(run, row)) for row in claims.claims],
         "rollouts_of": rollouts_of,
-        "sections": list(dict.fromkeys(map(diff.section, claims["claims"]))),
+        "sections": list(dict.fromkeys(map(diff.section, claims.claims))),
         "verdict_names": VERDICTS,
-        "audit": read_json(run_dir / "audit.json"),
+        "audit": run.read(AUDIT, Audit),
         "marks": report_items.MARKS,
-        "figures": [{**figure, "caption": _caption(templates, results, claims, figure["name"])} for figure in figures(run_dir)],
-        "assumptions": texts.assumptions(results.config),
-        "unpinned": card.unpinned(run_dir),
-        "environment": _environment(run_dir),
-        "costs": costs(run_dir),
+        "figures": [{**figure, "caption": _caption(templates, run, claims, figure["name"])} for figure in figures(run)],
+        "assumptions": texts.assumptions(run.config),
+        "unpinned": run.unpinned(),
+        "environment": _environment(run),
+        "costs": costs(run.folder),
         "spent": report_items.spent(items),
         "explorer": Markup(explorer),  # escaped by `to_json`
         "split": bool(parts),
@@ -70,8 +76,8 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
     }
     env = environment(templates / "page")
     files = {
-        "index.html": _page(env, "index.html.j2", page),
-        "diff.html": _page(env, "diff.html.j2", {**common, "groups": diff.by_section(diff.rows(claims))}),
+        "index.html": _page(env, templates / "page", "index.html.j2", page),
+        "diff.html": _page(env, templates / "page", "diff.html.j2", {**common, "groups": diff.by_section(diff.rows(claims))}),
         "diff.md": diff.markdown(claims),
         **parts,
     }
@@ -109,7 +115,7 @@ def costs(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def _float(text: str) -> float:
-    """A measurement; 0 where Snakemake had no time to make one."""
+    """A measurement; 0 if Snakemake had no time to make one."""
     try:
         return float(text)
     except ValueError:
@@ -130,28 +136,24 @@ def _explorer(items: list[report_items.Item], factors: dict[str, list[str]], max
     return report_items.to_json({"factors": factors, "items": listed}), parts
 
 
-def rollouts_of(row: Mapping[str, Any]) -> str | None:
-    """The link to the rollouts a claim's result is about: its arm and condition; None where it is about no single arm."""
-    file, arm = row["chain"]["file"] or "", row["arm"]
-    named = re.match(r"/conditions/(\w+)/", row["chain"]["pointer"] or "")
-    condition = named[1] if named else CONDITION_OF.get(Path(file).stem)
-    return f"#arm={quote(arm)}&condition={quote(condition)}" if arm and condition else None
+def rollouts_of(row: Judgement) -> str | None:
+    """The link to the rollouts a claim's result is about: its arm and condition; None if it is not about a single arm."""
+    named = re.match(r"/conditions/(\w+)/", row.chain.pointer or "")
+    condition = named[1] if named else CONDITION_OF.get(row.chain.file or "")
+    return f"#arm={quote(row.arm)}&condition={quote(condition)}" if row.arm and condition else None
 
 
-def _page(env: jinja2.Environment, name: str, context: Mapping[str, Any]) -> str:
+def _page(env: jinja2.Environment, folder: Path, name: str, context: Mapping[str, Any]) -> str:
     try:
         return env.get_template(name).render(context)
     except jinja2.TemplateError as e:
-        raise CardproofError(
-            f"The page's template {name} cannot be filled: {e}.", "run the workflow again, or correct the template."
-        ) from None
+        raise of_template(e, folder, name, "run the workflow again, or correct the template.") from None
 
 
-def _caption(templates: Path, results: Results, claims: Mapping[str, Any], name: str) -> str:
+def _caption(templates: Path, run: Run, claims: Verdicts, name: str) -> str:
     """A figure's caption as the card has it, without its footnotes."""
-    names = {n: results[n] for n in ("axes", "stress", "mechanism", "compute", "format_lock")}
-    context = {**names, "claims": claims, "run": results.config, "reference": settings.REFERENCE, "source": lambda *_: ""}
-    return card.environment(templates).get_template(f"captions/{name}.md.j2").render(context)
+    context = {**Evaluation.of(run)._asdict(), "claims": claims, "run": run.config, "reference": settings.REFERENCE}
+    return card.environment(templates).get_template(f"captions/{name}.md.j2").render(**context, source=lambda *_: "")
 
 
 def _code_spans(text: str) -> Markup:
@@ -159,18 +161,16 @@ def _code_spans(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(Markup.escape(text))))
 
 
-def _with_inputs(run_dir: Path, row: dict[str, Any]) -> dict[str, Any]:
-    """A claim with what its result was made from, as the result's record says."""
-    file = row["chain"]["file"]
-    path = record_path(run_dir, file) if file else None
-    found = read_json(path) if path and path.is_file() else None
-    return {**row, "record": found}
+def _record(run: Run, row: Judgement) -> Any:
+    """What a claim's result was made from, as its record says; None if it has none."""
+    path = record_path(run.folder, row.chain.file) if row.chain.file else None
+    return read_json(path) if path and path.is_file() else None
 
 
-def _environment(run_dir: Path) -> list[tuple[str, str]]:
-    """Every package version that the records name; several where steps ran in different environments."""
+def _environment(run: Run) -> list[tuple[str, str]]:
+    """Every package version that the records name; several if steps ran in different environments."""
     found: dict[str, dict[str, None]] = {}
-    for path in sorted((run_dir / FOLDER).rglob("*.json")):
+    for path in sorted(run.path(FOLDER.as_posix()).rglob("*.json")):
         for name, version in read_json(path)["environment"].items():
             found.setdefault(name, {})[version] = None
     return [(name, ", ".join(versions)) for name, versions in sorted(found.items())]

@@ -1,0 +1,132 @@
+"""What `claims.json` holds: a row for each claim of the published card, with its verdict and the chain of evidence behind it.
+
+The models here are the source of `schemas/results/claims.schema.json`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import Field
+
+from cardproof.records import Estimate, Result
+from cardproof.runs import CLAIMS, Run
+
+VerdictName = Literal["differs", "inconsistent_as_published", "exact", "consistent", "not_comparable", "not_run", "absent"]
+"""`exact`: the regenerated value, rounded as printed, is the printed one; `consistent`: the published value lies inside the regenerated
+interval; `differs`: neither; `inconsistent_as_published`: the card contradicts itself here, whatever a run finds; `not_comparable`: the run
+is at another scale; `not_run`: there is no result yet; `absent`: the card prints no number."""
+Tier = Literal["audited", "replayed", "regenerated", "retrained"]
+VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
+"""Worst first."""
+
+
+class OtherReading(Result):
+    """Another result that the printed number might mean."""
+
+    text: str
+    """What that result is, in words."""
+    result: str
+    """File of the run, #, JSON pointer."""
+    value: float | None
+    """The result in the claim's unit; None if the run does not have it."""
+    printed: str | None
+    """The result rounded to the printed decimals."""
+
+
+class SettingsLink(Result):
+    """Which settings a result depends on."""
+
+    section: str | None
+    """The section of the configuration that decides the claim, as the claims file names it."""
+    fingerprint: str | None
+    """sha256 over the settings of the rule; None before they are recorded."""
+    sha256: str
+    """sha256 of the run's `config.yaml`."""
+
+
+class Chain(Result):
+    """What a verdict rests on: claim, JSON pointer, file and its hash, rule, code, settings. None where a link is not there (yet)."""
+
+    claim: str
+    """Id of the claim."""
+    pointer: str | None
+    """JSON pointer into the file."""
+    file: str | None
+    """File of the run."""
+    sha256: str | None
+    """sha256 of the file."""
+    rule: str | None
+    """The rule that makes the file."""
+    code: str | None
+    """Fingerprint of the code that made it (`provenance/steps.json`)."""
+    config: SettingsLink
+    """The settings it was made with."""
+    over: list[str] | None = Field(default=None, exclude_if=lambda value: value is None)
+    """For a claim of words: ids of the claims it compares."""
+
+
+class Judgement(Result):
+    """One claim of the card against the run. Numbers are in the claim's own unit: percent, millions, else as they are."""
+
+    id: str
+    """Id in the claims file."""
+    kind: str
+    """`proportion`, `mean`, `difference`, `count`, `setting`, `loss`, `size` or `predicate`, as in the claims file."""
+    text: str
+    """What the claim says, in the project's words."""
+    where: str
+    """Where the card prints it: section and place."""
+    published: str | None
+    """The number as printed, or the words of a predicate; None where the card prints no number."""
+    unit: str | None
+    """Unit of the printed number, as in the claims file."""
+    arm: str | None
+    """The arm it is about."""
+    assumed: str | None
+    """What the card leaves open and the claims file assumes."""
+    regenerated: Estimate | None
+    """What the run has; None if it has no result yet."""
+    regenerated_printed: str | None
+    """The same rounded to the printed decimals, halves away from zero."""
+    difference: float | None
+    """Regenerated minus published; None where the two do not compare."""
+    interval: tuple[float, float] | None
+    """Bounds of the regenerated interval."""
+    verdict: VerdictName
+    """The verdict."""
+    reason: str
+    """Why, in a sentence."""
+    computation: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """For a claim of words with results: its test, worked out on the run's numbers."""
+    tier: Tier | None
+    """How strong the evidence is: `audited` (the card alone), `replayed` (an archived run's samples), `regenerated` (an adapter taken as it
+    is), `retrained` (an adapter that this run trained); None for settings, which prove nothing."""
+    readings: list[OtherReading]
+    """Other results that the number might mean."""
+    chain: Chain
+    """What the verdict rests on."""
+
+
+class Verdicts(Result):
+    """`claims.json`: every claim of the published card, judged by a run."""
+
+    card: str
+    """Name of the published model."""
+    run: str | None
+    """Name of the run."""
+    scale: str
+    """Scale of the run."""
+    comparable: bool
+    """True where the run is at the card's own scale."""
+    claims_sha256: str
+    """sha256 of the claims file."""
+    counts: dict[VerdictName, int]
+    """Claims by verdict."""
+    claims: list[Judgement]
+    """A row for each claim, in the order of the claims file."""
+
+
+def verdicts_of(run: Run) -> Verdicts:
+    """The verdicts of a run; CardproofError if its claims are not judged yet."""
+    return run.read(CLAIMS, Verdicts, "judge the claims first: `cardproof claims`.")

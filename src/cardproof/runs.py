@@ -1,0 +1,218 @@
+"""A run's folder, opened once: what its files are called, and each file read when it is first asked for.
+
+The names here are paths below the run's folder. No other module spells them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from cardproof.config import reading
+from cardproof.config.settings import Config
+from cardproof.errors import CardproofError, of_validation
+from cardproof.files import read_json, sha256_file
+
+M = TypeVar("M", bound=BaseModel)
+
+COMPARABLE_SCALE = "published"
+"""The scale at which a run's numbers compare with the published card's."""
+
+CONFIG = "config.yaml"
+AUDIT = "audit.json"
+CLAIMS = "claims.json"
+RECONCILE = "evaluation/reconcile.json"
+SELECTION = "distill/selection.json"
+LEAKAGE = "split/leakage.json"
+VERIFIER = "verifier/metrics.json"
+STEPS = "provenance/steps.json"
+CARD = "card/README.md"
+EVAL_RESULTS = ".eval_results/cardproof.yaml"
+"""The Hub's list of results, beside the card."""
+EVALUATION = ("axes", "stress", "mechanism", "compute", "format_lock")
+"""The result files of `evaluate`, in the order in which the card tells them."""
+_SOURCES = ("models/*/source.json", "adapters/*/source.json", "revisions/*.json")
+
+
+def evaluation(name: str) -> str:
+    """A result file of `evaluate`."""
+    return f"evaluation/{name}.json"
+
+
+def metrics(variant: str) -> str:
+    """The metrics of a training run; `*` for those of every one."""
+    return f"training/{variant}/metrics.json"
+
+
+def adapter(variant: str) -> str:
+    """The folder of a trained adapter."""
+    return f"training/{variant}/adapter"
+
+
+def prompts(condition: str) -> str:
+    """The prompts of a condition."""
+    return f"prompts/{condition}.jsonl"
+
+
+def samples(arm: str, condition: str) -> str:
+    """The rollouts of an arm under a condition."""
+    return f"samples/{arm}/{condition}.jsonl"
+
+
+def scores(arm: str, condition: str) -> str:
+    """The scores of an arm under a condition."""
+    return f"scores/{arm}/{condition}.parquet"
+
+
+def figure(name: str, kind: str) -> str:
+    """A figure: its data (`json`) or its drawing (`svg`, `png`)."""
+    return f"figures/{name}.{kind}"
+
+
+class Run:
+    """A run's folder. Nothing is read before it is asked for, and nothing twice."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.results: Mapping[str, Any] = _Results(self)
+        """File of `evaluation/` -> its content as plain JSON."""
+        self._json: dict[str, Any] = {}
+        self._models: dict[str, BaseModel] = {}
+        self._hashes: dict[str, str] = {}
+
+    # --- its settings
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The resolved configuration as it is in the file, which may be another version's; CardproofError if it names no scale."""
+        path = self.path(CONFIG)
+        try:
+            found = reading.parse(path.read_bytes(), str(path))
+        except OSError:
+            raise CardproofError(
+                f"{path} does not exist, so the scale of the run is unknown.", "give the folder of a run: results/NAME."
+            ) from None
+        if "scale" not in found:
+            raise CardproofError(f"{path} names no scale.", "give the resolved configuration of a run; it has the keys run and scale.")
+        return found
+
+    @cached_property
+    def config(self) -> Config:
+        """The resolved configuration, checked; CardproofError names the first key that is wrong."""
+        return reading.load(self.path(CONFIG))
+
+    @property
+    def scale(self) -> str:
+        """The scale that the resolved configuration names."""
+        return str(self.settings["scale"])
+
+    @property
+    def comparable(self) -> bool:
+        """True for a run at the published card's own scale."""
+        return self.scale == COMPARABLE_SCALE
+
+    def adapter(self, arm: str | None) -> str | None:
+        """Where an arm's adapter comes from: `none`, `trained`, `hub` or `folder`; None for an unknown arm."""
+        arms = self.settings.get("arms")
+        entry = arms.get(arm) if isinstance(arms, dict) else None
+        return str(entry.get("adapter", "none")) if isinstance(entry, dict) else None
+
+    # --- its files
+
+    def path(self, file: str) -> Path:
+        """Where a file of the run is."""
+        return self.folder / file
+
+    def has(self, file: str) -> bool:
+        """True if the run has the file."""
+        return self.path(file).is_file()
+
+    def hash(self, file: str) -> str:
+        """sha256 of a file."""
+        if file not in self._hashes:
+            self._hashes[file] = sha256_file(self.path(file))
+        return self._hashes[file]
+
+    def json(self, file: str, hint: str | None = None) -> Any:
+        """The content of a JSON file; CardproofError if it is missing (with the hint, where one is given) or broken."""
+        if file not in self._json:
+            if hint is not None and not self.has(file):
+                raise CardproofError(f"{self.path(file)} does not exist.", hint)
+            self._json[file] = read_json(self.path(file))
+        return self._json[file]
+
+    def json_if(self, needed: bool, file: str) -> Any:
+        """The content of a JSON file; None if it is missing and not needed."""
+        return self.json(file) if needed or self.has(file) else None
+
+    def read(self, file: str, model: type[M], hint: str | None = None) -> M:
+        """A JSON file as a model; CardproofError names the first key that does not fit."""
+        if file not in self._models:
+            content = self.json(file, hint)
+            try:
+                self._models[file] = model.model_validate(content)
+            except ValidationError as e:
+                again = "another version made it: run the step that makes it again."
+                raise of_validation(e, str(self.path(file)), model, hint=again) from None
+        found = self._models[file]
+        assert isinstance(found, model)
+        return found
+
+    def at(self, file: str, pointer: str) -> Any:
+        """What a JSON pointer into a file leads to; KeyError if it leads nowhere."""
+        found = self.settings if file == CONFIG else self.json(file)
+        for part in pointer.strip("/").split("/"):
+            if isinstance(found, list) and part.isdecimal() and int(part) < len(found):
+                found = found[int(part)]
+            elif isinstance(found, dict) and part in found:
+                found = found[part]
+            else:
+                raise KeyError(pointer)
+        return found
+
+    # --- what several rooms ask of them
+
+    @cached_property
+    def steps(self) -> dict[str, dict[str, Any]]:
+        """Rule -> {code, config}: the fingerprints that each step recorded; empty before they are."""
+        found = self.json(STEPS) if self.has(STEPS) else {}
+        if not isinstance(found, dict):
+            raise CardproofError(f"{self.path(STEPS)} is not a mapping of rules.", "delete it and run the workflow again.")
+        return {rule: step for rule, step in found.items() if isinstance(step, dict)}
+
+    def training(self, model: type[M]) -> dict[str, M]:
+        """Training run -> its metrics, for each one that an arm uses, and for each further one that was trained."""
+        used = {arm.variant for arm in self.config.sampled_arms.values() if arm.adapter == "trained"}
+        names = [name for name in self.config.training_runs if name in used or self.has(metrics(name))]
+        return {name: self.read(metrics(name), model) for name in names}
+
+    def unpinned(self) -> list[dict[str, str]]:
+        """What was taken from the Hub at a revision that nobody pinned: the file that says so, name, revision."""
+        found = []
+        for path in sorted(p for pattern in _SOURCES for p in self.folder.glob(pattern)):
+            file = path.relative_to(self.folder).as_posix()
+            source = self.json(file)
+            # Models and adapters are told by their own folders; any other revision looked up is a benchmark's.
+            if source.get("pinned") is False and source.get("kind") != "model":
+                found.append({"file": file, "name": source["name"], "revision": source["revision"]})
+        return found
+
+
+class _Results(Mapping[str, Any]):
+    """The result files of `evaluate` by name, each read when it is first asked for."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __getitem__(self, name: str) -> Any:
+        return self._run.json(evaluation(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(EVALUATION)
+
+    def __len__(self) -> int:
+        return len(EVALUATION)
