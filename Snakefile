@@ -17,14 +17,13 @@ from snakemake.utils import min_version
 
 from cardproof.config import reading, texts
 from cardproof.config.settings import CONDITIONS, REFERENCE
+from cardproof.runs import EVAL_RESULTS, LOGS
 from cardproof.machine import containers as deployment
 from cardproof.machine import slurm as cluster
 from cardproof.evidence.replay import configuration as archived_configuration
-from cardproof.runs import EVAL_RESULTS
 from cardproof.errors import CardproofError, of_system
 from cardproof.files import write_json, write_text
 from cardproof.evidence.provenance import code_fingerprint, settings_fingerprint
-from cardproof.evidence.verify import LOGS
 from cardproof.evidence.verify import logs as log_hashes
 
 min_version("9.0")

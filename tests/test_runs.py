@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardproof import runs
+from cardproof import files, runs
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.evaluation.of_run import Evaluation
@@ -34,7 +34,7 @@ def test_nothing_is_read_before_it_is_asked_for_and_nothing_twice(made: Path, mo
         read.append(path.relative_to(made).as_posix())
         return read_json(path)
 
-    monkeypatch.setattr(runs, "read_json", counted)
+    monkeypatch.setattr(files, "read_json", counted)
     run = Run(made)
     assert read == []
     for _ in range(2):

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from cardproof.errors import CardproofError
 
-from cardproof.config import reading
-from cardproof.config.settings import Config
-from cardproof.errors import CardproofError, of_validation
-from cardproof.files import read_json, sha256_file
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
-M = TypeVar("M", bound=BaseModel)
+    from cardproof.config.settings import Config
+
+M = TypeVar("M", bound="BaseModel")
 
 COMPARABLE_SCALE = "published"
 """The scale at which a run's numbers compare with the published card's."""
@@ -30,6 +30,14 @@ SELECTION = "distill/selection.json"
 LEAKAGE = "split/leakage.json"
 VERIFIER = "verifier/metrics.json"
 STEPS = "provenance/steps.json"
+RECORDS = "provenance/files"
+"""The folder of the records beside the results."""
+LOGS = "provenance/logs.json"
+LEFT_OUT = "provenance/left_out.json"
+"""In an unpacked archive: the folders of weights that it leaves out."""
+REPLAYED = "provenance/replayed.json"
+"""In a replayed run: what came from the archive."""
+FIGURES = "figures"
 CARD = "card/README.md"
 EVAL_RESULTS = ".eval_results/cardproof.yaml"
 """The Hub's list of results, beside the card."""
@@ -89,6 +97,8 @@ class Run:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The resolved configuration as it is in the file, which may be another version's; CardproofError if it names no scale."""
+        from cardproof.config import reading
+
         path = self.path(CONFIG)
         try:
             found = reading.parse(path.read_bytes(), str(path))
@@ -103,6 +113,8 @@ class Run:
     @cached_property
     def config(self) -> Config:
         """The resolved configuration, checked; CardproofError names the first key that is wrong."""
+        from cardproof.config import reading
+
         return reading.load(self.path(CONFIG))
 
     @property
@@ -133,12 +145,16 @@ class Run:
 
     def hash(self, file: str) -> str:
         """sha256 of a file."""
+        from cardproof.files import sha256_file
+
         if file not in self._hashes:
             self._hashes[file] = sha256_file(self.path(file))
         return self._hashes[file]
 
     def json(self, file: str, hint: str | None = None) -> Any:
         """The content of a JSON file; CardproofError if it is missing (with the hint, where one is given) or broken."""
+        from cardproof.files import read_json
+
         if file not in self._json:
             if hint is not None and not self.has(file):
                 raise CardproofError(f"{self.path(file)} does not exist.", hint)
@@ -151,6 +167,10 @@ class Run:
 
     def read(self, file: str, model: type[M], hint: str | None = None) -> M:
         """A JSON file as a model; CardproofError names the first key that does not fit."""
+        from pydantic import ValidationError
+
+        from cardproof.errors import of_validation
+
         if file not in self._models:
             content = self.json(file, hint)
             try:

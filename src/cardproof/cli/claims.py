@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cardproof import runs
 from cardproof.cli.group import CLAIMS, cli, show, with_config
-from cardproof.cli.recording import CONFIG, EVALUATED, TRAINING, below, makes, reads
+from cardproof.cli.recording import EVALUATED, TRAINING, below, makes, reads
 
 if TYPE_CHECKING:
     from cardproof.config.settings import Config
@@ -49,7 +50,7 @@ def audit(claims: Path, form: str, count: bool, out: Path | None) -> None:
 
 
 @cli.command()
-@reads("--run", "Folder of the run.", below(CONFIG, "audit.json", *EVALUATED, TRAINING, "distill/selection.json", "provenance/steps.json"))
+@reads("--run", "Folder of the run.", below(runs.CONFIG, runs.AUDIT, *EVALUATED, TRAINING, runs.SELECTION, runs.STEPS))
 @reads("--claims", "The card's numbers, as data.", default=CLAIMS, show_default=True)
 @makes("--out", "Write claims.json there.", required=False)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)

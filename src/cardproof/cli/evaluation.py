@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cardproof import runs
 from cardproof.cli.group import cli, with_config
-from cardproof.cli.recording import RESULTS, below, makes, reads
+from cardproof.cli.recording import below, makes, reads
 
 if TYPE_CHECKING:
     from cardproof.config.settings import Config
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 @cli.command()
 @with_config
 @reads("--scores", "Folder of the scores: ARM/CONDITION.parquet.", below("{arm}/{condition}.parquet"))
-@makes("--out", "Folder for axes, stress, mechanism, compute and format_lock (JSON).", below(*(f"{name}.json" for name in RESULTS)))
+@makes("--out", "Folder for axes, stress, mechanism, compute and format_lock (JSON).", below(*(f"{name}.json" for name in runs.EVALUATION)))
 def evaluate(config: Config, scores: Path, out: Path) -> None:
     """Turn scores into the card's numbers, each with n and an interval; with several training seeds, the spread between them, too."""
     from cardproof.evaluation import between_seeds

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cardproof import runs
 from cardproof.cli.group import cli, with_config
 from cardproof.cli.recording import EVALUATED, FILE, TRAINING, FileOption, below, itself, makes
 
@@ -64,10 +65,9 @@ def archive(run: Path, out: Path | None) -> None:
 
 def _taken(run: Path, config: Config | None) -> list[Path]:
     """The files that a replay took from its archive, and the list of them."""
-    from cardproof.evidence.replay import TAKEN
     from cardproof.files import read_json
 
-    listed = run / TAKEN
+    listed = run / runs.REPLAYED
     return [listed, *(run / name for name in (read_json(listed) if listed.is_file() else ()))]
 
 

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from cardproof import runs
 from cardproof.cli.group import CLAIMS, ROOT, cli
-from cardproof.cli.recording import CONFIG, EVALUATED, TRAINING, below, makes, reads
+from cardproof.cli.recording import EVALUATED, TRAINING, below, beside, makes, reads
 
-if TYPE_CHECKING:
-    from cardproof.config.settings import Config
-
-ROWS = ("samples/{arm}/{condition}.jsonl", "scores/{arm}/{condition}.parquet")
+ROWS = (runs.samples("{arm}", "{condition}"), runs.scores("{arm}", "{condition}"))
 """Files for each arm and condition that the page shows."""
-BESIDE_CARD = ("distill/selection.json", "split/leakage.json", "verifier/metrics.json", "figures/*")
+BESIDE_CARD = (runs.SELECTION, runs.LEAKAGE, runs.VERIFIER, runs.figure("*", "*"))
 """What the card reads besides the evaluation."""
 
 
-def _with_metadata(card: Path, config: Config | None) -> list[Path]:
-    from cardproof.runs import EVAL_RESULTS
-
-    return [card, card.parent / EVAL_RESULTS]
-
-
 @cli.command()
-@reads("--run", "Folder of the run.", below(CONFIG, "claims.json", *EVALUATED, TRAINING))
+@reads("--run", "Folder of the run.", below(runs.CONFIG, runs.CLAIMS, *EVALUATED, TRAINING))
 @makes("--out", "Folder for the figures.", below("*.*"))
 def figures(run: Path, out: Path) -> None:
     """Draw the figures, each beside the data it shows."""
@@ -39,11 +30,11 @@ def figures(run: Path, out: Path) -> None:
 @reads(
     "--run",
     "Folder of the run.",
-    below(CONFIG, "audit.json", "claims.json", "evaluation/*.json", TRAINING, *BESIDE_CARD),
+    below(runs.CONFIG, runs.AUDIT, runs.CLAIMS, runs.evaluation("*"), TRAINING, *BESIDE_CARD),
 )
 @reads("--templates", "Templates of card, page and captions.", default=ROOT / "report", show_default=True)
 @reads("--claims", "The card's numbers, as data.", default=CLAIMS, show_default=True)
-@makes("--out", "Card to write (Markdown).", _with_metadata)
+@makes("--out", "Card to write (Markdown).", beside(runs.EVAL_RESULTS))
 def card(run: Path, templates: Path, claims: Path, out: Path) -> None:
     """Render the model card from results alone."""
     from cardproof.pages.card import render
@@ -55,7 +46,7 @@ def card(run: Path, templates: Path, claims: Path, out: Path) -> None:
 @reads(
     "--run",
     "Folder of the run.",
-    below(CONFIG, "audit.json", "claims.json", "evaluation/*.json", "figures/*", "card/README.md", "prompts/*.jsonl", *ROWS),
+    below(runs.CONFIG, runs.AUDIT, runs.CLAIMS, runs.evaluation("*"), runs.figure("*", "*"), runs.CARD, runs.prompts("*"), *ROWS),
 )
 @reads("--templates", "Templates of card, page and captions.", default=ROOT / "report", show_default=True)
 @makes("--out", "Folder for index.html, diff.html and diff.md.")

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cardproof import runs
 from cardproof.errors import unwritable
 
 if TYPE_CHECKING:
     from cardproof.config.settings import Config
 
 FILE = click.Path(path_type=Path)
-CONFIG = "config.yaml"
-RESULTS = ("stress", "axes", "mechanism", "compute", "format_lock")
-EVALUATED = tuple(f"evaluation/{name}.json" for name in RESULTS)
-TRAINING = "training/*/metrics.json"
+EVALUATED = tuple(map(runs.evaluation, runs.EVALUATION))
+TRAINING = runs.metrics("*")
 Files = Callable[[Path, "Config | None"], list[Path]]
 """The files behind the value of an option, given the configuration of the run they lie in."""
 Step = Callable[[dict[str, Any]], tuple[str, dict[str, str]]]
@@ -126,7 +125,7 @@ class Recorded(click.Command):
         run = sidecars.run_of(first) if first else None
         if run is None:
             return
-        config = sidecars.configuration(ctx.params.get("config_file") or run / "config.yaml")
+        config = sidecars.configuration(ctx.params.get("config_file") or run / runs.CONFIG)
         step, wildcards = self.step(ctx.params)
         call = sidecars.Call(
             step=step,

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cardproof import runs
 from cardproof.errors import CardproofError
-from cardproof.evidence.verify import LEFT_OUT_LIST, LOGS, check
+from cardproof.evidence.verify import check
 from cardproof.files import atomic
 
 LEVEL = 10
@@ -38,14 +39,14 @@ def archive(run: Path, out: Path) -> tuple[int, str]:
     if chain.state != "whole":
         why = chain.problems[0].sentence if chain.problems else f"{run} has no record of how its results were made."
         raise CardproofError(why, "archive a finished run whose every result follows from its inputs; see `cardproof verify`.")
-    if not (run / "claims.json").is_file():
+    if not (run / runs.CLAIMS).is_file():
         raise CardproofError(f"{run / 'claims.json'} does not exist.", "finish the run first.")
     folders = sorted({p.parent.relative_to(run).as_posix() for pattern in WEIGHTS for p in run.rglob(pattern)})
     names = [p.relative_to(run).as_posix() for p in sorted(run.rglob("*")) if p.is_file() and p.name != ".snakemake_timestamp"]
     skipped = tuple(f"{folder}/" for folder in ("logs", "store", "work", "shards", *folders))
-    kept = [name for name in names if not name.startswith(skipped) and name not in (LEFT_OUT_LIST, LOGS)]
+    kept = [name for name in names if not name.startswith(skipped) and name not in (runs.LEFT_OUT, runs.LOGS)]
     # The configuration first: it is read before all else.
-    kept.sort(key=lambda n: (n != "config.yaml", n))
+    kept.sort(key=lambda n: (n != runs.CONFIG, n))
     left_out = json.dumps(folders, indent=2).encode() + b"\n"
     with (
         atomic(out) as tmp,
@@ -55,7 +56,7 @@ def archive(run: Path, out: Path) -> tuple[int, str]:
     ):
         for name in kept:
             _add(tar, name, (run / name).read_bytes())
-        _add(tar, LEFT_OUT_LIST, left_out)
+        _add(tar, runs.LEFT_OUT, left_out)
     return len(kept) + 1, chain.digest
 
 
@@ -70,10 +71,10 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 def opened(source: Path) -> Iterator[Iterator[tuple[str, bytes]]]:
     """The files of an archive, or of a run's folder, as (path below the run, content); CardproofError if it is neither, or is cut."""
     if source.is_dir():
-        if not (source / "config.yaml").is_file():
+        if not (source / runs.CONFIG).is_file():
             raise CardproofError(f"{source / 'config.yaml'} does not exist.", MADE_BY)
         names = sorted(p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file())
-        names.sort(key=lambda n: n != "config.yaml")
+        names.sort(key=lambda n: n != runs.CONFIG)
         yield ((name, (source / name).read_bytes()) for name in names if not name.endswith(".safetensors"))
         return
     if not source.is_file():

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cardproof import runs
 from cardproof.config.reading import parse, validate
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.evidence.archive import CHANGED, MADE_BY, opened
-from cardproof.evidence.sidecars import FOLDER, Record
+from cardproof.evidence.sidecars import Record
 from cardproof.files import atomic, sha256_file, write_json
 
-TAKEN = "provenance/replayed.json"
-"""The list of what a replay took from its archive."""
 REPLAYED = ("prompts/", "samples/", "support/", "distill/", "split/", "verifier/", "training/")
 """What a replay takes from an archive. It makes all other results itself."""
 
@@ -24,9 +23,9 @@ def configuration(source: Path) -> Config:
     """
     with opened(source) as files:
         name, content = next(files, ("", b""))
-    if name != "config.yaml":
-        raise CardproofError(f"{source} has no config.yaml.", MADE_BY)
-    where = f"{source}: config.yaml"
+    if name != runs.CONFIG:
+        raise CardproofError(f"{source} has no {runs.CONFIG}.", MADE_BY)
+    where = f"{source}: {runs.CONFIG}"
     found = validate(parse(content, where), where)
     here = {
         "run": f"{found.run}-replayed",
@@ -46,8 +45,8 @@ def replay(source: Path, run: Path) -> list[str]:
     records: dict[str, Record] = {}
     with opened(source) as files:
         for name, content in files:
-            if name.startswith(f"{FOLDER.as_posix()}/"):
-                records[name.removeprefix(f"{FOLDER.as_posix()}/").removesuffix(".json")] = _record(source, name, content)
+            if name.startswith(f"{runs.RECORDS}/"):
+                records[name.removeprefix(f"{runs.RECORDS}/").removesuffix(".json")] = _record(source, name, content)
             elif name.startswith(REPLAYED) and "/adapter/" not in name:
                 contents[name] = content
     if not contents:
@@ -61,8 +60,8 @@ def replay(source: Path, run: Path) -> list[str]:
         if sha256_file(run / name) != found.digest:
             (run / name).unlink()
             raise CardproofError(f"{source}: {name} is not the file that the step {found.step} made.", CHANGED)
-    write_json(run / TAKEN, {name: records[name] for name in sorted(contents)})
-    return [*sorted(contents), TAKEN]
+    write_json(run / runs.REPLAYED, {name: records[name] for name in sorted(contents)})
+    return [*sorted(contents), runs.REPLAYED]
 
 
 def _record(source: Path, name: str, content: bytes) -> Record:

