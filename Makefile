@@ -1,4 +1,4 @@
-# cardproof: `make` lists what can be done.
+# cardproof: `make` lists the targets.
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,10 +9,10 @@ READY := .venv/.ready
 IMAGE ?= cpu
 BASE ?= registry
 VLLM := .venv-vllm
-# Test files run side by side in as many processes; those that run the whole workflow use two processors each.
+# Number of processes that run test files in parallel. Tests of the whole workflow use two processors each.
 WORKERS ?= 2
 LOCKS := envs/lock-cpu.txt envs/lock-data.txt
-# Models and data of the demo and the tests come from installed wheels: nothing may reach for a network.
+# Models and data of the demo and the tests come from installed wheels, so nothing needs a network.
 OFFLINE := HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .PHONY: help setup setup-vllm demo test test-browser test-vllm bench container test-apptainer test-slurm lint lock generated clean distclean
@@ -22,12 +22,12 @@ help: ## List the targets.
 
 setup: $(READY) ## Install everything into .venv (once; again when a lock file or pyproject.toml changes).
 
-# torch first: it alone decides, by pip's index, between its CPU and its CUDA build. The data wheels go without their own requirements.
+# torch comes first: pip's index decides whether it is the CPU or the CUDA build. The data wheels come without their requirements.
 $(READY): $(LOCKS) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
-	{ echo "cardproof needs Python 3.11 or 3.12; $(PYTHON) is another, or is missing." >&2; \
+	{ echo "cardproof needs Python 3.11 or 3.12; $(PYTHON) is another version, or is missing." >&2; \
 	echo "Hint: name one: make setup PYTHON=python3.11" >&2; exit 2; }
-	@echo "Installing into .venv: about 150 packages, some minutes."
+	@echo "Installing about 150 packages into .venv: this takes some minutes."
 	@rm -f $(READY)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -c envs/lock-cpu.txt torch==2.13.0
@@ -36,30 +36,30 @@ $(READY): $(LOCKS) pyproject.toml
 	$(BIN)/pip install -q --no-deps -e .
 	@touch $(READY)
 
-demo: setup ## Regenerate a whole card on the embedded data and models (CPU, minutes).
+demo: setup ## Regenerate a whole card with embedded data and models (on a CPU, in minutes).
 	@$(OFFLINE) bash tools/demo.sh
 
 test: setup ## Run all tests.
 	$(OFFLINE) $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
-test-browser: setup ## Open the reviewer's page in Chromium (installed where it is missing and can be) and test it there.
+test-browser: setup ## Test the reviewer's page in Chromium (installs Chromium if it is missing and can be installed).
 	tools/install-chromium.sh
-	$(OFFLINE) $(BIN)/pytest -rs tests/test_report_browser.py
+	$(OFFLINE) $(BIN)/pytest -rs tests/pages/test_report_browser.py
 
-container: setup ## Build containers/cpu.sif (IMAGE=gpu: gpu.sif; BASE=local: from a local base, without a registry).
+container: setup ## Build containers/cpu.sif (IMAGE=gpu: gpu.sif; BASE=local: without a registry).
 	@tools/container.sh $(IMAGE) $(BASE)
 
-test-apptainer: setup ## Run the smallest scale in a container built here, and compare with the run without.
+test-apptainer: setup ## Build a container, run the smallest scale in it, and compare with a run without a container.
 	@$(OFFLINE) timeout 3500 bash tools/test-apptainer.sh
 
-test-slurm: setup ## Run the smallest scale on a one-node SLURM started for it; one job is killed on the way.
+test-slurm: setup ## Start a one-node SLURM, run the smallest scale on it, and kill one job on the way.
 	@$(OFFLINE) timeout 3500 bash tools/test-slurm.sh
 
-# vLLM's requirements hold other packages back: it has an environment of its own, beside .venv.
+# vLLM requires older versions of other packages, so it has its own environment beside .venv.
 setup-vllm: $(VLLM)/.ready ## Install vLLM's CPU build into .venv-vllm (gigabytes, minutes).
 
 $(VLLM)/.ready: envs/lock-vllm.txt pyproject.toml
-	@echo "Installing vLLM into $(VLLM): about 140 packages, some minutes and 4 GB."
+	@echo "Installing vLLM into $(VLLM): about 140 packages and 4 GB; this takes some minutes."
 	@rm -f $@
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/pip install -q -c envs/lock-cpu.txt torch==2.13.0
@@ -67,10 +67,10 @@ $(VLLM)/.ready: envs/lock-vllm.txt pyproject.toml
 	$(VLLM)/bin/pip install -q --no-deps -e .
 	@touch $@
 
-test-vllm: setup setup-vllm ## Run the tests of the vLLM backend, and print how far it agrees with the other.
-	$(OFFLINE) $(BIN)/pytest -s -rs tests/test_vllm.py
+test-vllm: setup setup-vllm ## Run the tests of the vLLM backend, and print how far it agrees with the other backend.
+	$(OFFLINE) $(BIN)/pytest -s -rs tests/sampling/test_vllm.py
 
-bench: setup ## Time everything beside its peers, one table of ratios at the end; peers without an environment are named and left out.
+bench: setup ## Time everything beside its peers and print a table of ratios; peers that are not installed are left out.
 	$(OFFLINE) $(BIN)/python -m benchmarks
 
 lint: setup ## Check style and types.
@@ -79,7 +79,7 @@ lint: setup ## Check style and types.
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile rules
 
-lock: setup ## Resolve the lock files of envs/ anew from pyproject.toml.
+lock: setup ## Resolve the lock files in envs/ from pyproject.toml.
 	$(BIN)/python tools/lock.py
 
 generated: setup ## Write what is generated from the models: config.yaml, docs/config.md, schemas/.
@@ -88,7 +88,7 @@ generated: setup ## Write what is generated from the models: config.yaml, docs/c
 	$(BIN)/python tools/config_doc.py > .config.tmp && mv .config.tmp docs/config.md
 	$(BIN)/python tools/schemas.py
 
-clean: ## Remove the demo's and the tests' results and all caches; other runs stay.
+clean: ## Remove the results of the demo and the tests, and all caches; other runs stay.
 	rm -rf results/demo results/ci .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
 distclean: clean ## Remove .venv and Snakemake's records as well.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make a bare Debian 12 with Python 3.11, to build images from without a registry: tools/base-root.sh FOLDER. Needs root and apt-get.
+# Make a bare Debian 12 with Python 3.11, as a base for images without a registry: tools/base-root.sh FOLDER. Needs root and apt-get.
 set -euo pipefail
 folder=${1:?usage: tools/base-root.sh FOLDER}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Build an image of containers/: tools/container.sh cpu|gpu [registry|local]. `make container` calls it.
+# Build an image from containers/: tools/container.sh cpu|gpu [registry|local]. `make container` calls it.
 #
-# registry: the base the definition names. local: a bare Debian 12 made on this machine (tools/base-root.sh), and the wheels of the lock
-# files fetched by this machine's own pip, whatever index it is set to; the build itself then needs no network.
-# An image that is newer than all it is made of is left as it is.
+# registry: the base that the definition names. local: a bare Debian 12 made on this machine (tools/base-root.sh). This machine's pip fetches
+# the wheels of the lock files from its own index, and the build needs no network.
+# An image that is newer than everything it is made from is not built again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kind=${1:-cpu}
@@ -23,8 +23,8 @@ fail() {
 [ "$base" = registry ] || [ "$base" = local ] || fail "The base is 'registry' or 'local', found '$base'." "make container BASE=local"
 command -v apptainer > /dev/null || fail "The command apptainer is missing." "install it with your system's packages, or on Debian: tools/install-apptainer.sh"
 
-# The code in an image is for use without a checkout; the workflow's jobs run the checkout's code (docs/containers.md). So only what decides
-# the environment makes an image old.
+# The code in an image is for use without a checkout; the workflow's jobs run the checkout's code (docs/containers.md). So an image is out of
+# date only if something that decides the environment has changed.
 if [ -f "$image" ] && [ -z "$(find "$definition" envs pyproject.toml -newer "$image" -print -quit)" ]; then
     echo "$image is up to date: $(sha256sum "$image" | cut -d ' ' -f 1)"
     exit 0

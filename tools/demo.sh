@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make demo`: run the demo, continue one that was killed, and say where its results are. Needs .venv/bin on PATH.
+# `make demo`: run the demo, or continue one that was killed, and print where its results are. Needs .venv/bin on PATH.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p .snakemake
@@ -11,7 +11,7 @@ if ! flock -n 9; then
     exit 2
 fi
 
-# Snakemake or one of its jobs, at work in this folder: a program of that name, or Python running it.
+# Find Snakemake, or one of its jobs, running in this folder: a program of that name, or Python running it.
 at_work() {
     local process
     for process in /proc/[0-9]*; do
@@ -24,10 +24,10 @@ at_work() {
     return 1
 }
 
-# A killed run leaves its lock behind. It is taken away only where nothing of that run is alive.
+# A killed run leaves its lock behind. Remove it only if no process of that run is alive.
 if [ -n "$(ls -A .snakemake/locks 2>/dev/null)" ]; then
     if process=$(at_work); then
-        echo "cardproof: error: a run is at work in this folder (process $process)." >&2
+        echo "cardproof: error: a run is going on in this folder (process $process)." >&2
         echo "Hint: wait for it, or end it, and run make demo again; finished work is kept." >&2
         exit 2
     fi

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Install Apptainer where there is none: tools/install-apptainer.sh [PREFIX]. Prints the folder to put on PATH.
+# Install Apptainer if it is missing: tools/install-apptainer.sh [PREFIX]. Prints the folder to put on PATH.
 #
-# Debian 12 packages no Apptainer. This takes Debian sid's package and the C library it wants (trixie's) into a folder of its own; nothing
-# of the system's libraries is replaced. Needs root and apt-get. Elsewhere use the system's own package.
+# Debian 12 has no Apptainer package. This script puts Debian sid's package, and the C library that it needs (trixie's), into a separate
+# folder; it replaces none of the system's libraries. Needs root and apt-get. On other systems use the system's own package.
 set -euo pipefail
 prefix=${1:-/opt/apptainer}
 
@@ -34,12 +34,12 @@ apt=(timeout 300 apt-get -q -o DPkg::Lock::Timeout=120)
 DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends \
     patchelf squashfs-tools squashfuse uidmap fuse-overlayfs fuse2fs
 
-# The mirror that the system's own sources name.
+# The mirror that the system's sources name.
 mirror=$(sed -n 's/^URIs: *//p' /etc/apt/sources.list.d/debian.sources 2> /dev/null | head -n 1)
 [ -n "$mirror" ] || mirror=$(awk '$1 == "deb" { print $(/^deb \[/ ? 3 : 2); exit }' /etc/apt/sources.list)
 [ -n "$mirror" ] || fail "No Debian mirror is named in /etc/apt." "install apptainer by hand."
 
-# download SUITE PACKAGE...: from another release, without making it one of the system's sources
+# download SUITE PACKAGE...: from another release, without adding it to the system's sources
 download() {
     local suite=$1 here=$work/$1
     shift
@@ -68,14 +68,14 @@ root=$prefix/root
 for program in "$root/usr/bin/apptainer" "$root/usr/lib/x86_64-linux-gnu/apptainer/bin/starter"; do
     patchelf --set-interpreter "$library/ld-linux-x86-64.so.2" --force-rpath --set-rpath "$library" "$program"
 done
-# Apptainer finds its parts from its own place: settings in usr/etc, for the starter below usr/lib.
+# Apptainer looks for its parts relative to itself: settings are in usr/etc, and for the starter below usr/lib.
 mv "$root/etc" "$root/usr/etc"
 ln -s ../etc "$root/usr/lib/etc"
 mkdir -p "$root"/usr/{,lib/}var/lib/apptainer/mnt/session
 rm -rf "$root/usr/share" "$prefix/glibc/usr/share"
 cat > "$prefix/bin/apptainer" << END
 #!/bin/sh
-# Root without CAP_SYS_RESOURCE (a virtual machine's, a container's) cannot give it on.
+# Root without CAP_SYS_RESOURCE (in a virtual machine or a container) cannot pass it on.
 if [ "\$(id -u)" = 0 ]; then export APPTAINER_DROP_CAPS="\${APPTAINER_DROP_CAPS-CAP_SYS_RESOURCE}"; fi
 exec "$root/usr/bin/apptainer" "\$@"
 END

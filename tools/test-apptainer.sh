@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# `make test-apptainer`: build the CPU image from a local base, run the smallest scale in it without any network, and compare its card and
-# numbers with the run on the host.
+# `make test-apptainer`: build the CPU image from a local base, run the smallest scale in it without a network, and compare its card and
+# numbers with those of a run on the host.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/test-lib.sh
 
-# wrong SENTENCE HINT OPTION...: what is said where the workflow cannot run in containers
+# wrong SENTENCE HINT OPTION...: check the error when the workflow cannot run in containers
 wrong() {
     local sentence=$1 hint=$2 said
     shift 2
@@ -16,7 +16,7 @@ wrong() {
     echo "$said"
 }
 
-say "What is said where something is missing"
+say "Errors when something is missing"
 mkdir -p "$WORK/wrong"
 if command -v apptainer singularity > /dev/null; then
     echo "not shown: this machine has Apptainer on PATH"
@@ -26,7 +26,7 @@ fi
 bin=$(timeout 900 tools/install-apptainer.sh "${APPTAINER_PREFIX:-/opt/apptainer}") || skipped "test-apptainer: Apptainer cannot be installed here."
 export PATH=$bin:$PATH
 apptainer --version
-wrong "there is no image" "make container" --config 'runtime={"image": "no/such.sif"}'
+wrong "no/such.sif does not exist" "make container" --config 'runtime={"image": "no/such.sif"}'
 
 say "Image"
 timeout 2000 tools/container.sh cpu local || failed "the image cannot be built."
@@ -35,7 +35,7 @@ digest=$(sha256sum containers/cpu.sif | cut -d ' ' -f 1)
 echo "image containers/cpu.sif sha256 $digest"
 apptainer inspect containers/cpu.sif | grep -E 'cardproof|image.(version|revision)'
 
-# Root can cut the network off; anyone else at least runs with the hub's offline mode, as every step but the fetching ones does.
+# Only root can cut off the network. Other users run in the hub's offline mode, as all steps except the fetching ones always do.
 arguments=--cleanenv
 if [ "$(id -u)" = 0 ]; then
     arguments="--cleanenv --net --network none"
@@ -78,7 +78,7 @@ END
 host
 say "Comparison"
 same "$run" samples support evaluation card/README.md figures
-# The image's Python is another patch release, which the training's metrics say.
+# The image has another patch release of Python, which the training metrics record.
 same_verdicts "$run" training/grounded/metrics.json
 echo "image containers/cpu.sif sha256 $digest"
 echo "1 passed, 0 failed"

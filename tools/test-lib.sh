@@ -1,8 +1,8 @@
-# Shared by the tests of containers and of SLURM: sourced, not run. Needs .venv/bin on PATH.
-# Every run has its own folder below WORK, so that nothing in the project's results/ is touched.
+# For the tests of containers and of SLURM: they source it. Needs .venv/bin on PATH.
+# Every run has its own folder below WORK, so the project's results/ stay untouched.
 WORK=${CARDPROOF_TEST_DIR:-${TMPDIR:-/tmp}/cardproof-tests}
 PROJECT=$PWD
-PATIENCE=3000 # seconds after which a run hangs for sure; on a busy machine one takes many times what it takes on an idle one
+PATIENCE=3000 # seconds; a run that takes longer hangs. On a busy machine a run takes many times as long as on an idle one
 CONFIG=(--snakefile "$PROJECT/Snakefile" --configfile "$PROJECT/config/ci.yaml")
 
 say() { printf '\n== %s\n' "$1"; }
@@ -13,7 +13,7 @@ failed() {
     exit 1
 }
 
-# skipped REASON: CI goes on, and nobody can overlook it.
+# skipped REASON: CI continues, but nobody can overlook the reason.
 skipped() {
     printf '\n%s\n' "########################################################################" "SKIPPED: $1" \
         "########################################################################"
@@ -21,15 +21,15 @@ skipped() {
     exit 0
 }
 
-# host: the run that the others are compared with, on this machine, one shard; made once, continued where it is there.
+# host: the run to compare others with: on this machine, with one shard. It runs once; a second call continues it.
 host() {
     say "The same run without container and without SLURM"
     mkdir -p "$WORK/host"
     timeout "$PATIENCE" snakemake "${CONFIG[@]}" --directory "$WORK/host" --cores all --nolock --config 'sampling={"shards": 1}' \
-        > "$WORK/host.log" 2>&1 || { tail -n 30 "$WORK/host.log"; failed "the run to compare with did not end well."; }
+        > "$WORK/host.log" 2>&1 || { tail -n 30 "$WORK/host.log"; failed "the run to compare with failed."; }
 }
 
-# same FOLDER WHAT...: results that must be equal, byte for byte, to the run on the host
+# same FOLDER WHAT...: check that these results are equal, byte for byte, to those of the run on the host
 same() {
     local folder=$1 file count=0
     shift
@@ -41,7 +41,7 @@ same() {
     echo "equal to the run on the host, byte for byte: $count files of $*"
 }
 
-# same_verdicts FOLDER FILE: verdicts, their numbers and evidence must be those of the run on the host; FILE alone may have another hash
+# same_verdicts FOLDER FILE: check that verdicts, their numbers and evidence equal those of the run on the host; only the hash of FILE may differ
 same_verdicts() {
     python - "$WORK/host/results/ci" "$1/results/ci" "$2" << 'END'
 import hashlib, json, sys
@@ -52,8 +52,8 @@ def verdicts(run, file):
     return json.loads(Path(run, "claims.json").read_text().replace(digest, f"of {file}"))
 
 host, other, file = sys.argv[1:]
-found = verdicts(host, file)
-assert found == verdicts(other, file), "the verdicts differ"
-print(f"equal: all {len(found['claims'])} verdicts with their evidence, but for the hash of {file}")
+expected = verdicts(host, file)
+assert expected == verdicts(other, file), "the verdicts differ"
+print(f"equal: all {len(expected['claims'])} verdicts with their evidence, except the hash of {file}")
 END
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make test-slurm`: start a one-node SLURM, run the smallest scale on it with four shards, kill one sampling job on the way, and show that
-# its retry goes on where it was, that all samples equal those of an unsharded run on the host, and that everything started is stopped.
+# `make test-slurm`: start a one-node SLURM, run the smallest scale on it with four shards, and kill one sampling job on the way. Show that
+# its retry continues where it stopped, that all samples equal those of an unsharded run on the host, and that everything started is stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/test-lib.sh
@@ -15,7 +15,7 @@ host
 say "SLURM"
 driver=
 stop() {
-    # Asked to end, Snakemake waits for its jobs: they go first, and it is not asked twice.
+    # When Snakemake is asked to end, it waits for its jobs. So end the jobs first, and ask Snakemake once.
     scancel --quiet --user "$(id -un)" 2> /dev/null || true
     if [ -n "$driver" ]; then
         kill "$driver" 2> /dev/null || true
@@ -30,7 +30,7 @@ timeout 300 tools/slurm-one.sh up || failed "SLURM did not come up."
 run=$WORK/slurm-run
 rm -rf "$run"
 mkdir -p "$run"
-# In the background only: the process asked for is Snakemake's own, so that ending it ends the run.
+# Run it only in the background: then the process id is Snakemake's own, and ending it ends the run.
 submit() {
     exec snakemake "${CONFIG[@]}" --profile "$PROJECT/profiles/slurm-test" --directory "$run" --nolock "$@" < /dev/null
 }
@@ -46,11 +46,11 @@ done
 
 say "The whole workflow on SLURM, sampling in $shards shards"
 started=$SECONDS
-# Few rows at once: several items finish one after another, so that there is something to resume.
+# With few rows at once, items finish one after another, so there is something to resume.
 submit --config "sampling={\"shards\": $shards, \"rows\": 2}" > "$WORK/slurm-run.log" 2>&1 &
 driver=$!
 
-# The first running sampling job that has finished an item, and has more to do, is killed.
+# Kill the first sampling job that has finished an item and has more to do.
 killed=
 while kill -0 "$driver" 2> /dev/null && [ $((SECONDS - started)) -lt "$PATIENCE" ]; do
     if [ -z "$killed" ]; then

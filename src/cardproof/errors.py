@@ -19,7 +19,7 @@ CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class CardproofError(Exception):
-    """Bad input, said in one sentence with a hint; the command line prints both and exits with `exit_code`."""
+    """Bad input: one sentence and a hint. The command line prints both and exits with `exit_code`."""
 
     exit_code = 2
 
@@ -45,12 +45,12 @@ class InvalidValue(ValueError):
 
 
 def of_system(error: OSError) -> CardproofError:
-    """What the system refused, with the file and what to do about it."""
+    """An error of the operating system, with the file and what to do about it."""
     hint = "check the path."
     if error.errno in FULL:
         hint = "free space on that disk and run the same command again; finished work is kept."
     elif error.errno in CLOSED:
-        hint = "check the path, and that it may be read and written; or work in another folder."
+        hint = "check the path and its permissions, or work in another folder."
     # When a file is copied, the one that was written is the second.
     name = error.filename2 or error.filename or "a file"
     return CardproofError(f"{name}: {error.strerror or error}.", hint)
@@ -92,7 +92,7 @@ def did_you_mean(word: object, known: Iterable[str], otherwise: str) -> str:
 def of_validation(error: ValidationError, where: str, model: type[BaseModel], *, noun: str = "key", hint: str = "") -> CardproofError:
     """The first thing wrong with a value that does not fit `model`; `where` names its file or row, `noun` what its parts are called.
 
-    `hint` is given if nothing better is known; left out, the hint lists the parts of the model.
+    `hint` is used if nothing better is known. Without it, the hint lists the parts of the model.
     """
     first = first_error(error)
     path = [str(part) for part in first["loc"]]
@@ -122,15 +122,15 @@ def of_validation(error: ValidationError, where: str, model: type[BaseModel], *,
 
 
 def first_error(error: ValidationError) -> Any:
-    """The error that is told, as pydantic describes it: a misspelt key before the right one's absence, else the first."""
+    """The error to report, as pydantic describes it: a misspelt key if any, because it explains a missing one; otherwise the first."""
     return min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
 
 
 def models_at(model: type[BaseModel], path: Iterable[str]) -> list[type[BaseModel]]:
-    """The models that may stand at a path into a value of `model`; keys of mappings, indices and tags on the way are passed over."""
+    """The models that can be at a path into a value of `model`. Keys of mappings, indices and tags on the way are skipped."""
     models = [model]
     for part in path:
-        below = [found for m in models if part in m.model_fields for found in _models_in(m.model_fields[part].annotation)]
+        below = [inner for m in models if part in m.model_fields for inner in _models_in(m.model_fields[part].annotation)]
         models = below or models
     return models
 
@@ -151,7 +151,7 @@ def of_template(error: TemplateError, folder: Path, name: str, given: str) -> Ca
     import jinja2
 
     if isinstance(error, jinja2.TemplateNotFound):
-        return CardproofError(f"{folder / str(error.name)} does not exist.", "give the folder that holds the templates.")
+        return CardproofError(f"{folder / str(error.name)} does not exist.", "give the folder with the templates.")
     if isinstance(error, jinja2.TemplateSyntaxError):
         return CardproofError(f"{folder / (error.name or name)}, line {error.lineno}: {error.message}.", "correct the template (Jinja2).")
     if isinstance(error, jinja2.UndefinedError):

@@ -30,9 +30,9 @@ def sha256_text(text: str) -> str:
 
 
 def seeded_hash(seed: int, *parts: object) -> str:
-    """Hex sha256 of a seed and what it is for. Sorting by it draws at random, and the same way everywhere.
+    """Hex sha256 of a seed and the thing it is for. Sorting by it draws at random, but the same way everywhere.
 
-    Unlike a draw from a random generator it depends neither on the order of the input nor on the Python version.
+    Unlike a draw from a random generator, it depends on neither the order of the input nor the Python version.
     """
     return sha256_text("|".join(map(str, (seed, *parts))))
 
@@ -45,19 +45,19 @@ def sha256_file(path: Path) -> str:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that replaces it only when the block ends well, so no reader ever sees half a file.
+    """A temporary path that replaces `path` when the block ends without an error, so that no reader ever sees half a file.
 
-    Temporary files that a killed writer of the same `path` left are taken away first: the lock on them ended with their writer.
+    First, temporary files that a killed writer of the same `path` left behind are removed: their lock ended with the writer.
     """
     path = Path(path)
     tmp = None
     held = -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _take_away_orphans(path)
+        _remove_orphans(path)
         held, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
         tmp = Path(name)
-        with suppress(OSError):  # a file system without locks: the file is then nobody's orphan
+        with suppress(OSError):  # a file system without locks: no other writer removes the file then
             fcntl.flock(held, fcntl.LOCK_EX)
         yield tmp
         umask = os.umask(0)
@@ -65,10 +65,10 @@ def atomic(path: Path) -> Iterator[Path]:
         tmp.chmod(0o666 & ~umask)
         tmp.replace(path)
     except Exception as e:
-        found = e if isinstance(e, OSError) and e.errno is not None else unwritable(e)
-        # A full disk names no file, and the temporary one means nothing to a reader.
-        if found and (found.filename is None or str(found.filename) == str(tmp) or Path(str(found.filename)).name.startswith(".")):
-            raise OSError(found.errno, found.strerror, str(path)) from e
+        cause = e if isinstance(e, OSError) and e.errno is not None else unwritable(e)
+        # The error of a full disk names no file, and the name of the temporary file means nothing to a reader.
+        if cause and (cause.filename is None or str(cause.filename) == str(tmp) or Path(str(cause.filename)).name.startswith(".")):
+            raise OSError(cause.errno, cause.strerror, str(path)) from e
         raise
     finally:
         if tmp is not None:
@@ -76,8 +76,8 @@ def atomic(path: Path) -> Iterator[Path]:
             os.close(held)
 
 
-def _take_away_orphans(path: Path) -> None:
-    """Remove the temporary files of `path` whose writer no longer lives."""
+def _remove_orphans(path: Path) -> None:
+    """Remove the temporary files of `path` whose writer has ended."""
     for orphan in path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY}"):
         with suppress(OSError), open(orphan, "rb") as f:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,16 +86,16 @@ def _take_away_orphans(path: Path) -> None:
 
 @contextmanager
 def nothing_partial(out: Path) -> Iterator[None]:
-    """Take away what a step that fails has put into `.NAME.partial` beside the folder `out`, and name the folder's files, not those."""
+    """If the block fails, remove `.NAME.partial` beside the folder `out`, and name files of `out` in the error, not partial ones."""
     partial = out.with_name(f".{out.name}.partial")
     try:
         yield
     except Exception as e:
         shutil.rmtree(partial, ignore_errors=True)
-        found = unwritable(e)
-        name = str((found.filename2 or found.filename) if found else "")
-        if found and (not name or Path(name).is_relative_to(partial)):
-            raise OSError(found.errno, found.strerror, str(out / Path(name).relative_to(partial) if name else out)) from e
+        cause = unwritable(e)
+        name = str((cause.filename2 or cause.filename) if cause else "")
+        if cause and (not name or Path(name).is_relative_to(partial)):
+            raise OSError(cause.errno, cause.strerror, str(out / Path(name).relative_to(partial) if name else out)) from e
         raise
 
 
@@ -106,12 +106,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: two-space indent, keys in the order given, non-finite numbers refused."""
+    """Write JSON atomically: with an indent of two, keys in their order, and no non-finite numbers (ValueError)."""
     write_text(path, json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
 def plain(value: Any) -> Any:
-    """A value with every pydantic model in it turned into plain JSON types."""
+    """A value with every pydantic model in it as plain JSON types."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, dict):
@@ -122,7 +122,7 @@ def plain(value: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; CardproofError where it is missing or broken."""
+    """Read a JSON file; CardproofError if it is missing or broken."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -132,7 +132,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_rows(path: Path, rows: Iterable[BaseModel]) -> int:
-    """Write rows as JSON Lines, atomically; returns how many."""
+    """Write rows as JSON Lines, atomically; returns their number."""
     n = 0
     with atomic(path) as tmp, open(tmp, "w", encoding="utf-8", newline="\n") as f:
         for row in rows:
@@ -147,7 +147,7 @@ def read_rows(path: Path, kind: type[R]) -> list[R]:
 
 
 def iter_rows(path: Path, kind: type[R]) -> Iterator[R]:
-    """`read_rows`, one at a time."""
+    """Like `read_rows`, but one row at a time."""
     try:
         f = open(path, "rb")  # noqa: SIM115
     except FileNotFoundError:
@@ -159,12 +159,12 @@ def iter_rows(path: Path, kind: type[R]) -> Iterator[R]:
             try:
                 row = kind.model_validate_json(raw)
             except ValidationError:
-                row = parse_row(raw, kind, f"{path}, line {number}")  # says what is wrong
+                row = parse_row(raw, kind, f"{path}, line {number}")  # explains what is wrong
             yield row
 
 
 def parse_row(raw: bytes, kind: type[R], where: str) -> R:
-    """One JSON line as a row; CardproofError says `where`, the field and what was found."""
+    """One JSON line as a row; CardproofError names the place `where`, the field and its value."""
     if raw.startswith(b"\xef\xbb\xbf"):
         raise CardproofError(f"{where}: starts with a byte order mark.", "save the file as UTF-8 without BOM.")
     try:
@@ -185,20 +185,20 @@ V = TypeVar("V")
 
 
 class InStep(Generic[K, V]):
-    """Rows found by key, read from a file only as far as they are asked for: in a file of the same order, one row is held at a time.
+    """Rows by key, read from a file only as far as needed. If keys come in the order of the file, one row at a time is in memory.
 
-    In any other order they are found as well; the rows passed over are then held until they are asked for.
+    Any other order works as well; then the rows that were skipped stay in memory until their turn.
     """
 
     def __init__(self, rows: Iterator[V], key: Callable[[V], K]) -> None:
-        self._rows = chain(list(islice(rows, 1)), rows)  # a file that is missing is named at once
+        self._rows = chain(list(islice(rows, 1)), rows)  # a missing file is an error at once
         self._key = key
         self._passed: dict[K, V] = {}
 
     def take(self, key: K) -> V | None:
-        """The row of that key, which is then forgotten; None where there is none."""
-        if self._passed and (found := self._passed.pop(key, None)) is not None:
-            return found
+        """Take the row with that key out; None if the file has none."""
+        if self._passed and (earlier := self._passed.pop(key, None)) is not None:
+            return earlier
         for row in self._rows:
             if (of := self._key(row)) == key:
                 return row
@@ -206,5 +206,5 @@ class InStep(Generic[K, V]):
         return None
 
     def finish(self) -> list[K]:
-        """Read what nobody asked for, so that a broken row is named wherever it stands; returns its keys."""
+        """Read the rest, so that a broken row is an error wherever it is; returns the keys of the rows that nobody took."""
         return [*self._passed, *map(self._key, self._rows)]

@@ -1,7 +1,7 @@
 """The rows of every file of a run: the project's vocabulary.
 
-Each class is one kind of row; a docstring under a field says its unit and origin. Everything else in the package
-speaks in these types. Nothing here imports from the package.
+Each class is one kind of row; the docstring under a field gives its unit and origin. The rest of the package uses these types. This module
+imports nothing from the package.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Row(BaseModel):
-    """A row of a file: immutable, and an unknown field is an error, never ignored."""
+    """A row of a file. It cannot change, and an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,8 +32,7 @@ class Passage(Row):
     id: str = Field(min_length=1)
     """Unique in the corpus, e.g. `7.3.2-c4-s2` (document 7.3.2, chunk 4, split 2) or `GPL-3.0-only#6.2`."""
     title: str
-    """Part of Legal RAG Bench's format, as `footnotes` is. Both are accepted and kept, so that its files load unchanged; no prompt shows
-    them."""
+    """Like `footnotes`, part of the format of Legal RAG Bench: kept so that its files load unchanged, but no prompt shows either."""
     text: str = Field(min_length=1)
     footnotes: str | None = None
     """See `title`."""
@@ -47,7 +46,7 @@ class Question(Row):
     answer: str = Field(min_length=1)
     """The reference answer: what a good reply says."""
     relevant_passage_id: str
-    """The oracle passage: the one that holds what the answer needs."""
+    """The oracle passage: the one with what the answer needs."""
 
 
 # --- prompts/ ---------------------------------------------------------------------------------------------------------
@@ -56,7 +55,7 @@ Role = Literal["oracle", "distractor"]
 
 
 class Document(Row):
-    """One document as shown in a prompt."""
+    """One document as a prompt shows it."""
 
     id: str
     text: str
@@ -64,7 +63,7 @@ class Document(Row):
 
 
 class Message(Row):
-    """One turn of the conversation given to the chat template."""
+    """One turn of the conversation that the chat template renders."""
 
     role: Literal["system", "user", "assistant"]
     content: str
@@ -78,18 +77,18 @@ class Prompt(Row):
     condition: str
     """`train`, `clean`, `stress` or `freeform`."""
     contract: bool
-    """True where the quote-first contract is asked for."""
+    """Whether the prompt asks for the quote-first contract."""
     question: str
     reference: str
-    """The reference answer; never shown to the model."""
+    """The reference answer. The model never sees it."""
     oracle_id: str
     oracle_present: bool
-    """False where the oracle passage was dropped (stress)."""
+    """False if the oracle passage was dropped (stress)."""
     documents: list[Document]
-    """In the order shown."""
+    """In the order of the prompt."""
     messages: list[Message]
     reply_prefix: str = ""
-    """Text the reply is made to begin with (part of the reply when it is parsed); empty at paper scale."""
+    """Text that the reply starts with; parsing counts it as part of the reply. Empty at published scale."""
     prompt_hash: str
     """sha256 over messages and reply_prefix."""
 
@@ -106,15 +105,15 @@ class Rollout(Row):
     arm: str
     condition: str
     seed: int
-    """The seed of this rollout's own random stream, derived from (run seed, arm, condition, item, k)."""
+    """Seed of this rollout's own random stream, derived from (run seed, arm, condition, item, k)."""
     text: str
-    """The reply, `reply_prefix` included, special tokens removed."""
+    """The reply, with `reply_prefix` and without special tokens."""
     prompt_tokens: int = Field(ge=0)
     completion_tokens: int = Field(ge=0)
-    """Tokens generated, end-of-turn token included."""
+    """Generated tokens, with the end-of-turn token."""
     finish_reason: Literal["stop", "length"]
     model: str
-    """Base model id or path as configured."""
+    """Id or path of the base model, as configured."""
     model_hash: str
     """Revision of the base model, or the sha256 of its weights."""
     adapter_hash: str | None
@@ -126,25 +125,25 @@ class Rollout(Row):
 
 
 class Support(Row):
-    """The verifier's word on one rollout (`support/{arm}/{condition}.jsonl`)."""
+    """What the verifier says about one rollout (`support/{arm}/{condition}.jsonl`)."""
 
     item: int
     k: int = Field(ge=0)
     support: float | None = Field(ge=0, le=1)
-    """P(entailed) of the answer given the documents it cites, in [0, 1]; None for a refusal or an empty answer."""
+    """P(entailed) of the answer, given the documents that it cites, in [0, 1]; None for a refusal or an empty answer."""
     premises: list[str]
-    """Ids of the documents that served as premises."""
+    """Ids of the documents used as premises."""
     pairs: int = Field(ge=0)
-    """Number of (premise, hypothesis) pairs scored."""
+    """Number of (premise, hypothesis) pairs that were scored."""
     truncated: int = Field(ge=0)
-    """Pairs whose premise had to be cut to the verifier's length."""
+    """Number of pairs whose premise was cut to the verifier's length."""
 
 
 # --- distill/ ---------------------------------------------------------------------------------------------------------
 
 
 class Turn(Row):
-    """One training conversation: what is asked, and the reply to learn."""
+    """One training conversation: the messages, and the reply to learn."""
 
     messages: list[Message]
     reply: str
@@ -155,11 +154,11 @@ class Example(Row):
 
     item: int
     k: int
-    """The candidate it was taken from."""
+    """The candidate that it comes from."""
     composite: float
     contract: Turn
     freeform: Turn
-    """The same question asked without the contract, answered with the candidate's answer alone."""
+    """The same question without the contract; the reply is only the candidate's answer."""
 
 
 # --- contract and grounding -------------------------------------------------------------------------------------------
@@ -177,27 +176,27 @@ Defect = Literal[
     "text_outside_sections",
     "refusal_with_evidence",
 ]
-"""Named departures from the contract; the parser reports them and goes on."""
+"""Ways to break the contract, by name. The parser reports them and goes on."""
 
 
 class Quote(Row):
-    """One quote as a reply presents it."""
+    """One quote as it is in a reply."""
 
     text: str
     """Between the quotation marks, unchanged."""
     doc_id: str | None
-    """The id it cites; None where it cites none."""
+    """The id that it cites, or None."""
     start: int
     """Character offset of `text` in the reply."""
     end: int
 
 
 class Reply(Row):
-    """A reply, parsed. The parser never raises on model text."""
+    """A parsed reply. The parser never raises an error on a model's text."""
 
     quotes: list[Quote]
     answer: str
-    """The answer text with its citations; empty where there is none."""
+    """The answer with its citations; empty if the reply has none."""
     citations: list[str]
     """Distinct ids cited in the answer or beside a quote, in order of first appearance."""
     refusal: bool
@@ -205,31 +204,31 @@ class Reply(Row):
 
 
 Step = Literal["whitespace", "typography", "markup", "case", "punctuation"]
-"""Steps of the normalisation ladder N(), in order; NFKC comes before all of them."""
+"""The steps of the normalisation ladder N(), in order. NFKC comes before all of them."""
 
 QuoteKind = Literal["strict", "near_miss", "misattributed", "fabricated"]
 
 
 class Grounding(Row):
-    """What became of one quote."""
+    """The verdict on one quote."""
 
     text: str
     cited_id: str | None
     kind: QuoteKind
-    """`strict`: exact substring of the cited document, or of any provided one where none is cited; `misattributed`: exact
-    substring of another provided document only; `near_miss`: found after the ladder only; `fabricated`: not found."""
+    """`strict`: an exact substring of the cited document, or of any provided one if it cites none. `misattributed`: an exact substring only
+    of another provided document. `near_miss`: in a provided document only after the ladder. `fabricated`: in none."""
     strict: bool
-    """Exact substring of some provided document (true for `strict` and `misattributed`)."""
+    """Whether it is an exact substring of a provided document (true for `strict` and `misattributed`)."""
     content: bool
-    """The same after the full ladder."""
+    """The same, after the full ladder."""
     attributed: bool
-    """Exact substring of the document it cites."""
+    """Whether it is an exact substring of the document that it cites."""
     steps: list[Step]
-    """For a near miss: the least set of ladder steps that repairs it (fewest steps, then earliest); else empty."""
+    """For a near miss: the smallest set of ladder steps that repairs it (fewest steps, then earliest); otherwise empty."""
     doc_id: str | None
-    """The document it was found in; the cited one where it is found there."""
+    """The document that contains it; the cited one if it is there."""
     start: int | None
-    """Character span in that document's original text, for highlighting."""
+    """Start of its span in that document's original text, in characters, for highlighting."""
     end: int | None
 
 
@@ -247,20 +246,20 @@ class Score(Row):
     defects: list[str]
     quotes: list[Grounding]
     strict: float
-    """Strict verbatim grounding: share of quotes that are exact substrings of a provided document; 0 without quotes (assumption)."""
+    """Strict verbatim grounding: share of the quotes that are exact substrings of a provided document; 0 without quotes (an assumption)."""
     content: float
-    """Content verbatim: the same after the full ladder."""
+    """Content verbatim: the same, after the full ladder."""
     attribution: float
-    """Share of quotes that are exact substrings of the document they cite."""
+    """Share of the quotes that are exact substrings of the document they cite."""
     citation_validity: float
-    """1 iff it cites at least one document and every cited id was provided."""
+    """1 if the reply cites at least one document and only provided ones, otherwise 0."""
     rouge_l: float
     """ROUGE-L F1 (stemmed) of the answer against the reference."""
     gold_rouge: float
-    """1 iff rouge_l reaches the threshold (card: 0.30)."""
+    """1 if rouge_l reaches the threshold (card: 0.30), otherwise 0."""
     support: float | None
     composite: float
-    """The reranking score; gold-free; 0 for refusals."""
+    """The score for reranking, without the reference answer; 0 for refusals."""
     completion_tokens: int
     finish_reason: str
 
@@ -269,12 +268,12 @@ class Score(Row):
 
 
 class Estimate(Result):
-    """A number of a run with its uncertainty: the only form in which a result reaches a card."""
+    """A number of a run with its uncertainty. Every result on a card has this form."""
 
     value: float | None
     """The number, in the unit of the field that holds it; None if it is undefined (n = 0)."""
     n: int
-    """Items it is a mean over."""
+    """Number of items in the mean."""
     low: float | None
     """Lower bound of the interval at `level`; None if there is no interval."""
     high: float | None
@@ -282,18 +281,18 @@ class Estimate(Result):
     level: float = 0.95
     """Level of the interval."""
     method: str
-    """How the interval was made, e.g. `wilson`, `bca bootstrap over items, 10000 resamples, seed 0`."""
+    """Method of the interval, e.g. `wilson`, `bca bootstrap over items, 10000 resamples, seed 0`."""
     count: int | None = None
     """For proportions: the numerator."""
 
 
 class Comparison(Result):
-    """Two arms on the same items, paired."""
+    """Two arms compared on the same items."""
 
     difference: float | None
-    """Second arm minus first."""
+    """Second arm minus first arm."""
     n: int
-    """Items both arms answered (or all items, for refusals)."""
+    """Number of items that both arms answered (for refusals: all items)."""
     low: float | None
     """Lower bound of the interval at `level`; None if there is no interval."""
     high: float | None

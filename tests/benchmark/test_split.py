@@ -148,7 +148,7 @@ def test_shared_counts_containment_over_the_shorter_text():
 
 
 def test_one_component_cannot_be_split():
-    with pytest.raises(CardproofError, match="the largest of 1 components holds 3 of 3 questions") as e:
+    with pytest.raises(CardproofError, match="the largest of 1 components has 3 of 3 questions") as e:
         split(*benchmark([0, 0, 0]))
     assert "near_duplicate_threshold" in e.value.hint
 

@@ -53,7 +53,7 @@ def test_each_verb_has_help(verb: str) -> None:
             "'Qwen/Qwen3-14B' cannot be fetched",
             "local folder",
         ),
-        (["acquire-model", "--source", "folder", "--id", "docs", "--out", "x"], "docs holds no *.safetensors file", "refused"),
+        (["acquire-model", "--source", "folder", "--id", "docs", "--out", "x"], "docs has no *.safetensors file", "refused"),
     ],
 )
 def test_an_error_is_a_sentence_a_hint_and_an_exit_code(arguments: list[str], sentence: str, hint: str) -> None:

@@ -57,7 +57,7 @@ def test_the_published_model_needs_no_file(tmp_path: Path) -> None:
     assert (sizes.parameters, sizes.lora_parameters(32)) == (14_768_307_200, 128_450_560)
     with pytest.raises(CardproofError, match="sizes of 'another/model' are not known"):
         shapes(Config(model={"id": "another/model"}), None)
-    with pytest.raises(CardproofError, match=r"holds no config\.json"):
+    with pytest.raises(CardproofError, match=r"has no config\.json"):
         shapes(Config(), tmp_path)
 
 

@@ -103,19 +103,19 @@ def test_a_missing_folder_is_named_with_its_setting(tmp_path: Path) -> None:
     arms = {"hybrid": {"adapter": "folder", "id": "nowhere"}, "other": {"adapter": "folder", "id": "here"}}
     result = verb(tmp_path, {**WITHOUT_GPU, "arms": arms, "verifier": {"ragtruth": "no/ragtruth"}})
     assert result.returncode == 2
-    assert "no such folder: arms.hybrid.id nowhere, verifier.ragtruth no/ragtruth." in result.stderr
+    assert "these folders do not exist: arms.hybrid.id nowhere, verifier.ragtruth no/ragtruth." in result.stderr
 
 
 def test_vllm_must_be_there_for_the_interpreter_named(tmp_path: Path) -> None:
     asked = {**WITHOUT_GPU, "sampling": {"backend": "vllm", "python": "no/such/python"}}
     result = verb(tmp_path, asked)
     assert result.returncode == 2
-    assert "there is no interpreter no/such/python" in result.stderr
+    assert "the interpreter no/such/python does not exist" in result.stderr
     assert "make setup-vllm" in result.stderr
     if importlib.util.find_spec("vllm") is None:
         result = verb(tmp_path, {**asked, "sampling": {"backend": "vllm"}})
         assert result.returncode == 2
-        assert "has no vLLM" in result.stderr
+        assert "lacks vLLM" in result.stderr
 
 
 def test_a_container_asked_for_needs_apptainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ BIN = Path(sys.executable).parent
 ENVS = ROOT / "envs"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-GENERATED = "they differ; `make generated` writes it anew"
+GENERATED = "they differ; `make generated` writes it again"
 LOCK = "`make lock` resolves the lock files anew"
 
 PIN = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?==([A-Za-z0-9.]+)")

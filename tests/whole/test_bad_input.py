@@ -310,7 +310,7 @@ CASES: dict[str, Case] = {
     "corpus: a row cut": Case(benchmark(jsonl(PASSAGES)[:-40]), ("corpus.jsonl, line 3", "not valid JSON"), "cut"),
     "corpus: a list for a row": Case(benchmark(b"[1]\n"), ("corpus.jsonl, line 1", "found [1]"), "has: id"),
     "corpus: number for an id": Case(benchmark(jsonl(changed(PASSAGES, 0, id=7))), ("line 1", "'id'", "found 7"), ""),
-    "corpus: empty": Case(benchmark(b""), ("corpus.jsonl holds no passage",), "empty"),
+    "corpus: empty": Case(benchmark(b""), ("corpus.jsonl has no passage",), "empty"),
     "corpus: another file": Case(
         benchmark(sha256={"corpus.jsonl": "0" * 64}), ("corpus.jsonl is not the pinned file", "expected 000"), "revision"
     ),
@@ -323,13 +323,13 @@ CASES: dict[str, Case] = {
     "questions: id twice": Case(benchmark(None, jsonl(changed(QUESTIONS, 1, id=1))), ("qa.jsonl", "question 1", "question 2"), "unique"),
     "questions: text for an id": Case(benchmark(None, jsonl(changed(QUESTIONS, 0, id="one"))), ("line 1", "'id'", "found 'one'"), ""),
     "questions: blank answer": Case(benchmark(None, jsonl(changed(QUESTIONS, 0, answer=" "))), ("question 1", "'answer' is blank"), ""),
-    "questions: none": Case(benchmark(None, b""), ("qa.jsonl holds no question",), "empty"),
+    "questions: none": Case(benchmark(None, b""), ("qa.jsonl has no question",), "empty"),
     "questions: a number without end": Case(
         benchmark(None, jsonl(QUESTIONS).replace(b'"id": 1', b'"id": 1' + b"0" * 5000)), ("qa.jsonl, line 1", "number out of range"), ""
     ),
     "corpus: nested without end": Case(benchmark(b"[" * 200_000), ("corpus.jsonl, line 1", "recursion limit"), ""),
     "corpus: half a character": Case(benchmark(jsonl(PASSAGES).replace(b"Fines", b"\\ud800")), ("line 2", "not valid JSON"), ""),
-    "split: no question": Case(asked("split"), ("nothing.jsonl holds no question",), "empty"),
+    "split: no question": Case(asked("split"), ("nothing.jsonl has no question",), "empty"),
     "prompts: no question": Case(asked("prompts"), ("nothing.jsonl holds no question",), "again"),
     "sample: no prompt": Case(asked("sample"), ("nothing.jsonl holds no prompt",), "again"),
     "gather: no rollout": Case(
@@ -337,7 +337,7 @@ CASES: dict[str, Case] = {
         ("a.jsonl and the other shards", "no rollout"),
         "again",
     ),
-    "benchmark: no such folder": Case(benchmark(path="gone"), ("gone is no folder",), "folder"),
+    "benchmark: no such folder": Case(benchmark(path="gone"), ("gone is not a folder",), "folder"),
     # prompts
     "prompts: K larger than the corpus": Case(prompts(distractors=3), ("'stress'", "3 distractors", "3 passages"), "between 0 and 2"),
     "prompts: K larger than what differs": Case(
@@ -409,24 +409,24 @@ CASES: dict[str, Case] = {
     "archive: a result without a record": Case(archived(("prompts/x", b"x")), ("prompts/x has no record",), "changed"),
     "archive: a record that is none": Case(archived(("provenance/files/x.json", b"\xff")), ("x.json is not a record",), "changed"),
     # models
-    "model: configuration is a list": Case(model({**MODEL, "model/config.json": b"[]"}), ("model/config.json is no mapping",), "folder"),
-    "model: no folder": Case(model({}), ("model is no folder",), "folder"),
-    "model: pickled weights": Case(model({"model/pytorch_model.bin": b"x"}), ("model holds no *.safetensors",), "refused"),
+    "model: configuration is a list": Case(model({**MODEL, "model/config.json": b"[]"}), ("config.json is not a JSON object",), "folder"),
+    "model: no folder": Case(model({}), ("model is not a folder",), "folder"),
+    "model: pickled weights": Case(model({"model/pytorch_model.bin": b"x"}), ("model has no *.safetensors",), "refused"),
     "model: weights cut": Case(
-        model({**MODEL, "model/model.safetensors": safetensors({"w": [4, 4]}, cut=10)}), ("model/model.safetensors is not whole",), "again"
+        model({**MODEL, "model/model.safetensors": safetensors({"w": [4, 4]}, cut=10)}), ("model.safetensors is not complete",), "again"
     ),
     "model: weights of another format": Case(
-        model({**MODEL, "model/model.safetensors": b"\x80\x04pickle bytes"}), ("model/model.safetensors is no safetensors file",), "again"
+        model({**MODEL, "model/model.safetensors": b"\x80\x04pickle bytes"}), ("model.safetensors is not a safetensors file",), "again"
     ),
     "model: remote code": Case(
         model({**MODEL, "model/config.json": b'{"model_type": "mine", "auto_map": {"AutoModel": "mine.M"}}'}),
         ("model/config.json", "'auto_map'", "never run"),
         "transformers",
     ),
-    "adapter: missing": Case(adapter({}), ("adapter holds no adapter_config.json",), "PEFT"),
+    "adapter: missing": Case(adapter({}), ("adapter has no adapter_config.json",), "PEFT"),
     "adapter: pickled": Case(
         adapter({"adapter_config.json": ADAPTER_CONFIG, "adapter_model.bin": b"x"}),
-        ("adapter holds no adapter_model.safetensors",),
+        ("adapter has no adapter_model.safetensors",),
         "*.bin",
     ),
     "adapter: no rank": Case(adapter({"adapter_config.json": b"{}", "adapter_model.safetensors": lora()}), ("field 'r'",), "again"),

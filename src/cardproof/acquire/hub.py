@@ -1,7 +1,7 @@
-"""Fetching from the Hugging Face hub: one commit, every file's hash checked, safetensors only, no remote code, resumable.
+"""Fetching from the Hugging Face hub: one commit, every hash checked, safetensors only, no remote code, resumable.
 
-A token is taken from the environment by the library itself and never written anywhere. Offline, files come from a mirror: a folder that
-`cardproof acquire --mirror` filled where there was a network, named by the environment variable CARDPROOF_MIRROR.
+The hub's library takes a token from the environment; cardproof never writes it anywhere. Without a network, files come from a mirror: a
+folder that `cardproof acquire --mirror` filled elsewhere. The environment variable CARDPROOF_MIRROR names it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LISTING = "files.json"
 
 
 class RemoteFile(NamedTuple):
-    """One file of a repository at one commit: sha256 of its content where the hub keeps it as a large file, else its git blob's sha1."""
+    """One file of a repository at one commit. Of its two hashes, large files have `sha256` (of the content), others `blob` (git's sha1)."""
 
     path: str
     size: int
@@ -41,7 +41,7 @@ class RemoteFile(NamedTuple):
 
 
 class Repository(NamedTuple):
-    """A repository on the hub at one commit; `pinned` is False where the commit was looked up, not asked for."""
+    """A repository on the hub at one commit; `pinned` is False if the commit was looked up, not asked for."""
 
     kind: Kind
     name: str
@@ -51,10 +51,10 @@ class Repository(NamedTuple):
 
 
 def resolve(name: str, revision: str | None, kind: Kind = "model", record: Path | None = None) -> tuple[str, bool]:
-    """The commit to fetch, and whether it was pinned: a branch or a tag pins nothing.
+    """The commit to fetch, and whether `revision` pinned it. Branches and tags pin nothing.
 
-    Without a commit as `revision` the one recorded under `record` (a folder) is taken, else the newest (of that branch) is looked up and
-    recorded there: a run keeps what it began with. Raises CardproofError where the hub cannot be asked.
+    If `revision` is not a commit, the newest commit (of that branch) is looked up and recorded in the folder `record`; later calls take it
+    from there, so a run keeps the commit it started with. Raises CardproofError if the hub cannot be asked.
     """
     if pinned(revision):
         return str(revision), True
@@ -62,23 +62,23 @@ def resolve(name: str, revision: str | None, kind: Kind = "model", record: Path 
     if path and path.is_file() and (known := read_json(path)).get("asked") == revision:
         return str(known["revision"]), False
     if mirror := mirrored(name, None, kind):
-        found = str(read_json(mirror / LISTING)["revision"])
+        newest = str(read_json(mirror / LISTING)["revision"])
     else:
         from huggingface_hub import HfApi
 
-        found = str(asking(name, lambda: HfApi().repo_info(name, repo_type=kind, revision=revision).sha))
+        newest = str(asking(name, lambda: HfApi().repo_info(name, repo_type=kind, revision=revision).sha))
     if path:
-        write_json(path, {"name": name, "kind": kind, "asked": revision, "revision": found, "pinned": False})
-    return found, False
+        write_json(path, {"name": name, "kind": kind, "asked": revision, "revision": newest, "pinned": False})
+    return newest, False
 
 
 def pinned(revision: str | None) -> bool:
-    """Whether a revision is a commit, which always holds the same files."""
+    """Whether a revision is a commit. A commit always has the same files."""
     return bool(revision and COMMIT.fullmatch(revision))
 
 
 def listing(name: str, revision: str, pinned: bool, kind: Kind = "model") -> Repository:
-    """The files of a repository that would be fetched, with their sizes and hashes; raises CardproofError as `resolve` does."""
+    """The files of a repository that a fetch would bring, with sizes and hashes; raises CardproofError as `resolve` does."""
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
@@ -89,16 +89,16 @@ def listing(name: str, revision: str, pinned: bool, kind: Kind = "model") -> Rep
     files = [f for f in asking(name, ask) if any(fnmatch(f.path, pattern) for pattern in PATTERNS[kind])]
     if kind == "model" and not any(f.path.endswith(".safetensors") for f in files):
         raise CardproofError(
-            f"{name!r} at revision {revision} holds no *.safetensors file.",
+            f"{name!r} at revision {revision} has no *.safetensors file.",
             "pickled weights (*.bin, *.pt) are refused because loading them can run code; name another repository or revision.",
         )
     return Repository(kind, name, revision, pinned, sorted(files))
 
 
 def fetch(repository: Repository, folder: Path) -> None:
-    """Bring a repository's files into `folder` and check each against its hash; a broken download goes on where it stopped.
+    """Download a repository's files into `folder` and check each one's hash. A broken download resumes where it stopped.
 
-    Raises CardproofError where the hub fails, or names the file whose bytes are others; that file is removed, the rest is kept.
+    Raises CardproofError if the hub fails or a file's hash is wrong. The wrong file is removed; the rest is kept.
     """
     from huggingface_hub import snapshot_download
 
@@ -113,23 +113,23 @@ def fetch(repository: Repository, folder: Path) -> None:
 
 
 def check(repository: Repository, folder: Path) -> None:
-    """Raise CardproofError where a file of the repository is missing from `folder` or has other bytes; such a file is removed."""
+    """Raise CardproofError if a file of the repository is missing from `folder` or has the wrong hash; the wrong file is removed."""
     for file in repository.files:
         path = folder / file.path
         if not path.is_file():
             raise CardproofError(f"{repository.name}: {file.path} did not arrive.", "run again: what arrived is kept.")
         expected = file.sha256 or file.blob
-        found = sha256_file(path) if file.sha256 else git_blob(path)
-        if expected and found != expected:
+        actual = sha256_file(path) if file.sha256 else git_blob(path)
+        if expected and actual != expected:
             path.unlink()
             raise CardproofError(
-                f"{repository.name}: {file.path} has the hash {found}, and the hub says {expected}.",
-                "the file was removed; run again to fetch it anew.",
+                f"{repository.name}: {file.path} has the hash {actual}, but the hub says {expected}.",
+                "the file was removed; run again to fetch it.",
             )
 
 
 def git_blob(path: Path) -> str:
-    """The name git gives a file's content: sha1 over `blob SIZE`, a zero byte and the content."""
+    """Git's name for a file's content: sha1 over `blob SIZE`, a zero byte and the content."""
     digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
     with open(path, "rb") as f:
         while block := f.read(1 << 20):
@@ -141,12 +141,12 @@ def git_blob(path: Path) -> str:
 
 
 def place(mirror: Path, name: str, kind: Kind) -> Path:
-    """Where a mirror keeps a repository."""
+    """The folder where a mirror keeps a repository."""
     return mirror / f"{kind}s" / name
 
 
 def to_mirror(repository: Repository, mirror: Path) -> Path:
-    """Fetch a repository into a mirror, with the list of its files beside them; returns its folder there."""
+    """Fetch a repository and the list of its files into a mirror; returns its folder there."""
     folder = place(mirror, repository.name, repository.kind)
     fetch(repository, folder)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
@@ -155,10 +155,10 @@ def to_mirror(repository: Repository, mirror: Path) -> Path:
 
 
 def from_mirror(folder: Path) -> Repository:
-    """The repository that a folder of a mirror holds."""
-    found = read_json(folder / LISTING)
-    files = [RemoteFile(f["path"], f["size"], f["sha256"], f["blob"]) for f in found["files"]]
-    return Repository(found["kind"], found["name"], found["revision"], found["pinned"], files)
+    """The repository in a folder of a mirror."""
+    listed = read_json(folder / LISTING)
+    files = [RemoteFile(f["path"], f["size"], f["sha256"], f["blob"]) for f in listed["files"]]
+    return Repository(listed["kind"], listed["name"], listed["revision"], listed["pinned"], files)
 
 
 def entry(repository: Repository) -> dict[str, Any]:
@@ -167,17 +167,17 @@ def entry(repository: Repository) -> dict[str, Any]:
 
 
 def mirrored(name: str, revision: str | None, kind: Kind) -> Path | None:
-    """The mirror's folder of a repository, where there is a mirror; CardproofError where it lacks the repository or that revision."""
+    """The mirror's folder of a repository, or None without a mirror; CardproofError if the mirror lacks the repository or revision."""
     where = os.environ.get(MIRROR)
     if not where:
         return None
     folder = place(Path(where), name, kind)
-    fill = "fill it with `cardproof acquire --mirror` where there is a network."
+    fill = "fill it with `cardproof acquire --mirror` on a machine with a network."
     if not (folder / LISTING).is_file():
-        raise CardproofError(f"The mirror {where} ({MIRROR}) holds no {kind} {name!r}.", fill)
+        raise CardproofError(f"The mirror {where} ({MIRROR}) does not have the {kind} {name!r}.", fill)
     held = read_json(folder / LISTING)["revision"]
     if revision and held != revision:
-        raise CardproofError(f"The mirror {where} holds {name!r} at revision {held}, not {revision}.", fill)
+        raise CardproofError(f"The mirror {where} has {name!r} at revision {held}, not {revision}.", fill)
     return folder
 
 
@@ -185,7 +185,7 @@ def mirrored(name: str, revision: str | None, kind: Kind) -> Path | None:
 
 
 def asking(name: str, ask: Callable[[], T], writing: bool = False) -> T:
-    """The hub's answer; its failures as one sentence. `writing`: the repository was to be written to, not read."""
+    """The hub's answer. A failure becomes a CardproofError; `writing` says that the request was to write, not to read."""
     import httpx2 as httpx
     from huggingface_hub import errors
 
@@ -196,7 +196,7 @@ def asking(name: str, ask: Callable[[], T], writing: bool = False) -> T:
     except errors.RevisionNotFoundError:
         raise CardproofError(f"The hub does not know that revision of {name!r}.", "check the revision.") from None
     except errors.GatedRepoError:
-        raise CardproofError(f"The hub wants its terms accepted for {name!r}.", "accept them on its page and set HF_TOKEN.") from None
+        raise CardproofError(f"The hub asks you to accept the terms of {name!r}.", "accept them on its page and set HF_TOKEN.") from None
     except errors.RepositoryNotFoundError:
         raise CardproofError(
             f"The hub does not know {name!r}, or not with this token.", f"check the id; for a private one {token}"

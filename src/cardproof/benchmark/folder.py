@@ -1,4 +1,4 @@
-"""The benchmark: passages and the questions on them, embedded (licence texts) or from a folder, checked before anything uses them."""
+"""A benchmark in files: its passages and the questions on them, checked before anything uses them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,24 @@ Rows = tuple[list[Passage], list[Question]]
 
 
 MAX_TEXT = 200_000
-"""Longest text of a passage or question in characters. A model is shown passages whole, and no context holds more."""
-
-
-# --- a folder ---------------------------------------------------------------------------------------------------------
+"""Longest text of a passage or question, in characters. Prompts show passages whole, and no model's context is larger."""
 
 
 def load_folder(folder: Path, pins: Mapping[str, str | None] | None = None) -> Rows:
     """A benchmark from a folder in the format of Legal RAG Bench.
 
-    Questions: `qa.jsonl` or `questions.jsonl`. Corpus: `corpus.jsonl`, or the one other `corpus*.jsonl`. `pins`: file name -> sha256;
-    a file without one is not checked. CardproofError names file, line or id, and field of the first thing wrong.
+    Questions are in `qa.jsonl` or `questions.jsonl`, the corpus in `corpus.jsonl` or the only other `corpus*.jsonl`. `pins`: file name ->
+    sha256; other files are not checked. CardproofError names file, line or id, and field of the first fault.
     """
     if not folder.is_dir():
-        raise CardproofError(f"{folder} is no folder.", "give the folder that holds the corpus and the questions.")
-    corpus = _find(folder, ("corpus.jsonl",), "corpus*.jsonl", "the corpus")
-    asked = _find(folder, ("qa.jsonl", "questions.jsonl"), "q*.jsonl", "the questions")
-    for file in (corpus, asked):
+        raise CardproofError(f"{folder} is not a folder.", "give the folder with the corpus and the questions.")
+    corpus_file = _find(folder, ("corpus.jsonl",), "corpus*.jsonl", "the corpus")
+    questions_file = _find(folder, ("qa.jsonl", "questions.jsonl"), "q*.jsonl", "the questions")
+    for file in (corpus_file, questions_file):
         expected = (pins or {}).get(file.name)
         if expected:
             check_sha256(file, expected)
-    return read(corpus, asked)
+    return read(corpus_file, questions_file)
 
 
 def read(corpus: Path, questions: Path) -> Rows:
@@ -51,26 +48,26 @@ def write(passages: Iterable[Passage], questions: Iterable[Question], corpus_pat
 
 
 def check_sha256(path: Path, expected: str) -> None:
-    """CardproofError, with both hashes, where a file's sha256 is not `expected`."""
+    """CardproofError, with both hashes, if a file's sha256 is not `expected`."""
     if not Path(path).is_file():
         raise CardproofError(f"{path} does not exist.", "check the path.")
-    found = sha256_file(path)
-    if found != expected.strip().casefold():
+    actual = sha256_file(path)
+    if actual != expected.strip().casefold():
         raise CardproofError(
-            f"{path} is not the pinned file: sha256 {found}, expected {expected}.",
-            "fetch the pinned revision again, or change the pin if another file is meant.",
+            f"{path} is not the pinned file: sha256 {actual}, expected {expected}.",
+            "fetch the pinned revision again, or change the pin if you mean another file.",
         )
 
 
 def check(passages: list[Passage], questions: list[Question], corpus_name: str, questions_name: str | None = None) -> None:
-    """CardproofError where ids repeat, a text is blank, a file is empty or a question's passage is not in the corpus.
+    """CardproofError if ids repeat, a text is blank, a file is empty or a question's passage is not in the corpus.
 
-    The names are those of the files, for the message.
+    The message uses the names, which are those of the files.
     """
     asked = questions_name or corpus_name
     for rows, name, what in ((passages, corpus_name, "passage"), (questions, asked, "question")):
         if not rows:
-            raise CardproofError(f"{name} holds no {what}.", "the file is empty: check that it was fetched whole.")
+            raise CardproofError(f"{name} has no {what}.", "the file is empty: check that it was fetched completely.")
     _check_rows(passages, corpus_name, "passage", ("text",))
     _check_rows(questions, asked, "question", ("question", "answer"))
     ids = {p.id for p in passages}
@@ -78,7 +75,7 @@ def check(passages: list[Passage], questions: list[Question], corpus_name: str, 
         if q.relevant_passage_id not in ids:
             raise CardproofError(
                 f"{asked}, question {q.id}: field 'relevant_passage_id': {q.relevant_passage_id!r} is not in {corpus_name}.",
-                did_you_mean(q.relevant_passage_id, ids, "corpus and questions must be of the same release."),
+                did_you_mean(q.relevant_passage_id, ids, "take corpus and questions of the same release."),
             )
 
 
@@ -87,7 +84,7 @@ def _check_rows(rows: Sequence[Passage | Question], name: str, what: str, texts:
     for number, row in enumerate(rows, 1):
         if row.id in seen:
             raise CardproofError(
-                f"{name}: field 'id': {row.id!r} stands in {what} {seen[row.id]} and again in {what} {number}.", "ids must be unique."
+                f"{name}: field 'id': {row.id!r} is in {what} {seen[row.id]} and again in {what} {number}.", "ids must be unique."
             )
         seen[row.id] = number
         for field in texts:
@@ -95,7 +92,7 @@ def _check_rows(rows: Sequence[Passage | Question], name: str, what: str, texts:
             if not text.strip():
                 raise CardproofError(f"{where} is blank.", "give it a text, or leave the row out.")
             if len(text) > MAX_TEXT:
-                hint = "cut the document into passages: a model is shown a passage whole."
+                hint = "cut the document into passages: prompts show a passage whole."
                 raise CardproofError(f"{where} has {len(text):,} characters; at most {MAX_TEXT:,} are allowed.", hint)
             if "\0" in text:
                 hint = "remove it: no tokenizer keeps it, so no reply could quote it."

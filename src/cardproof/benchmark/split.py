@@ -1,4 +1,4 @@
-"""The leakage-disjoint split: text that questions share is measured, and questions that share it stay on one side."""
+"""The leakage-disjoint split: it measures the text that questions share, and keeps questions that share text on one side."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Overlap(NamedTuple):
 
 
 class Halves(NamedTuple):
-    """The two halves, questions in their given order, and the record of what was measured (`split/leakage.json`)."""
+    """The two halves, with questions in their original order, and what was measured (`split/leakage.json`)."""
 
     train: list[Question]
     eval: list[Question]
@@ -35,10 +35,10 @@ class Halves(NamedTuple):
 def split(passages: list[Passage], questions: list[Question], settings: config.Split, seed: int) -> Halves:
     """Questions in two halves that share no passage, no document and no near-duplicate text.
 
-    Questions are joined that share a document, or whose own texts, oracle passages or documents share at least
-    `near_duplicate_threshold` of the word n-grams of the shorter one. Whole components go to a side, so that the train side
-    has `train_share` of the questions, exactly where some choice of components does, else as near as can be; the seed
-    chooses among equally good splits. CardproofError where that leaves a side empty.
+    Two questions are joined if they share a document, or if their own texts, oracle passages or documents share at least
+    `near_duplicate_threshold` of the shorter one's word n-grams. Each component of joined questions goes to one side. The train side gets
+    `train_share` of the questions, or as near to it as whole components come; the seed chooses among equally good splits. CardproofError if
+    a side would be empty.
     """
     texts = _texts(passages, questions, settings.ngram)
     groups, edges = components(questions, texts, settings.near_duplicate_threshold)
@@ -49,7 +49,7 @@ def split(passages: list[Passage], questions: list[Question], settings: config.S
     held_out = [q for q in questions if q.id not in train_ids]
     if not train or not held_out:
         raise CardproofError(
-            f"No leakage-disjoint split: the largest of {len(groups)} components holds {max(map(len, groups), default=0)}"
+            f"No leakage-disjoint split: the largest of {len(groups)} components has {max(map(len, groups), default=0)}"
             f" of {len(questions)} questions.",
             "raise near_duplicate_threshold, or add questions on other documents.",
         )
@@ -73,13 +73,13 @@ def split(passages: list[Passage], questions: list[Question], settings: config.S
 
 
 class _Texts(NamedTuple):
-    """Word n-grams of what may leak, by id."""
+    """Word n-grams of the texts that may leak, by id."""
 
     questions: Mapping[int, Grams]
     oracles: Mapping[str, Grams]
-    """By passage id; oracle passages only."""
+    """By passage id; only oracle passages."""
     documents: Mapping[str, Grams]
-    """By document id; documents with an oracle passage only, over all their passages in the corpus."""
+    """By document id, over all passages of the document; only documents with an oracle passage."""
 
 
 def _texts(passages: list[Passage], questions: list[Question], n: int) -> _Texts:
@@ -102,7 +102,7 @@ def _texts(passages: list[Passage], questions: list[Question], n: int) -> _Texts
 
 
 def components(questions: list[Question], texts: _Texts, threshold: float) -> tuple[list[list[Question]], dict[str, int]]:
-    """Questions grouped so that no two groups share anything, in order of first appearance, and how many pairs joined by what."""
+    """Groups of questions that share nothing with each other, in order of first appearance, and how many pairs joined by what."""
     near_questions = [p for p in shared(texts.questions) if p.value >= threshold]
     near_oracles = [p for p in shared(texts.oracles) if p.value >= threshold and document_of(p.a) != document_of(p.b)]
     near_documents = [p for p in shared(texts.documents) if p.value >= threshold]
@@ -127,7 +127,7 @@ def components(questions: list[Question], texts: _Texts, threshold: float) -> tu
 
 
 def shared(texts: Mapping[Any, Grams]) -> list[Overlap]:
-    """Every pair of texts that shares an n-gram, in order; found over an inverted index, for most pairs share none."""
+    """Every pair of texts that shares an n-gram, in order. An inverted index finds them, because most pairs share none."""
     holders: dict[tuple[str, ...], list[Any]] = defaultdict(list)
     for id, grams in texts.items():
         for g in grams:
@@ -143,7 +143,7 @@ def shared(texts: Mapping[Any, Grams]) -> list[Overlap]:
 
 
 def measure(train: list[Question], held_out: list[Question], texts: _Texts) -> dict[str, Any]:
-    """What train and eval still share: passages and documents (none, by construction) and the largest overlap of each kind of text."""
+    """What train and eval still share: passages and documents (none, by construction), and the largest overlap of each kind of text."""
 
     def crossing(of: Mapping[Any, Grams], side: Mapping[str, bool]) -> dict[str, Any]:
         over = [p for p in shared(of) if side[p.a] != side[p.b]]
@@ -168,15 +168,18 @@ def measure(train: list[Question], held_out: list[Question], texts: _Texts) -> d
 
 
 def choose(sizes: list[int], target: float, draws: list[int]) -> list[int]:
-    """Indices of the components whose sizes sum to `target`, or as near to it as any choice comes; `draws` decide between equals."""
+    """Indices of components whose sizes sum to `target`, or as near to it as possible; `draws` decide between equally good choices.
+
+    All sums are found first, as the bits of one number: with up to a hundred components, trying every choice is impossible.
+    """
     order = sorted(range(len(sizes)), key=lambda i: (draws[i], i))
-    # reach[k]: bit s is set where some of the first k components sum to s.
+    # reach[k]: bit s is set if some of the first k components sum to s.
     reach = [1]
     for i in order:
         reach.append(reach[-1] | reach[-1] << sizes[i])
     total = sum(sizes)
     sums = [s for s in range(total + 1) if reach[-1] >> s & 1]
-    # Nothing and everything are splits only where there is no other.
+    # Take an empty or full side only if no other split exists.
     best = min([s for s in sums if 0 < s < total] or sums, key=lambda s: (abs(s - target), s if sum(draws) % 2 else -s))
     chosen = []
     for k in range(len(order), 0, -1):
@@ -189,7 +192,7 @@ def choose(sizes: list[int], target: float, draws: list[int]) -> list[int]:
 
 
 def _draw(seed: int, id: int) -> int:
-    # A hash, not random.Random: the same split on every Python version.
+    # A hash, not random.Random, gives the same split on every Python version.
     return int(sha256_text(f"{seed}/{id}")[:16], 16)
 
 
@@ -209,5 +212,5 @@ class _Union:
         return x
 
     def union(self, a: Hashable, b: Hashable) -> None:
-        """Make one set of the two that hold a and b."""
+        """Join the sets of a and b."""
         self._up[self.find(a)] = self.find(b)

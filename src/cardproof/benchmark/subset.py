@@ -1,4 +1,4 @@
-"""Choosing some of many, evenly and by seed: the same choice for any order of the input."""
+"""Choosing some of many by seed: the same choice for any order of the input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def subset(items: Sequence[T], most: int | None, seed: int, name: Callable[[T], object]) -> list[T]:
-    """At most `most` items, those of lowest sha256 over (seed, name), in their given order; a larger subset holds the smaller one."""
+    """At most `most` items, in their order: those with the lowest sha256 over (seed, name). A larger subset includes the smaller one."""
     if most is None or most >= len(items):
         return list(items)
     ranked = sorted(items, key=lambda item: seeded_hash(seed, name(item)))

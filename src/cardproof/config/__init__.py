@@ -1,1 +1,1 @@
-"""The settings: their model, how files become one, and how one is told."""
+"""The settings: their model, reading them from files, and describing them."""

@@ -1,4 +1,4 @@
-"""How configuration files become one checked configuration."""
+"""Reading configuration files into one checked configuration."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ else:  # the C parser is ten times as fast; PyYAML is not always built with it
 
 
 MAX_DEPTH = 100
-"""Mappings and lists inside one another that a YAML file may have."""
+"""Deepest nesting of mappings and lists in a YAML file."""
 
 
 class OnceEachKey(_SafeLoader):
-    """YAML's safe loader, but a key given twice is an error: plain YAML takes the last one without a word."""
+    """YAML's safe loader, except that a repeated key is an error. Plain YAML silently takes the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping of a node; ConstructorError names the key that is given twice."""
@@ -38,7 +38,7 @@ class OnceEachKey(_SafeLoader):
 
 
 def read_yaml(content: bytes, where: str) -> Any:
-    """The content of a YAML file in UTF-8 whose mappings give each key once; CardproofError names `where` and the line at fault."""
+    """The content of a YAML file in UTF-8 without repeated keys; CardproofError names `where` and the line at fault."""
     try:
         text = content.decode("utf-8")
         _check_depth(text, where)
@@ -54,7 +54,7 @@ def read_yaml(content: bytes, where: str) -> Any:
 
 
 def _check_depth(text: str, where: str) -> None:
-    """Refuse deep nesting, at which the C parser's own stack would overflow and end the process."""
+    """Refuse deep nesting: it would overflow the C parser's stack and end the process."""
     depth = 0
     for event in yaml.parse(text, Loader=OnceEachKey):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -65,20 +65,20 @@ def _check_depth(text: str, where: str) -> None:
 def load(*files: Path, overrides: Mapping[str, Any] | None = None) -> Config:
     """Merge YAML files (later ones win, key by key) and overrides, and validate.
 
-    Raises CardproofError with one sentence and a hint for the first thing wrong.
+    Raises CardproofError for the first fault.
     """
     merged: dict[str, Any] = {}
     for file in files:
         try:
             content = Path(file).read_bytes()
         except FileNotFoundError:
-            raise CardproofError(f"{file} does not exist.", "check the path given to --configfile.") from None
+            raise CardproofError(f"{file} does not exist.", "check the path after --configfile.") from None
         merged = merge(merged, parse(content, str(file)))
     return validate(merge(merged, overrides or {}), ", ".join(str(f) for f in files) or "configuration")
 
 
 def parse(content: bytes, where: str) -> dict[str, Any]:
-    """The mapping in a YAML file of the configuration; CardproofError says `where` and on which line it is not one."""
+    """The mapping in a YAML configuration file; CardproofError names `where`, and the line at fault."""
     part = read_yaml(content, where)
     if part is not None and not isinstance(part, dict):
         raise CardproofError(f"{where} has a {type(part).__name__} where settings belong.", "write `key: value` lines.")
@@ -86,7 +86,7 @@ def parse(content: bytes, where: str) -> dict[str, Any]:
 
 
 def same(file: Path, config: Config) -> bool:
-    """Whether a file holds these very settings."""
+    """Whether a file has exactly these settings."""
     try:
         return load(file) == config
     except CardproofError:
@@ -94,7 +94,7 @@ def same(file: Path, config: Config) -> bool:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Deep merge of two mappings; a value of `over` that is no mapping replaces the other whole."""
+    """Merge two mappings deeply. A value of `over` that is not a mapping replaces the other completely."""
     merged = copy.deepcopy(dict(base))
     for key, value in over.items():
         old = merged.get(key)
@@ -103,7 +103,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def validate(values: Mapping[str, Any], where: str = "configuration") -> Config:
-    """A mapping as a Config; CardproofError names key and value of the first error and the nearest known key."""
+    """A mapping as a Config; CardproofError names the key and value of the first error, and the nearest known key."""
     try:
         return Config.model_validate(values)
     except ValidationError as e:

@@ -13,8 +13,8 @@ from cardproof.config.settings import Config
 
 STATED, ASSUMED, OF_THE_RUN = "Stated on the card", "Assumed, because", "Of the run, not of the card"
 MARKS = (STATED, ASSUMED, OF_THE_RUN)
-"""Where a default comes from. Every field's text carries exactly one of these: the card says it; the card does not, and here is why this
-value; or it is about the machine or this run, on which no card has a say."""
+"""Where a default comes from; every field's text has exactly one of these marks. The card states it; or the card leaves it open, and the
+text says why this value was taken; or it belongs to the machine or the run, so no card could state it."""
 
 PUBLISHED_HEADER = """# The published recipe: the defaults of the configuration model, written out. Overlays in config/ change only
 # scale and sources. `cardproof config --defaults > config.yaml` writes this file; a test keeps it in sync.
@@ -30,13 +30,13 @@ def field_texts(kind: type[BaseModel]) -> dict[str, str]:
 
 
 def mark(text: str) -> str | None:
-    """The mark a field's text carries: where its default comes from. None where it carries none of the three, or more than one."""
-    carried = [m for m in MARKS if m in text]
-    return carried[0] if len(carried) == 1 else None
+    """The mark in a field's text, or None if it has none of the three or more than one."""
+    marks = [m for m in MARKS if m in text]
+    return marks[0] if len(marks) == 1 else None
 
 
 def described(config: Config) -> Iterator[tuple[str, Any, str]]:
-    """(dotted path, value, text) of every leaf of a configuration."""
+    """(dotted path, value, text) of every setting of a configuration."""
 
     def walk(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any, str]]:
         texts = field_texts(type(section))
@@ -55,12 +55,12 @@ def described(config: Config) -> Iterator[tuple[str, Any, str]]:
 
 
 def assumptions(config: Config) -> list[dict[str, Any]]:
-    """Every value of the method that the card does not state: path, value, reason. What is of the run alone is not among them."""
+    """Every value that the card leaves open: path, value, reason. Settings of the run are not assumptions about the card."""
     return [{"key": path, "value": value, "why": text} for path, value, text in described(config) if mark(text) == ASSUMED]
 
 
 def to_yaml(config: Config, comments: bool = True) -> str:
-    """A configuration as YAML with each field's text as a comment above it: the form written into each run."""
+    """A configuration as YAML, with each field's text as a comment above it. Each run has its configuration in this form."""
 
     def walk(section: BaseModel, indent: int) -> Iterator[str]:
         texts, pad = field_texts(type(section)), "  " * indent
@@ -83,7 +83,7 @@ def to_yaml(config: Config, comments: bool = True) -> str:
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema of the configuration (`schemas/config.schema.json`)."""
+    """JSON schema of the configuration (`schemas/config.schema.json`), with a description for every field."""
     whole: dict[str, Any] = _on_one_line(Config.model_json_schema())
     for section in (whole, *whole["$defs"].values()):
         for field in section["properties"].values():

@@ -1,1 +1,1 @@
-"""What a run will take, and whether this machine or cluster has it."""
+"""What a run needs, and whether this machine or cluster has it."""

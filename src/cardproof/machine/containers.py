@@ -1,7 +1,7 @@
-"""Containers: which image the jobs run in, what of the machine they see there, and what is said where image or Apptainer is missing.
+"""Containers: the image that jobs run in, what they see of the machine there, and the errors for a missing image or Apptainer.
 
-Snakemake itself writes the `apptainer exec` line. What that line needs from this machine (GPU, hub cache, folders named in the
-configuration) goes through Apptainer's own environment variables, set when the workflow is read, so on a cluster also on each node.
+Snakemake writes the `apptainer exec` line. What this line needs from the machine (GPU, hub cache, folders that the configuration names)
+goes into Apptainer's environment variables. They are set whenever the workflow is read, so on every node of a cluster as well.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cardproof.errors import CardproofError
 from cardproof.files import sha256_file, write_json
 
 ASKED = "CARDPROOF_CONTAINER"
-"""Set where containers were asked for."""
+"""Set if the user asked for containers."""
 PASSED = (
     "CARDPROOF_DEBUG",
     "CARDPROOF_MIRROR",
@@ -30,40 +30,40 @@ PASSED = (
     "https_proxy",
     "no_proxy",
 )
-"""Variables the jobs need also where the profile cleans the environment (--cleanenv)."""
+"""Variables that jobs need even if the profile cleans the environment (--cleanenv)."""
 NVIDIA = Path("/dev/nvidiactl")
-"""Exists where an NVIDIA driver is loaded."""
+"""Exists if an NVIDIA driver is loaded."""
 
 
 def image(config: Config, project: Path) -> str:
-    """The image of `runtime.image`: a URI as it is, a file by its absolute path; by default the project's own for CPU or GPU.
+    """The image of `runtime.image`: a URI as it is, a file by its absolute path; by default the project's image for CPU or GPU.
 
-    Snakemake refuses a path with whitespace also where no container is asked for. It is written without; `prepare` says so where one is.
+    Snakemake refuses a path with whitespace even without containers, so whitespace is replaced here. With containers, `prepare` refuses it.
     """
     return re.sub(r"\s", "_", _named(config, project))
 
 
 def _named(config: Config, project: Path) -> str:
-    given = config.runtime.image or f"containers/{'gpu' if config.runtime.gpus else 'cpu'}.sif"
-    return given if "://" in given else str(project / given)
+    name = config.runtime.image or f"containers/{'gpu' if config.runtime.gpus else 'cpu'}.sif"
+    return name if "://" in name else str(project / name)
 
 
-def identity(given: str) -> str:
-    """What pins an image: the sha256 of a file, or a URI as it is (with its digest, if it names one).
+def identity(name: str) -> str:
+    """What pins an image: the sha256 of a file, or a URI as it is (with its digest, if it has one).
 
-    Hashing gigabytes takes seconds, and each job of a cluster reads the workflow anew: the hash is kept beside the image, with the size
-    and time it was taken for. Raises CardproofError where the file is missing or cannot be read.
+    Hashing gigabytes takes seconds, and each job of a cluster reads the workflow again. So the hash is kept beside the image, with the
+    image's size and time. Raises CardproofError if the file is missing or cannot be read.
     """
-    if "://" in given:
-        return given
-    path = Path(given)
-    if path.is_dir():  # a sandbox: unpacked, for building and debugging
+    if "://" in name:
+        return name
+    path = Path(name)
+    if path.is_dir():  # a sandbox: an unpacked image, for building and debugging
         return f"folder {path}"
     try:
         stat = path.stat()
     except OSError:
         raise CardproofError(
-            f"runtime.image: there is no image {given}.",
+            f"runtime.image: {name} does not exist.",
             f"build it: make container{' IMAGE=gpu' if path.name.startswith('gpu') else ''}; or name another in runtime.image.",
         ) from None
     now = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
@@ -81,29 +81,29 @@ def identity(given: str) -> str:
 
 
 def prepare(config: Config, project: Path, environment: MutableMapping[str, str] | None = None) -> str:
-    """Make `environment` (by default this process's) fit for jobs in containers, and return the image's identity.
+    """Prepare `environment` (by default this process's) for jobs in containers, and return the image's identity.
 
-    Raises CardproofError where the command apptainer (or singularity) or the image is missing.
+    Raises CardproofError if the image or the command apptainer (or singularity) is missing.
     """
     environment = os.environ if environment is None else environment
     if not any(shutil.which(name, path=environment.get("PATH")) for name in ("apptainer", "singularity")):
         raise CardproofError(
-            "Containers were asked for, and neither apptainer nor singularity is on PATH.",
+            "You asked for containers, but neither apptainer nor singularity is on PATH.",
             "install Apptainer (on Debian: tools/install-apptainer.sh), or run without --use-apptainer in the environment of `make setup`.",
         )
     named = _named(config, project)
     if re.search(r"\s", named):
         raise CardproofError(
-            f"runtime.image: the path {named!r} holds whitespace, which Snakemake cannot give to Apptainer.",
-            "move the image, or the whole checkout where it is the project's own, to a path without.",
+            f"runtime.image: the path {named!r} contains whitespace, which Snakemake cannot pass to Apptainer.",
+            "move the image (or the checkout, for the project's own image) to a path without whitespace.",
         )
-    found = identity(named)
+    pinned = identity(named)
     cache = Path(environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface").absolute()
     cache.mkdir(parents=True, exist_ok=True)
     inside = {
         ASKED: "1",
         "HF_HOME": str(cache),
-        # The checkout's code runs, in the image's environment: what the rules' fingerprints are taken from is what runs.
+        # The checkout's code runs in the image's environment, so what runs is what the rules' fingerprints cover.
         "PYTHONPATH": str(project / "src"),
         **{name: environment[name] for name in PASSED if environment.get(name)},
     }
@@ -116,11 +116,11 @@ def prepare(config: Config, project: Path, environment: MutableMapping[str, str]
     environment["APPTAINER_BIND"] = ",".join(dict.fromkeys([*binds, *wanted]))
     if NVIDIA.exists():
         environment["APPTAINER_NV"] = "1"
-    return found
+    return pinned
 
 
 def _folders(config: Config) -> Iterator[Path]:
-    """Folders outside the project that the configuration names and that exist."""
+    """Folders outside the project that the configuration names, if they exist."""
     named = [config.benchmark.path if config.benchmark.source == "folder" else None, config.verifier.ragtruth]
     named += [source.id for source in (config.model, config.verifier) if source.source == "folder"]
     named += [arm.id for arm in config.arms.values() if arm.adapter == "folder"]

@@ -1,7 +1,7 @@
-"""How much memory a language model takes while it is trained and while replies are drawn: formulas over its layer sizes.
+"""The memory that a language model needs for training and for sampling: formulas over its layer sizes, in bytes.
 
-Every formula is checked by a test against the tensors of a small real model. Bytes throughout. What the formulas leave out: the device
-library's own context, fragmentation, and short-lived temporaries smaller than those named.
+A test compares every formula with the tensors of a small real model. The formulas leave out the device library's own context,
+fragmentation, and short-lived temporaries smaller than those they name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def nf4_weights(linears: Sequence[tuple[int, int]]) -> int:
 def nf4_constants(linears: Sequence[tuple[int, int]]) -> int:
     """Quantisation constants under double quantisation.
 
-    One byte per block of 64 weights, a float32 per 256 of those, and for each layer two code books (16 and 256 floats) and an offset.
+    One byte per block of 64 weights, a float32 per 256 blocks, and for each layer two code books (16 and 256 floats) and an offset.
     """
     total = 0
     for i, o in linears:
@@ -39,14 +39,14 @@ def kv_bytes_per_token(sizes: Shapes, width: int) -> int:
 
 
 def kv_cache(sizes: Shapes, width: int, prompt: int, n: int, new: int, items: int = 1) -> int:
-    """Keys and values of `items` items decoded together, their N rollouts sharing one copy of the prompt: items x (prompt + N x new)."""
+    """Keys and values of `items` items decoded together. An item's N rollouts share one copy of its prompt: items x (prompt + N x new)."""
     return items * (prompt + n * new) * kv_bytes_per_token(sizes, width)
 
 
 def optimizer_states(sizes: Shapes, rank: int, optimizer: str) -> int:
-    """AdamW's two moments of each LoRA matrix: float32, or in 8 bits one byte each and a float32 per 256 of them (bitsandbytes).
+    """AdamW's two moments of each LoRA matrix: in float32, or in 8 bits with a float32 per 256 of them (bitsandbytes).
 
-    bitsandbytes keeps the moments of a matrix of fewer than 4,096 numbers in float32.
+    bitsandbytes keeps the moments of a matrix with fewer than 4,096 numbers in float32.
     """
     total = 0
     for size in (rank * side for pair in sizes.linears for side in pair):
@@ -58,11 +58,11 @@ def optimizer_states(sizes: Shapes, rank: int, optimizer: str) -> int:
 def block_activations(sizes: Shapes, tokens: int, rank: int, width: int, residual: int, mask: int | None) -> int:
     """What one transformer block keeps for its backward pass, with LoRA on all its linear layers and the base frozen.
 
-    Per token: the residual stream before each of the two norms; queries and keys before theirs; queries, keys, values and the
-    attention's output; gate, its activation, and up; the input of each LoRA matrix A, a copy of its own per layer where there is dropout
-    or a cast, with a mask of `mask` bytes per number (None: no dropout); the input of each matrix B; what norms, rotary embedding and
-    softmax keep. `width`: bytes of the compute type; `residual`: of the residual stream, which 4-bit layers return their results in.
-    Where the two differ (autocast), LoRA's matrices are kept as cast, too.
+    Per token: the residual stream before each of the two norms; queries and keys before their norms; queries, keys, values and the
+    attention's output; gate, its activation, and up; the input of each LoRA matrix A, copied for each layer if there is dropout or a cast,
+    with a mask of `mask` bytes per number (None: no dropout); the input of each matrix B; and what norms, rotary embedding and softmax
+    keep. `width`: bytes of the compute type; `residual`: bytes of the residual stream, the type in which 4-bit layers return results. If
+    the two differ (autocast), the cast copies of LoRA's matrices are also kept.
     """
     per_block = sizes.linears[: len(sizes.linears) // sizes.layers]
     cast = residual != width
@@ -79,10 +79,10 @@ def block_activations(sizes: Shapes, tokens: int, rank: int, width: int, residua
 
 
 def checkpoints(sizes: Shapes, tokens: int, residual: int) -> int:
-    """Gradient checkpointing keeps each block's input: layers x tokens x hidden size x bytes."""
+    """What gradient checkpointing keeps, the input of each block: layers x tokens x hidden size x bytes."""
     return sizes.layers * tokens * sizes.hidden * residual
 
 
 def largest_linear(sizes: Shapes, width: int) -> int:
-    """The temporary a 4-bit layer is unpacked into while it is used: the largest one's weights."""
+    """The temporary that a 4-bit layer is unpacked into while it is used: the weights of the largest layer."""
     return max(i * o for i, o in sizes.linears) * width

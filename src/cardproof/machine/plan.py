@@ -1,4 +1,4 @@
-"""The work of a run before it is done: prompts, rollouts, tokens, downloads, memory, hours and jobs, each with how it was derived."""
+"""The work of a run, before it starts: prompts, rollouts, tokens, downloads, memory, hours and jobs, and how each was derived."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Kind = Literal["counted", "as printed", "at most", "estimated", "assumed"]
 GB = 10**9
 SCRATCH = "vLLM's temporary copy"
 NAME, WIDTH = 24, 120
-"""Columns of a figure's name, and of a line of the text form."""
+"""Widths, in columns: of a figure's name, and of a line of the text form."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Figure:
     value: float
     unit: str
     kind: Kind
-    """`counted` exactly; `as printed` on the card; `at most`; `estimated` by a formula; `assumed`: rests on an assumed rate."""
+    """`counted` exactly; `as printed` on the card; `at most`; `estimated` by a formula; `assumed`: depends on an assumed rate."""
     how: str
 
 
 def plan(config: Config, run_dir: Path, templates: Path, claims: Path, snakefile: Path) -> list[Figure]:
-    """Every figure of the plan; where there is no Snakefile (no checkout), the jobs are left out.
+    """Every figure of the plan. Without a Snakefile (outside a checkout) the jobs are left out.
 
-    Raises CardproofError where the benchmark or the base model is neither there nor of known size.
+    Raises CardproofError if the benchmark or the base model is neither available nor of known size.
     """
     sizes, work = _look(config, run_dir, templates, claims)
     return [
@@ -62,7 +62,7 @@ def plan(config: Config, run_dir: Path, templates: Path, claims: Path, snakefile
 
 
 def requirements(config: Config, run_dir: Path, templates: Path, claims: Path) -> list[Figure]:
-    """Downloads, disk and memory alone: what a machine must have. Raises CardproofError as `plan` does."""
+    """Only downloads, disk and memory: what a machine must have. Raises CardproofError as `plan` does."""
     sizes, work = _look(config, run_dir, templates, claims)
     return _required(config, work, sizes, run_dir)
 
@@ -78,7 +78,7 @@ def _look(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple
 
 
 def disk_need(figures: Sequence[Figure]) -> float:
-    """Bytes of disk a run needs: what it downloads, and what its training keeps."""
+    """Bytes of disk that a run needs: for its downloads, and for what its training keeps."""
     return sum(f.value for f in figures if (f.section, f.name) in {("downloads", "all"), ("disk", "training")})
 
 
@@ -90,29 +90,31 @@ def _kept(config: Config, sizes: sizes.Shapes) -> Figure:
 
 
 def _scratch(config: Config, sizes: sizes.Shapes) -> list[Figure]:
-    """vLLM reads weights from files alone, so those that went through NF4 are written out, for as long as a job samples."""
+    """vLLM reads weights only from files, so each sampling job writes those that went through NF4 to a temporary file."""
     if config.sampling.backend != "vllm" or config.model.sampling_quantization != "nf4":
         return []
     [(_, size, how)] = _weights(sizes, False, _width(config))
-    return [Figure("disk", SCRATCH, size, "bytes", "estimated", f"{how}: what went through NF4, in TMPDIR, for each sampling job")]
+    return [
+        Figure("disk", SCRATCH, size, "bytes", "estimated", f"{how}: the weights that went through NF4, in TMPDIR, for each sampling job")
+    ]
 
 
 def _counts(config: Config, work: Workload) -> list[Figure]:
     arms = len(config.sampled_arms)
     names = ", ".join(config.sampled_arms)
     known: Kind = "counted" if work.prompts_known else "estimated"
-    found = [Figure("prompts", "questions", work.questions, "questions", known, work.benchmark_how)]
-    found += [Figure("prompts", name, a.prompts, "prompts", known, "items of its side of the split") for name, a in work.asked.items()]
-    found.append(Figure("prompts", "all", sum(a.prompts for a in work.asked.values()), "prompts", known, "their sum"))
+    figures = [Figure("prompts", "questions", work.questions, "questions", known, work.benchmark_how)]
+    figures += [Figure("prompts", name, a.prompts, "prompts", known, "items of its side of the split") for name, a in work.asked.items()]
+    figures.append(Figure("prompts", "all", sum(a.prompts for a in work.asked.values()), "prompts", known, "their sum"))
     train = work.asked[TRAIN]
     how = f"{train.prompts} prompts x {train.n} candidates, base model"
-    found.append(Figure("rollouts", TRAIN, train.rollouts, "rollouts", known, how))
+    figures.append(Figure("rollouts", TRAIN, train.rollouts, "rollouts", known, how))
     for name in CONDITIONS:
         a = work.asked[name]
         how = f"{a.prompts} prompts x {a.n} rollouts x {arms} arms ({names})"
-        found.append(Figure("rollouts", name, a.rollouts * arms, "rollouts", known, how))
-    found.append(Figure("rollouts", "all", rollouts(config, work), "rollouts", known, "their sum; each is verified and scored once"))
-    return found
+        figures.append(Figure("rollouts", name, a.rollouts * arms, "rollouts", known, how))
+    figures.append(Figure("rollouts", "all", rollouts(config, work), "rollouts", known, "their sum; each is verified and scored once"))
+    return figures
 
 
 def rollouts(config: Config, work: Workload) -> int:
@@ -126,17 +128,17 @@ def _arms(config: Config, condition: str) -> int:
 
 def _training(config: Config, work: Workload, sizes: sizes.Shapes) -> list[Figure]:
     kind: Kind = work.examples_kind
-    found = [Figure("training", "examples", work.examples, "examples", kind, work.examples_how)]
+    figures = [Figure("training", "examples", work.examples, "examples", kind, work.examples_how)]
     total = 0
     for name, run in config.training_runs.items():
         steps = optimizer_steps(work.examples, run.variant)
         total += steps
         how = f"ceil({work.examples} / {run.variant.effective_batch}) x {run.variant.epochs} epochs, seed {run.seed}"
-        found.append(Figure("training", f"steps of {name}", steps, "optimizer steps", kind, how))
-    found.append(Figure("training", "steps", total, "optimizer steps", kind, f"of all {len(config.training_runs)} training runs"))
+        figures.append(Figure("training", f"steps of {name}", steps, "optimizer steps", kind, how))
+    figures.append(Figure("training", "steps", total, "optimizer steps", kind, f"of all {len(config.training_runs)} training runs"))
     how = f"rank {config.training.rank} x (inputs + outputs) of {len(sizes.linears)} linear layers; {sizes.how}"
-    found.append(Figure("training", "trainable", sizes.lora_parameters(config.training.rank), "parameters", "counted", how))
-    return found
+    figures.append(Figure("training", "trainable", sizes.lora_parameters(config.training.rank), "parameters", "counted", how))
+    return figures
 
 
 def _tokens(config: Config, work: Workload) -> list[Figure]:
@@ -147,7 +149,7 @@ def _tokens(config: Config, work: Workload) -> list[Figure]:
     kind: Kind = "counted" if work.tokens_known else "estimated"
     spread = ", ".join(f"{name} {a.mean:.0f} (longest {a.longest})" for name, a in asked.items())
     read = over({name: a.prompts * a.mean for name, a in asked.items()})
-    found = [
+    figures = [
         Figure("tokens", "prompt", round(read), "tokens", kind, f"{work.tokens_how}; each prompt is read once per arm; means: {spread}"),
         Figure("tokens", "new", round(new_tokens(config, work)), "tokens", "estimated", work.new_how),
         Figure(
@@ -160,7 +162,7 @@ def _tokens(config: Config, work: Workload) -> list[Figure]:
         ),
     ]
     how = f"epochs x {work.examples} examples x {work.example_tokens:.0f} tokens, over {len(config.training_runs)} training runs"
-    return [*found, Figure("tokens", "training", round(_training_tokens(config, work)), "tokens", "estimated", how)]
+    return [*figures, Figure("tokens", "training", round(_training_tokens(config, work)), "tokens", "estimated", how)]
 
 
 def new_tokens(config: Config, work: Workload) -> float:
@@ -173,29 +175,29 @@ def _training_tokens(config: Config, work: Workload) -> float:
 
 
 def downloads(config: Config, sizes: sizes.Shapes, run_dir: Path) -> list[Figure]:
-    """Bytes of weights to fetch from the hub, by model; 0 where the run has them already."""
+    """Bytes of weights to fetch from the hub, by model; 0 if the run already has them."""
     known = assumptions()
-    found = []
+    figures = []
 
     def add(name: str, source: str, there: Path, size: int, how: str) -> None:
         if source != "hub" or there.is_dir():
-            where = "the run has it already" if there.is_dir() else f"source {source}: nothing to download"
-            found.append(Figure("downloads", name, 0, "bytes", "counted", where))
+            where = "the run already has it" if there.is_dir() else f"source {source}: nothing to download"
+            figures.append(Figure("downloads", name, 0, "bytes", "counted", where))
         else:
-            found.append(Figure("downloads", name, size, "bytes", "estimated", how))
+            figures.append(Figure("downloads", name, size, "bytes", "estimated", how))
 
     how = f"{sizes.parameters:,} parameters x {known['published_bytes']} bytes (bfloat16, assumed)"
     add(config.model.id, config.model.source, run_dir / "models" / "base", sizes.parameters * known["published_bytes"], how)
     lora = sizes.lora_parameters(config.training.rank)
     for arm, settings in config.arms.items():
         if settings.adapter in {"hub", "folder"}:
-            how = f"{lora:,} parameters x {known['adapter_bytes']} bytes: taken to have this run's rank {config.training.rank} and layers"
+            how = f"{lora:,} parameters x {known['adapter_bytes']} bytes: assumed to have this run's rank {config.training.rank} and layers"
             add(settings.id or arm, settings.adapter, run_dir / "adapters" / arm, lora * known["adapter_bytes"], how)
     v = known["verifier"]
-    how = f"size unknown before it is fetched: taken as DeBERTa-v3-large, {v['parameters']:,} parameters x {v['bytes']} bytes"
+    how = f"its size is unknown before it is fetched; assumed: DeBERTa-v3-large, {v['parameters']:,} parameters x {v['bytes']} bytes"
     add(config.verifier.id, config.verifier.source, run_dir / "models" / "verifier", v["parameters"] * v["bytes"], how)
-    total = sum(f.value for f in found)
-    return [*found, Figure("downloads", "all", total, "bytes", "estimated" if total else "counted", "their sum, into the run's folder")]
+    total = sum(f.value for f in figures)
+    return [*figures, Figure("downloads", "all", total, "bytes", "estimated" if total else "counted", "their sum, into the run's folder")]
 
 
 def _memory(config: Config, work: Workload, sizes: sizes.Shapes) -> list[Figure]:
@@ -206,11 +208,11 @@ def _memory(config: Config, work: Workload, sizes: sizes.Shapes) -> list[Figure]
 
 
 def training_memory(config: Config, sizes: sizes.Shapes, tokens: int) -> list[Figure]:
-    """Peak memory of one training step on an example of `tokens` tokens, part by part."""
+    """Peak memory of one training step on an example of `tokens` tokens, by part."""
     settings, gpu = config.training, config.runtime.gpus > 0
     nf4 = config.model.quantization == "nf4"
     width = _width(config)
-    # peft's preparation for k-bit training casts what is not packed to float32, and the residual stream follows it.
+    # peft prepares k-bit training by casting everything unpacked to float32, and the residual stream follows.
     plain = memory.FLOAT if nf4 else width
     lora = sizes.lora_parameters(settings.rank)
     reply = min(config.sampling.max_new_tokens, tokens)
@@ -241,7 +243,7 @@ def training_memory(config: Config, sizes: sizes.Shapes, tokens: int) -> list[Fi
         (
             "logits",
             reply * sizes.vocabulary * 2 * (width + memory.FLOAT),
-            f"{reply} reply tokens x {sizes.vocabulary} x 2 x ({width} + 4): they and their log-softmax, with gradients",
+            f"{reply} reply tokens x {sizes.vocabulary} x 2 x ({width} + 4): logits and their log-softmax, with gradients",
         ),
         (
             "head, cast",
@@ -256,7 +258,7 @@ def training_memory(config: Config, sizes: sizes.Shapes, tokens: int) -> list[Fi
 
 
 def sampling_memory(config: Config, sizes: sizes.Shapes, prompt: int, n: int) -> list[Figure]:
-    """Peak memory while replies are drawn to prompts of `prompt` tokens, N each, part by part."""
+    """Peak memory while sampling N replies to each prompt of `prompt` tokens, by part."""
     gpu = config.runtime.gpus > 0
     nf4 = _packed(config)
     width = _width(config)
@@ -267,7 +269,7 @@ def sampling_memory(config: Config, sizes: sizes.Shapes, prompt: int, n: int) ->
     per_token = memory.kv_bytes_per_token(sizes, width)
     cache = memory.kv_cache(sizes, width, prompt, n, limit, items)
     one = memory.kv_cache(sizes, width, prompt, n, limit)
-    rest = "; vLLM takes whatever else the card has, too" if config.sampling.backend == "vllm" else ""
+    rest = "; vLLM also takes all other memory of the card" if config.sampling.backend == "vllm" else ""
     parts = [
         *_weights(sizes, nf4, width),
         ("LoRA weights", lora * memory.FLOAT, f"{lora:,} parameters x 4 bytes" if lora else "none, or merged into the weights (CPU)"),
@@ -280,10 +282,10 @@ def sampling_memory(config: Config, sizes: sizes.Shapes, prompt: int, n: int) ->
         ("logits", items * n * sizes.vocabulary * (width + 2 * memory.FLOAT), f"{items * n} rows x {sizes.vocabulary}"),
         *_overhead(sizes, nf4, gpu, width),
     ]
-    found = _parts("memory: sampling", parts, f"prompts of {prompt} tokens, the longest")
+    figures = _parts("memory: sampling", parts, f"prompts of {prompt} tokens, the longest")
     how = f"2 x {sizes.layers} layers x {sizes.kv_heads} key/value heads x {sizes.head_dim} x {width} bytes"
     return [
-        *found,
+        *figures,
         Figure("memory: sampling", "KV cache per token", per_token, "bytes", "counted", how),
         Figure(
             "memory: sampling",
@@ -297,12 +299,12 @@ def sampling_memory(config: Config, sizes: sizes.Shapes, prompt: int, n: int) ->
 
 
 def _width(config: Config) -> int:
-    """Bytes of a number as the device computes with it."""
+    """Bytes of a number in the device's compute type."""
     return memory.HALF if config.runtime.gpus else memory.FLOAT
 
 
 def _packed(config: Config) -> bool:
-    """Whether replies are drawn from weights in 4 bits: on a CPU, and for vLLM, which has no NF4, they are unpacked once."""
+    """Whether sampling uses weights in 4 bits. On a CPU, and for vLLM, which has no NF4, they are unpacked once."""
     return config.model.sampling_quantization == "nf4" and config.runtime.gpus > 0 and config.sampling.backend != "vllm"
 
 
@@ -322,17 +324,17 @@ def _weights(sizes: sizes.Shapes, nf4: bool, width: int) -> list[tuple[str, int,
 
 
 def _overhead(sizes: sizes.Shapes, nf4: bool, gpu: bool, width: int) -> list[tuple[str, int, str]]:
-    found = (
+    parts = (
         [("unpacked layer", memory.largest_linear(sizes, width), f"the largest linear layer x {width} bytes, while it is used")]
         if nf4
         else []
     )
-    return [*found, ("device context", int(assumptions()["device_context"]), "assumed")] if gpu else found
+    return [*parts, ("device context", int(assumptions()["device_context"]), "assumed")] if gpu else parts
 
 
 def _parts(section: str, parts: Sequence[tuple[str, int, str]], what: str) -> list[Figure]:
-    found = [Figure(section, name, value, "bytes", "assumed" if how == "assumed" else "estimated", how) for name, value, how in parts]
-    return [*found, Figure(section, "peak", sum(f.value for f in found), "bytes", "estimated", f"their sum: {what}")]
+    figures = [Figure(section, name, value, "bytes", "assumed" if how == "assumed" else "estimated", how) for name, value, how in parts]
+    return [*figures, Figure(section, "peak", sum(f.value for f in figures), "bytes", "estimated", f"their sum: {what}")]
 
 
 def peak(figures: Sequence[Figure]) -> float:
@@ -341,10 +343,10 @@ def peak(figures: Sequence[Figure]) -> float:
 
 
 def _hours(config: Config, work: Workload, sizes: sizes.Shapes) -> list[Figure]:
-    """Hours on each device of the stated table: the longer of arithmetic and reading the weights, at assumed shares of the peak rates."""
+    """Hours on each device of the table: the longer of arithmetic and reading the weights, at assumed shares of the peak rates."""
     known = assumptions()
     devices = known["gpus"] if config.runtime.gpus else {"2 CPU cores": known["cpu"]}
-    found = []
+    figures = []
     need = peak(_memory(config, work, sizes))
     for name, device in devices.items():
         rates = known["reached"] if config.runtime.gpus else device
@@ -352,8 +354,8 @@ def _hours(config: Config, work: Workload, sizes: sizes.Shapes) -> list[Figure]:
         short = f"; too small: {need / GB:.0f} GB are needed" if "memory" in device and device["memory"] * GB < need else ""
         how = "; ".join(f"{part} {seconds / 3600:.2f}" for part, seconds in parts.items())
         unit = "GPU hours" if config.runtime.gpus else "hours"
-        found.append(Figure("hours", name, round(sum(parts.values()) / 3600, 2), unit, "assumed", f"{how}{short}"))
-    return found
+        figures.append(Figure("hours", name, round(sum(parts.values()) / 3600, 2), unit, "assumed", f"{how}{short}"))
+    return figures
 
 
 def _seconds(
@@ -372,20 +374,20 @@ def _seconds(
         rows = max(1, config.sampling.rows // a.n) * a.n
         step = max(weights / bandwidth, rows * twice / flops) / rates["decoding"] if gpu else rows * twice / (flops * rates["decoding"])
         decode += arms * a.rollouts * a.new / rows * step
-    # Forward 2, backward to the activations 2, and 2 again where activations are recomputed, per parameter and token (base frozen).
+    # Per parameter and token, with the base frozen: 2 forward, 2 backward to the activations, and 2 more if activations are recomputed.
     passes = 3 if config.training.gradient_checkpointing else 2
     train = _training_tokens(config, work) * passes * twice / (flops * rates["training"])
-    found = {"reading prompts": prefill, "writing replies": decode, "training": train}
+    seconds = {"reading prompts": prefill, "writing replies": decode, "training": train}
     if gpu:
         pairs = rollouts(config, work) * config.verifier.max_tokens * 2 * known["verifier"]["parameters"]
-        found["verifying"] = pairs / (flops * rates["prefill"])
+        seconds["verifying"] = pairs / (flops * rates["prefill"])
         loads = len(config.sampled_arms) * config.sampling.shards + config.sampling.shards + len(config.training_runs)
-        found["loading weights"] = loads * sizes.parameters * known["published_bytes"] / known["load_bytes_per_second"]
-    return found
+        seconds["loading weights"] = loads * sizes.parameters * known["published_bytes"] / known["load_bytes_per_second"]
+    return seconds
 
 
 def jobs(config: Config, snakefile: Path) -> list[Figure]:
-    """Jobs of the whole run by rule, as Snakemake itself plans them from nothing; on a cluster each is one submission."""
+    """Jobs of the whole run by rule, as Snakemake plans them in an empty folder. On a cluster each is one submission."""
     if not snakefile.is_file():
         return []
     with tempfile.TemporaryDirectory(prefix="cardproof-plan-") as folder:
@@ -395,7 +397,9 @@ def jobs(config: Config, snakefile: Path) -> list[Figure]:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if result.returncode:
-        raise CardproofError("Snakemake cannot plan this run.", f"run `snakemake -n` to see why; it ends: {result.stderr.strip()[-300:]}")
+        raise CardproofError(
+            "Snakemake cannot plan this run.", f"run `snakemake -n` to see why; its output ends: {result.stderr.strip()[-300:]}"
+        )
     text = result.stdout + result.stderr
     table = text[text.index("Job stats:") :].split("\ntotal", 1)[0]
     counts = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
@@ -410,12 +414,12 @@ def jobs(config: Config, snakefile: Path) -> list[Figure]:
         "score": f"{arms} arms x {len(CONDITIONS)} conditions, and train",
         "prompts": f"{len(CONDITIONS)} conditions, and train",
     }
-    found = [Figure("jobs", name, n, "jobs", "counted", reasons.get(name, "one per run")) for name, n in counts.items()]
+    figures = [Figure("jobs", name, n, "jobs", "counted", reasons.get(name, "one per run")) for name, n in counts.items()]
     how = "planned by Snakemake in an empty folder; on SLURM one job each"
-    found.append(Figure("jobs", "all", sum(counts.values()), "jobs", "counted", how))
+    figures.append(Figure("jobs", "all", sum(counts.values()), "jobs", "counted", how))
     gpu = sum(counts.get(rule, 0) for rule in GPU_RULES) if config.runtime.gpus else 0
-    asking = f"of them: {', '.join(GPU_RULES)}; runtime.gpus {config.runtime.gpus} each"
-    return [*found, Figure("jobs", "asking for GPUs", gpu, "jobs", "counted", asking)]
+    asking = f"those of {', '.join(GPU_RULES)}; runtime.gpus {config.runtime.gpus} each"
+    return [*figures, Figure("jobs", "asking for GPUs", gpu, "jobs", "counted", asking)]
 
 
 def as_json(config: Config, figures: Sequence[Figure]) -> dict[str, Any]:
@@ -424,8 +428,8 @@ def as_json(config: Config, figures: Sequence[Figure]) -> dict[str, Any]:
 
 
 def as_text(config: Config, figures: Sequence[Figure]) -> str:
-    """The plan for a terminal: a table per section, how each figure was derived at its right."""
-    lines = [f"Plan of the run {config.run!r} ({config.scale} scale). Nothing is computed or fetched."]
+    """The plan for a terminal: a table for each section, with how each figure was derived on the right."""
+    lines = [f"Plan of the run {config.run!r} ({config.scale} scale). Nothing has been computed or fetched."]
     section = ""
     for f in figures:
         if f.section != section:

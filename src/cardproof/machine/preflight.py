@@ -1,4 +1,4 @@
-"""Does this machine have what a run needs? Looked at in seconds, before anything is fetched or computed."""
+"""Does this machine have what a run needs? It takes seconds to see, before anything is fetched or computed."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ DEMO = "`make demo` runs the whole method on a CPU, on embedded data and models,
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at."""
+    """One thing that was checked."""
 
     name: str
     status: Literal["ok", "warning", "failed"]
     found: str
-    """What was found: the end of a sentence."""
+    """What is there: the end of a sentence."""
     needed: str = ""
     """What the run would need instead."""
 
@@ -49,7 +49,7 @@ class Gpu:
 
 
 def preflight(config: Config, run_dir: Path, templates: Path, claims: Path) -> list[Check]:
-    """Every check of a machine for one run; nothing is written, nothing is fetched, no token is read out."""
+    """Every check of a machine for one run. It writes nothing, fetches nothing and prints no token."""
     figures, unknown = _requirements(config, run_dir, templates, claims)
     checks = [*_versions(), _memory(config), *([unknown] if unknown else [])]
     if config.runtime.gpus:
@@ -70,11 +70,11 @@ def _requirements(config: Config, run_dir: Path, templates: Path, claims: Path) 
     try:
         return requirements(config, run_dir, templates, claims), None
     except CardproofError as e:
-        return [], Check("plan", "warning", f"memory and disk needed are unknown: {e.sentence}", e.hint)
+        return [], Check("plan", "warning", f"the memory and disk that the run needs are unknown: {e.sentence}", e.hint)
 
 
 def _gpus(config: Config, need: float | None) -> list[Check]:
-    """The GPUs: NVIDIA's driver first, since asking torch takes seconds; then what torch can use of them."""
+    """The GPUs: first NVIDIA's driver, because asking torch takes seconds; then those that torch can use."""
     size = f" with {need / GB:.0f} GB of free memory (estimated; `cardproof plan` shows how)" if need else ""
     wanted = f"{_several(config.runtime.gpus, 'NVIDIA GPU')}{size}"
     inside = any(os.environ.get(name) for name in INSIDE)
@@ -87,20 +87,20 @@ def _gpus(config: Config, need: float | None) -> list[Check]:
         return [Check("gpu", "failed", "torch is not installed", "the packages of envs/lock-gpu.txt")]
     if torch.version.cuda is None:
         return [Check("gpu", "failed", f"torch {torch.__version__} is a build without CUDA", "torch's CUDA build, as in envs/lock-gpu.txt")]
-    found = []
+    gpus = []
     for number in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(number)
-        found.append(Gpu(torch.cuda.get_device_name(number), total, free))
-    return [judge_gpus(found, config.runtime.gpus, need, wanted, torch.version.cuda)]
+        gpus.append(Gpu(torch.cuda.get_device_name(number), total, free))
+    return [judge_gpus(gpus, config.runtime.gpus, need, wanted, torch.version.cuda)]
 
 
-def judge_gpus(found: Sequence[Gpu], count: int, need: float | None, wanted: str, cuda: str) -> Check:
-    """Whether the GPUs torch sees are enough; `need`: bytes of free memory on each, None where unknown."""
-    names = ", ".join(f"{g.name} with {g.free / GB:.0f} of {g.memory / GB:.0f} GB free" for g in found) or "none"
-    large = [g for g in found if need is None or g.free >= need]
+def judge_gpus(gpus: Sequence[Gpu], count: int, need: float | None, wanted: str, cuda: str) -> Check:
+    """Whether torch sees enough GPUs; `need`: bytes of free memory on each, None if unknown."""
+    names = ", ".join(f"{g.name} with {g.free / GB:.0f} of {g.memory / GB:.0f} GB free" for g in gpus) or "none"
+    large = [g for g in gpus if need is None or g.free >= need]
     if len(large) >= count:
         return Check("gpu", "ok", f"{names} (CUDA {cuda})")
-    short = "torch sees no GPU (CUDA_VISIBLE_DEVICES, driver)" if not found else f"the GPUs are too few or too small: {names}"
+    short = "torch sees no GPU (CUDA_VISIBLE_DEVICES, driver)" if not gpus else f"the GPUs are too few or too small: {names}"
     return Check("gpu", "failed", short, f"{wanted}; smaller sampling.rows and training.max_tokens need less")
 
 
@@ -112,7 +112,7 @@ def _memory(config: Config) -> Check:
 
 
 def _there(folder: Path) -> Path:
-    """The folder, or the nearest above it that exists."""
+    """The folder, or the nearest existing folder above it."""
     return next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
 
 
@@ -126,7 +126,7 @@ def _disk(run_dir: Path, figures: Sequence[Figure]) -> Check:
 
 
 def _temporary(run_dir: Path, figures: Sequence[Figure]) -> list[Check]:
-    """Room for what vLLM reads and nobody keeps; beside the run's own needs where both lie on one disk."""
+    """Space for vLLM's temporary copy of the weights, plus the run's own needs if both are on one disk."""
     copy = next((f.value for f in figures if f.name == SCRATCH), 0.0)
     if not copy:
         return []
@@ -139,7 +139,7 @@ def _temporary(run_dir: Path, figures: Sequence[Figure]) -> list[Check]:
 
 
 def _folders(config: Config) -> list[Check]:
-    """Whether the local folders that the configuration names are there."""
+    """Whether the local folders that the configuration names exist."""
     named: dict[str, tuple[str, str | None]] = {
         "benchmark.path": (config.benchmark.source, config.benchmark.path),
         "model.id": (config.model.source, config.model.id),
@@ -151,22 +151,27 @@ def _folders(config: Config) -> list[Check]:
     missing = [f"{setting} {place}" for setting, place in local.items() if not place.is_dir()]
     if missing:
         return [
-            Check("folders", "failed", f"no such folder: {', '.join(missing)}", "folders that exist, relative to where the run is started")
+            Check(
+                "folders",
+                "failed",
+                f"these folders do not exist: {', '.join(missing)}",
+                "folders that exist, relative to where the run starts",
+            )
         ]
-    return [Check("folders", "ok", f"all {len(local)} that the configuration names are there")] if local else []
+    return [Check("folders", "ok", f"all {len(local)} that the configuration names exist")] if local else []
 
 
 def _engine(config: Config) -> list[Check]:
-    """Whether vLLM, where it is to draw the replies, is installed for the interpreter that will run it (found, not imported: seconds)."""
+    """Whether vLLM, if it samples the replies, is installed for its interpreter. It is looked up, because importing takes seconds."""
     if config.sampling.backend != "vllm":
         return []
     python = shutil.which(config.sampling.python or sys.executable)
     needed = "vLLM for that interpreter: `make setup-vllm`, with sampling.python .venv-vllm/bin/python; or sampling.backend: transformers"
     if python is None:
-        return [Check("vllm", "failed", f"sampling.python: there is no interpreter {config.sampling.python}", needed)]
+        return [Check("vllm", "failed", f"sampling.python: the interpreter {config.sampling.python} does not exist", needed)]
     look = "import importlib.util as u, sys; sys.exit(u.find_spec('vllm') is None or u.find_spec('cardproof') is None)"
     if subprocess.run([python, "-c", look], check=False).returncode:
-        return [Check("vllm", "failed", f"{python} has no vLLM, or no cardproof", needed)]
+        return [Check("vllm", "failed", f"{python} lacks vLLM or cardproof", needed)]
     return [Check("vllm", "ok", f"installed for {python}")]
 
 
@@ -175,21 +180,26 @@ def _revisions(config: Config) -> list[Check]:
     loose = [f"{name}.revision" for name, (_, revision) in sources.items() if not hub.pinned(revision)]
     if loose:
         return [
-            Check("revisions", "warning", f"not pinned: {', '.join(loose)}", "a commit each; without one the newest is taken and recorded")
+            Check(
+                "revisions",
+                "warning",
+                f"not pinned: {', '.join(loose)}",
+                "a commit for each; without one the run takes the newest and records it",
+            )
         ]
     return [Check("revisions", "ok", f"all {len(sources)} pinned")] if sources else []
 
 
 def _cache(config: Config, run_dir: Path, figures: Sequence[Figure]) -> list[Check]:
-    """What is still to be fetched, whether that is allowed, and with which token (whether there is one, never which)."""
+    """What the run still has to fetch, whether it may, and whether there is a token (but never which)."""
     places = {"benchmark": run_dir / "benchmark" / "corpus.jsonl", "model": run_dir / "models" / "base"}
     places["verifier"] = run_dir / "models" / "verifier"
     places |= {f"arms.{name}": run_dir / "adapters" / name for name in config.arms}
     missing = [name for name in hub_sources(config) if not places[name].exists()]
     size = sum(f.value for f in figures if f.section == "downloads" and f.name == "all")
     if not missing:
-        return [Check("cache", "ok", "nothing is to be fetched")]
-    what = f"to be fetched from the hub: {', '.join(missing)} ({size / GB:.0f} GB)"
+        return [Check("cache", "ok", "the run has nothing to fetch")]
+    what = f"the run fetches from the hub: {', '.join(missing)} ({size / GB:.0f} GB)"
     if os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in {"1", "ON", "YES", "TRUE"}:
         allowed = Check("cache", "failed", f"{what}, but HF_HUB_OFFLINE is set", "the network (unset HF_HUB_OFFLINE), or local folders")
     else:
@@ -207,13 +217,13 @@ def _container() -> list[Check]:
         return [Check("container", "ok", f"running in {Path(inside).name}")]
     runtime = shutil.which("apptainer") or shutil.which("singularity")
     if not runtime:
-        return [Check("container", "failed", "containers were asked for and Apptainer is missing", "Apptainer, or no --use-apptainer")]
+        return [Check("container", "failed", "you asked for containers, but Apptainer is missing", "Apptainer, or no --use-apptainer")]
     said = subprocess.run([runtime, "--version"], capture_output=True, text=True, check=False).stdout.strip()
     return [Check("container", "ok", said or runtime)]
 
 
 def _versions() -> Iterable[Check]:
-    """Installed packages against the pins the project declares, those of the model steps included."""
+    """Compare the installed packages, including those of the model steps, with the project's pins."""
     pins = {}
     try:
         declared = importlib.metadata.requires("cardproof") or []
@@ -238,13 +248,18 @@ def _versions() -> Iterable[Check]:
     if missing:
         yield Check("versions", "failed", f"not installed: {', '.join(missing)}", "`make setup`, or the packages of envs/lock-gpu.txt")
     elif other:
-        yield Check("versions", "warning", f"not as pinned: {', '.join(other)}", "`make setup`; results may differ in their last digits")
+        yield Check(
+            "versions",
+            "warning",
+            f"versions differ from the pins: {', '.join(other)}",
+            "`make setup`; results may differ in their last digits",
+        )
     else:
         yield Check("versions", "ok", f"Python {platform.python_version()} and {len(pins)} packages as pinned")
 
 
 def raise_for(config: Config, checks: Sequence[Check]) -> None:
-    """CardproofError where a check failed: one sentence of what is wrong, and what the run would need instead."""
+    """CardproofError if a check failed: one sentence that says what is wrong, and what the run would need instead."""
     failed = [c for c in checks if c.status == "failed"]
     if not failed:
         return
@@ -262,7 +277,7 @@ def as_json(config: Config, checks: Sequence[Check]) -> dict[str, Any]:
 
 
 def as_text(checks: Sequence[Check]) -> str:
-    """The checks for a terminal, one a line."""
+    """The checks for a terminal, one per line."""
     return "\n".join(f"{c.status:<8} {c.name:<10} {c.found}" + (f" [{c.needed}]" if c.needed else "") for c in checks)
 
 

@@ -1,7 +1,7 @@
-"""What a run has to do, counted before it is done: items, prompts and their tokens, rollouts, training examples.
+"""What a run has to do, counted before it starts: items, prompts and their tokens, rollouts, training examples.
 
-Counts are made with the run's own code wherever the benchmark and the tokenizer are there; elsewhere they are estimated from stated sizes.
-What a run has already made (prompts' benchmark, selected examples, samples) is used where it exists.
+If the benchmark and the tokenizer are available, the run's own code counts. Otherwise the counts are estimated from stated sizes. Whatever
+the run has already made (benchmark, selected examples, samples) is used.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from cardproof.records import Document, Message, Prompt, Rollout
 
 TRAIN = "train"
 Encode = Callable[[Sequence[Message], str], int]
-"""Number of tokens of a conversation and of the text its reply is made to begin with."""
+"""Number of tokens of a conversation, together with the text that its reply starts with."""
 
 
 @functools.cache
 def assumptions() -> dict[str, Any]:
-    """The stated assumptions and sizes of `data/planning.yaml`."""
+    """The stated assumptions and sizes in `data/planning.yaml`."""
     values: dict[str, Any] = yaml.safe_load(files("cardproof").joinpath("data", "planning.yaml").read_text(encoding="utf-8"))
     return values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """One condition's prompts (or the train prompts); lengths in tokens."""
+    """The prompts of one condition, or those of the train side; lengths are in tokens."""
 
     prompts: int
     n: int
@@ -60,7 +60,7 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What a run has to do, and how each part was found."""
+    """What a run has to do, and how each part was counted or estimated."""
 
     questions: int
     asked: dict[str, Asked]
@@ -71,9 +71,9 @@ class Workload:
     longest_example: int
     """Tokens of the longest prompt trained on and of the longest reply."""
     prompts_known: bool
-    """Counted on the benchmark itself, not estimated from its stated sizes."""
+    """Whether prompts were counted on the benchmark itself, not estimated from its stated sizes."""
     tokens_known: bool
-    """Counted with the model's tokenizer, on prompts that are known."""
+    """Whether tokens were counted with the model's tokenizer, on known prompts."""
     benchmark_how: str
     tokens_how: str
     new_how: str
@@ -83,9 +83,9 @@ class Workload:
 
 @contextmanager
 def model_folder(config: Config, run_dir: Path) -> Iterator[Path | None]:
-    """A folder with the base model's config.json and tokenizer, or None where it would have to be fetched.
+    """A folder with the base model's config.json and tokenizer, or None if it would have to be fetched.
 
-    The run's own, the configured one, the hub's cache, or (for the time of the block) the embedded model unpacked.
+    It is the run's own, the configured one, the one in the hub's cache, or the embedded model, unpacked for as long as the block runs.
     """
     own = run_dir / "models" / "base"
     if (own / "config.json").is_file():
@@ -103,19 +103,19 @@ def model_folder(config: Config, run_dir: Path) -> Iterator[Path | None]:
 
 
 def _cached(name: str, revision: str | None) -> Path | None:
-    """The folder of the hub's cache, where it holds the model's config.json and tokenizer."""
+    """The model's folder in the hub's cache, or None if its config.json and tokenizer are not there."""
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
         return None
-    found = [try_to_load_from_cache(name, file, revision=revision) for file in ("config.json", "tokenizer_config.json")]
-    return Path(found[0]).parent if all(isinstance(path, str) for path in found) else None  # type: ignore[arg-type]
+    paths = [try_to_load_from_cache(name, file, revision=revision) for file in ("config.json", "tokenizer_config.json")]
+    return Path(str(paths[0])).parent if all(isinstance(path, str) for path in paths) else None
 
 
 def workload(config: Config, run_dir: Path, folder: Path | None, templates: Path, printed_examples: int) -> Workload:
     """Count what the run has to do. `folder`: see `model_folder`; `printed_examples`: the card's number of training examples.
 
-    Raises CardproofError where a hub benchmark is neither there nor of known size.
+    Raises CardproofError if a hub benchmark is neither available nor of known size.
     """
     encode, tokens_how = _encoder(config, folder)
     rows = _benchmark(config, run_dir)
@@ -126,7 +126,7 @@ def workload(config: Config, run_dir: Path, folder: Path | None, templates: Path
         benchmark_how = f"{where}, split and rendered by the run's own code"
     else:
         questions_n, counted = _estimated(config, templates, encode)
-        benchmark_how = f"{config.benchmark.id} is not here: the stated sizes of its pinned revision (data/planning.yaml)"
+        benchmark_how = f"{config.benchmark.id} is not fetched yet: stated sizes of its pinned revision (data/planning.yaml)"
     new, new_how = _replies(config, run_dir, counted, encode)
     asked = {
         name: Asked(prompts=c.prompts, n=config.rollouts[name], mean=c.mean, longest=c.longest, new=new[name])
@@ -151,7 +151,7 @@ def workload(config: Config, run_dir: Path, folder: Path | None, templates: Path
 
 @dataclass(frozen=True, kw_only=True)
 class _Counted:
-    """Prompts of one condition: how many, their tokens, those of the prompts as trained on, and characters of the reference answers."""
+    """One condition's prompts: how many, their tokens, their tokens in training, and the characters of the reference answers."""
 
     prompts: int
     mean: float
@@ -164,7 +164,7 @@ class _Counted:
 def _encoder(config: Config, folder: Path | None) -> tuple[Encode, str]:
     if folder is None:
         per_token = assumptions()["characters_per_token"]
-        how = f"the model's tokenizer is not here: {per_token} characters per token are assumed"
+        how = f"the model's tokenizer is not fetched yet: {per_token} characters per token are assumed"
         return lambda messages, prefix: round((sum(len(m.content) for m in messages) + len(prefix)) / per_token), how
     from cardproof.models.device import quiet
     from cardproof.models.tokens import load_tokenizer, prompt_ids
@@ -177,7 +177,7 @@ def _encoder(config: Config, folder: Path | None) -> tuple[Encode, str]:
 
 
 def _benchmark(config: Config, run_dir: Path) -> tuple[list[Any], list[Any], str] | None:
-    """Passages, questions and where they are from; None for a hub benchmark that the run has not fetched yet."""
+    """Passages, questions and where they come from; None for a hub benchmark that the run has not fetched yet."""
     settings = config.benchmark
     corpus, questions = run_dir / "benchmark" / "corpus.jsonl", run_dir / "benchmark" / "questions.jsonl"
     if corpus.is_file() and questions.is_file():
@@ -190,12 +190,12 @@ def _benchmark(config: Config, run_dir: Path) -> tuple[list[Any], list[Any], str
 
 def _counted(config: Config, passages: list[Any], questions: list[Any], templates: Path, encode: Encode) -> dict[str, _Counted]:
     halves = split(passages, questions, config.split, config.seed)
-    found = {}
+    counted = {}
     for name in (TRAIN, *CONDITIONS):
         prompts, _ = prompts_of(config, name, passages, halves.train if name == TRAIN else halves.eval, templates)
         lengths = [encode(p.messages, p.reply_prefix) for p in prompts]
         examples = [encode(_trained_on(config, p, templates), "") for p in prompts] if name == TRAIN else [0]
-        found[name] = _Counted(
+        counted[name] = _Counted(
             prompts=len(prompts),
             mean=statistics.mean(lengths),
             longest=max(lengths),
@@ -203,7 +203,7 @@ def _counted(config: Config, passages: list[Any], questions: list[Any], template
             longest_example=max(examples),
             answer=statistics.mean(len(p.reference) for p in prompts),
         )
-    return found
+    return counted
 
 
 def _trained_on(config: Config, prompt: Prompt, templates: Path) -> list[Message]:
@@ -212,18 +212,18 @@ def _trained_on(config: Config, prompt: Prompt, templates: Path) -> list[Message
 
 
 def _estimated(config: Config, templates: Path, encode: Encode) -> tuple[int, dict[str, _Counted]]:
-    """The same from the stated sizes of the pinned hub benchmark: texts of their mean and of their greatest length."""
+    """The same, from the stated sizes of the pinned hub benchmark: with texts of mean length and of the greatest length."""
     settings = config.benchmark
     known = assumptions()["benchmarks"].get(settings.id)
     if known is None or known["revision"] != settings.revision:
         raise CardproofError(
             f"the size of the benchmark {settings.id!r} at revision {settings.revision} is not known before it is fetched.",
-            "give it as a local folder (benchmark.source: folder), or let the run fetch it: `cardproof acquire-benchmark`.",
+            "give it as a local folder (benchmark.source: folder), or fetch it first: `cardproof acquire-benchmark`.",
         )
     questions = min(known["questions"], settings.max_questions or known["questions"])
     train = round(config.split.train_share * questions)
     sides = {TRAIN: (train, config.distill.max_items), **dict.fromkeys(CONDITIONS, (questions - train, config.conditions.max_items))}
-    found = {}
+    estimated = {}
     for name, (items, most) in sides.items():
         condition = Condition() if name == TRAIN else getattr(config.conditions, name)
         items = min(items, most or items)
@@ -240,7 +240,7 @@ def _estimated(config: Config, templates: Path, encode: Encode) -> tuple[int, di
             return encode(messages, config.contract.reply_prefix if condition.contract else "")
 
         shows = config.contract.demonstration and condition.contract
-        found[name] = _Counted(
+        estimated[name] = _Counted(
             prompts=items,
             mean=asked("mean", mean_documents, shows),
             longest=asked("longest", whole, shows),
@@ -248,25 +248,25 @@ def _estimated(config: Config, templates: Path, encode: Encode) -> tuple[int, di
             longest_example=asked("longest", whole, shows and config.distill.demonstration),
             answer=known["answer"]["mean"],
         )
-    return questions, found
+    return questions, estimated
 
 
 def _replies(config: Config, run_dir: Path, counted: dict[str, _Counted], encode: Encode) -> tuple[dict[str, float], str]:
-    """Expected tokens per reply: the mean of the run's own samples where there are some, else from the reference answers' length."""
+    """Expected tokens per reply: the mean of the run's own samples if it has any, otherwise from the length of the reference answers."""
     known = assumptions()
     limit = config.sampling.max_new_tokens
-    found, measured = {}, []
+    expected, measured = {}, []
     for name, c in counted.items():
         samples = sorted((run_dir / "samples").glob(f"*/{name}.jsonl"))
         lengths = [row.completion_tokens for path in samples for row in iter_rows(path, Rollout)]
         contract = name == TRAIN or getattr(config.conditions, name).contract
         characters = c.answer * (1 + known["quoted_per_answer"]) + known["frame_characters"] if contract else c.answer
-        found[name] = statistics.mean(lengths) if lengths else min(float(limit), characters / known["characters_per_token"])
+        expected[name] = statistics.mean(lengths) if lengths else min(float(limit), characters / known["characters_per_token"])
         measured += [name] if lengths else []
-    how = "from the reference answers' mean length: under the contract a quote as long, and 40 characters of form"
+    how = "from the mean length of the reference answers; under the contract, plus a quote of that length and 40 characters of form"
     if measured:
-        how = f"mean of the run's own samples for {', '.join(measured)}" + ("" if len(measured) == len(counted) else f"; else {how}")
-    return found, f"{how}; never more than {limit} each (sampling.max_new_tokens)"
+        how = f"mean of the run's own samples for {', '.join(measured)}" + ("" if len(measured) == len(counted) else f"; otherwise {how}")
+    return expected, f"{how}; never more than {limit} each (sampling.max_new_tokens)"
 
 
 def _examples(config: Config, run_dir: Path, items: int, printed: int) -> tuple[int, Literal["counted", "as printed", "at most"], str]:
@@ -277,4 +277,4 @@ def _examples(config: Config, run_dir: Path, items: int, printed: int) -> tuple[
     bound = f"at most {items} train items x {config.distill.keep_top} kept = {most}"
     if config.scale == "published":
         return min(printed, most), "as printed", f"as printed on the card; {bound}"
-    return most, "at most", f"{bound}; which candidates pass is known only when they are scored"
+    return most, "at most", f"{bound}; only scoring tells which candidates pass"

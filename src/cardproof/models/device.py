@@ -1,4 +1,4 @@
-"""Where a model computes, and in which numbers."""
+"""Which device a model computes on, and in which number type."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Quantization = Literal["nf4", "none"]
 
 
 def quiet() -> None:
-    """No progress bars and advisory chatter from the model libraries: the steps print their own."""
+    """Silence the progress bars and advice of the model libraries; the steps print their own."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import transformers
 
@@ -18,7 +18,7 @@ def quiet() -> None:
 
 
 def device() -> str:
-    """`cuda` where a GPU is there, else `cpu`."""
+    """`cuda` if there is a GPU, otherwise `cpu`."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

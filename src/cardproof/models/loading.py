@@ -1,4 +1,4 @@
-"""Loading causal language models: NF4 for training, the same NF4 weights for sampling, with or without a LoRA adapter."""
+"""Loading causal language models, with or without a LoRA adapter: NF4 for training, and the same NF4 weights for sampling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cardproof.models.nf4 import dequantise_nf4
 
 
 def load_nf4(folder: Path) -> Any:
-    """A model with its linear layers as bitsandbytes Linear4bit: NormalFloat4, double quantisation, blocks of 64 (Dettmers et al. 2023)."""
+    """A model whose linear layers are bitsandbytes Linear4bit: NormalFloat4, double quantisation, blocks of 64 (Dettmers et al. 2023)."""
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     nf4 = BitsAndBytesConfig(
@@ -23,7 +23,7 @@ def load_nf4(folder: Path) -> Any:
 
 
 def load_plain(folder: Path, where: str | None = None) -> Any:
-    """A model in the device's compute dtype, not quantised; kept on `where` instead of the device."""
+    """A model in the device's compute dtype, not quantised; it goes to `where`, by default to the device."""
     from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype(), use_safetensors=True)
@@ -31,21 +31,21 @@ def load_plain(folder: Path, where: str | None = None) -> Any:
 
 
 def load_for_sampling(folder: Path, quantization: Quantization, adapter: Path | None) -> Any:
-    """A model ready to draw replies: always the causal language model itself, never PEFT's wrapper around it."""
+    """A model ready to sample replies: the causal language model itself, never PEFT's wrapper around it."""
     load = load_packed if device() == "cuda" else load_merged
     return load(folder, quantization, adapter)
 
 
 def load_packed(folder: Path, quantization: Quantization, adapter: Path | None) -> Any:
-    """What a GPU samples with: NF4 weights stay in 4 bits, with the adapter beside them."""
+    """The model that a GPU samples with: NF4 weights stay in 4 bits, and the adapter stays separate."""
     model = load_nf4(folder) if quantization == "nf4" else load_plain(folder)
     return (_adapted(model, folder, adapter).get_base_model() if adapter else model).eval()
 
 
 def load_merged(folder: Path, quantization: Quantization, adapter: Path | None) -> Any:
-    """What a CPU samples with: NF4 weights are dequantised once, and the adapter is merged into them.
+    """The model that a CPU samples with: NF4 weights are dequantised once, and the adapter is merged into them.
 
-    The weights are those that Linear4bit computes with, without its cost at every call.
+    Linear4bit computes with the same weights, but unpacks them at every call.
     """
     model = load_plain(folder)
     if quantization == "nf4":

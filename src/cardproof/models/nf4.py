@@ -1,4 +1,4 @@
-"""NF4 weights after their round trip: unpacked once, and computed with."""
+"""NF4 weights, unpacked once to compute with."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from cardproof.models.device import compute_dtype
 
 
 def keep_dequantised(model: Any, most_gb: float) -> bool:
-    """Unpack each Linear4bit's weight once and compute with that, where all of them fit into `most_gb`; says whether it was done.
+    """Unpack each Linear4bit's weight once and compute with it, if all of them fit into `most_gb`; returns whether they did.
 
-    The layers keep their packed weights, and give the same results and gradients to the last bit: bitsandbytes unpacks the same values at
-    every forward and backward pass.
+    Results and gradients stay the same to the last bit: otherwise bitsandbytes unpacks the same values in every forward and backward pass.
+    The layers also keep their packed weights.
     """
     import functools
 
@@ -29,7 +29,7 @@ def keep_dequantised(model: Any, most_gb: float) -> bool:
 
 
 def dequantise_nf4(model: Any) -> None:
-    """Replace every linear weight that load_nf4 would quantise by its value after a round trip through NF4, in place."""
+    """Replace, in place, every linear weight that load_nf4 would quantise by its value after a round trip through NF4."""
     import torch
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 

@@ -1,4 +1,4 @@
-"""How many parameters a model and its LoRA adapter have: by arithmetic, and counted on the meta device, where no weight exists.
+"""The number of parameters of a model and its LoRA adapter: by arithmetic, and counted on the meta device, which stores no weights.
 
 The two ways are independent: one multiplies published layer sizes, the other builds the real modules of transformers and peft.
 """
@@ -16,7 +16,7 @@ from cardproof.errors import CardproofError, did_you_mean
 
 @dataclass(frozen=True)
 class Architecture:
-    """A decoder's sizes, as its `config.json` names them."""
+    """A decoder's sizes, named as in its `config.json`."""
 
     vocab_size: int
     hidden_size: int
@@ -28,7 +28,7 @@ class Architecture:
     tie_word_embeddings: bool
 
     def linears(self) -> dict[str, tuple[int, int]]:
-        """Every linear layer of one block with its (inputs, outputs): what `all linear layers` means, without the output head."""
+        """The (inputs, outputs) of every linear layer of one block. These are `all linear layers`; the output head is not one of them."""
         h, q, kv = self.hidden_size, self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim
         return {
             "q_proj": (h, q),
@@ -41,13 +41,13 @@ class Architecture:
         }
 
     def base_parameters(self) -> int:
-        """Parameters without adapter: embeddings, blocks (linears, two norms, norms of queries and keys), last norm, head."""
+        """Parameters without an adapter: embeddings, blocks (linear layers, two norms, norms of queries and keys), last norm, head."""
         block = sum(i * o for i, o in self.linears().values()) + 2 * self.hidden_size + 2 * self.head_dim
         embeddings = self.vocab_size * self.hidden_size * (1 if self.tie_word_embeddings else 2)
         return embeddings + self.num_hidden_layers * block + self.hidden_size
 
     def lora_parameters(self, rank: int, modules: tuple[str, ...] | None = None) -> int:
-        """Trainable parameters of a LoRA adapter (Hu et al. 2021): rank x (inputs + outputs) for each adapted linear layer (all)."""
+        """Trainable parameters of a LoRA adapter (Hu et al. 2021): rank x (inputs + outputs) for each adapted layer, by default all."""
         linears = self.linears()
         return rank * self.num_hidden_layers * sum(sum(linears[m]) for m in modules or tuple(linears))
 
@@ -82,7 +82,7 @@ class Parameters:
 
 
 def architecture(name: str) -> Architecture:
-    """The sizes of a known model; CardproofError names the nearest one where it is unknown."""
+    """The sizes of a known model; for an unknown one, CardproofError names the nearest."""
     if name not in ARCHITECTURES:
         known = did_you_mean(name, ARCHITECTURES, f"known: {', '.join(ARCHITECTURES)}.")
         raise CardproofError(f"the sizes of the model {name!r} are unknown.", known)
@@ -90,7 +90,7 @@ def architecture(name: str) -> Architecture:
 
 
 def computed(name: str, rank: int) -> Parameters:
-    """Parameters by arithmetic, LoRA of `rank` on all linear layers."""
+    """Parameters by arithmetic, with a LoRA adapter of `rank` on all linear layers."""
     sizes = architecture(name)
     return Parameters(sizes.lora_parameters(rank), sizes.base_parameters(), "computed from the layer sizes")
 
@@ -104,11 +104,11 @@ def counted(name: str, rank: int) -> Parameters:
     except ImportError as e:
         raise CardproofError(
             f"counting parameters on real modules needs {e.name}, which is not installed.",
-            "install cardproof[cpu], or audit without counting: the sizes are then computed from the layers alone.",
+            "install cardproof[cpu], or audit without counting: the sizes are then computed from the layers.",
         ) from None
 
     sizes = architecture(name)
-    # It recommends a faster kernel on some processors; here nothing is ever multiplied.
+    # It recommends a faster kernel on some processors, but nothing is multiplied here.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     with torch.device("meta"):
         model = Qwen3ForCausalLM(Qwen3Config(**vars(sizes)))
@@ -117,14 +117,14 @@ def counted(name: str, rank: int) -> Parameters:
         trainable, total = adapted.get_nb_trainable_parameters()
     if total != base + trainable:
         raise CardproofError(
-            f"peft counts {total:,} parameters where base and adapter have {base + trainable:,}.",
+            f"peft counts {total:,} parameters, but base and adapter have {base + trainable:,}.",
             "use the pinned versions of peft and torch.",
         )
     return Parameters(trainable, base, "counted on the meta device")
 
 
 def subsets(name: str, rank: int) -> dict[tuple[str, ...], int]:
-    """The LoRA size of every non-empty choice of linear layers, all of them last."""
+    """The LoRA size of every non-empty choice of linear layers; the choice of all comes last."""
     sizes = architecture(name)
     names = tuple(sizes.linears())
     return {chosen: sizes.lora_parameters(rank, chosen) for k in range(1, len(names) + 1) for chosen in combinations(names, k)}
@@ -132,7 +132,7 @@ def subsets(name: str, rank: int) -> dict[tuple[str, ...], int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Shapes:
-    """What the memory of a decoder depends on."""
+    """The sizes that decide how much memory a decoder needs."""
 
     layers: int
     hidden: int
@@ -141,9 +141,9 @@ class Shapes:
     kv_heads: int
     head_dim: int
     linears: tuple[tuple[int, int], ...]
-    """(inputs, outputs) of every linear layer of every block; the output head is not among them."""
+    """(inputs, outputs) of every linear layer of every block, without the output head."""
     parameters: int
-    """All of them, without adapter; tied ones once."""
+    """All parameters without an adapter; tied weights count once."""
     query_norms: bool
     """Whether queries and keys are normalised (Qwen3)."""
     how: str
@@ -151,7 +151,7 @@ class Shapes:
 
     @property
     def quantised(self) -> int:
-        """Parameters of the linear layers, which NF4 packs: all but embeddings, head, norms and biases."""
+        """Parameters that NF4 packs, those of the linear layers: all but embeddings, head, norms and biases."""
         return sum(i * o for i, o in self.linears)
 
     def lora_parameters(self, rank: int) -> int:
@@ -162,20 +162,20 @@ class Shapes:
 def shapes(config: Config, folder: Path | None) -> Shapes:
     """Sizes of the configured base model: of the model in `folder`, built without weights, or the known sizes of a hub model.
 
-    Raises CardproofError where there is neither.
+    Raises CardproofError if neither is available.
     """
     if folder is not None:
         return shapes_of_folder(folder)
     if config.model.id not in ARCHITECTURES:
         raise CardproofError(
             f"the sizes of {config.model.id!r} are not known before it is fetched.",
-            "give a local folder that holds its config.json and tokenizer (model.source: folder); weights are not needed for a plan.",
+            "give a local folder with its config.json and tokenizer (model.source: folder); a plan needs no weights.",
         )
     return shapes_of(architecture(config.model.id), f"config.json of {config.model.id}, by arithmetic (cardproof.models.sizes)")
 
 
 def shapes_of(sizes: Architecture, how: str) -> Shapes:
-    """Shapes by arithmetic, of a decoder of Qwen3's kind."""
+    """Shapes of a decoder like Qwen3, by arithmetic."""
     return Shapes(
         layers=sizes.num_hidden_layers,
         hidden=sizes.hidden_size,
@@ -191,9 +191,9 @@ def shapes_of(sizes: Architecture, how: str) -> Shapes:
 
 
 def shapes_of_folder(folder: Path) -> Shapes:
-    """Shapes of the real modules, built from a folder's config.json on the meta device, where no weight exists (10 s, mostly imports)."""
+    """Shapes of the real modules, built from a folder's config.json on the meta device without weights; 10 s, mostly for imports."""
     if not (folder / "config.json").is_file():
-        raise CardproofError(f"{folder} holds no config.json.", "give the folder of a transformers model.")
+        raise CardproofError(f"{folder} has no config.json.", "give the folder of a transformers model.")
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -10,7 +10,7 @@ from cardproof.records import Message
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model folder; it must bring a chat template."""
+    """The tokenizer of a model folder; CardproofError if it has no chat template."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -20,9 +20,9 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def prompt_ids(tokenizer: Any, messages: list[Message], reply_prefix: str, thinking: bool) -> tuple[list[int], int]:
-    """Token ids of a conversation up to where the reply begins, and how many of them all turns but the last make up.
+    """Token ids of a conversation up to the start of the reply, and how many of them belong to the turns before the last.
 
-    The second number is 0 where the template does not render earlier turns as a prefix of the whole.
+    The second number is 0 if the template does not render the earlier turns as a prefix of the whole.
     """
     turns = [m.model_dump() for m in messages]
     options = {"tokenize": False, "enable_thinking": thinking}
