@@ -11,7 +11,7 @@ fail() {
 }
 
 if [ -x "$folder/usr/bin/python3.11" ] && [ -e "$folder/.complete" ]; then exit 0; fi
-command -v apt-get > /dev/null || fail "A local base root is made with Debian's tools; there is no apt-get here." "build from the registry base instead: make container."
+command -v apt-get > /dev/null || fail "A local base needs Debian's tools, but this machine has no apt-get." "build from the registry base instead: make container."
 [ "$(id -u)" = 0 ] || fail "Making a base root needs root." "run it as root, or build from the registry base: make container."
 if ! command -v mmdebstrap > /dev/null; then
     timeout 300 apt-get -q -o DPkg::Lock::Timeout=120 update >&2

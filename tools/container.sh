@@ -19,7 +19,7 @@ fail() {
     exit 2
 }
 
-[ -f "$definition" ] || fail "There is no definition $definition." "cpu or gpu: make container IMAGE=cpu"
+[ -f "$definition" ] || fail "$definition does not exist." "cpu or gpu: make container IMAGE=cpu"
 [ "$base" = registry ] || [ "$base" = local ] || fail "The base is 'registry' or 'local', found '$base'." "make container BASE=local"
 command -v apptainer > /dev/null || fail "The command apptainer is missing." "install it with your system's packages, or on Debian: tools/install-apptainer.sh"
 

@@ -22,7 +22,7 @@ if "$prefix/bin/apptainer" --version > /dev/null 2>&1; then
 fi
 
 [[ $prefix = /* ]] || fail "PREFIX must be an absolute path, found '$prefix'." "tools/install-apptainer.sh /opt/apptainer"
-command -v apt-get > /dev/null || fail "This script knows Debian only; there is no apt-get here." "install apptainer with your system's packages."
+command -v apt-get > /dev/null || fail "This script works only on Debian, but this machine has no apt-get." "install apptainer with your system's packages."
 [ "$(id -u)" = 0 ] || fail "Installing needs root." "run it as root, or ask your administrator for the apptainer package."
 [ "$(uname -m)" = x86_64 ] || fail "Only x86_64 is known here, this is $(uname -m)." "install apptainer with your system's packages."
 

@@ -50,12 +50,12 @@ def resolve(extras: str, *options: str) -> dict[str, str]:
         report = Path(folder, "report.json")
         pip("install", "--dry-run", "--ignore-installed", "--report", str(report), *options, f"{ROOT}[{extras}]")
         installed = [entry["metadata"] for entry in json.loads(report.read_text())["install"]]
-    found = {canonical(m["name"]): m["version"] for m in installed}
-    del found["cardproof"]
-    version, _, build = found["torch"].partition("+")
+    pins = {canonical(m["name"]): m["version"] for m in installed}
+    del pins["cardproof"]
+    version, _, build = pins["torch"].partition("+")
     if build != "cpu":
-        sys.exit(f"tools/lock.py: pip found torch {found['torch']}, not its CPU build.\nHint: see docs/environments.md, 'Updating'.")
-    return found | {"torch": version}
+        sys.exit(f"tools/lock.py: pip found torch {pins['torch']}, not its CPU build.\nHint: see docs/environments.md, 'Updating'.")
+    return pins | {"torch": version}
 
 
 def lines(pins: dict[str, str]) -> str:

@@ -17,7 +17,7 @@ running() { [ -s "$folder/$1.pid" ] && kill -0 "$(cat "$folder/$1.pid")" 2> /dev
 
 install() {
     if command -v slurmctld slurmd munged > /dev/null; then return; fi
-    command -v apt-get > /dev/null || fail "SLURM is not installed, and there is no apt-get here." "install slurmctld, slurmd and munge."
+    command -v apt-get > /dev/null || fail "SLURM is not installed, and this machine has no apt-get." "install slurmctld, slurmd and munge."
     [ "$(id -u)" = 0 ] || fail "Installing SLURM needs root." "run it as root."
     timeout 300 apt-get -q -o DPkg::Lock::Timeout=120 update
     DEBIAN_FRONTEND=noninteractive timeout 600 apt-get -q -o DPkg::Lock::Timeout=120 install -y --no-install-recommends slurm-wlm munge

@@ -82,7 +82,7 @@ say "The killed job"
 [ -n "$killed" ] || failed "no sampling job could be caught while it ran."
 squeue -h -a -t CANCELLED -o '%k' | grep -q "^rule_sample_wildcards_${killed}_base$" || failed "no job was cancelled."
 grep -h 'already sampled' "$run/results/ci/logs/sample_base_$killed.log" | tail -n 1
-grep -qE '[1-9][0-9]* already sampled' "$run/results/ci/logs/sample_base_$killed.log" || failed "the retry began anew."
+grep -qE '[1-9][0-9]* already sampled' "$run/results/ci/logs/sample_base_$killed.log" || failed "the retry started from the beginning."
 
 say "Comparison"
 same "$run" samples support evaluation training/grounded/metrics.json

@@ -18,7 +18,7 @@ class Row(BaseModel):
 
 
 class Result(Row):
-    """A result file, or a part of one; its schema tells what stands under each field here."""
+    """A result file, or a part of one. Its schema describes each field by the docstring here."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
