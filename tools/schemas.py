@@ -1,4 +1,4 @@
-"""Write the JSON schemas of the claims file and of a run's result files: `make generated` calls it, a test keeps them in sync."""
+"""Write the JSON schemas of the claims file and of a run's result files. `make generated` calls this; a test keeps them in sync."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
 
 from cardproof.claims.audit import Audit
 from cardproof.claims.claims_file import ClaimsFile
@@ -26,17 +27,17 @@ FILES: dict[str, type[BaseModel]] = {
     "results/training": TrainingMetrics,
     "results/verifier": VerifierMetrics,
 }
-"""Schema below `schemas/`, without its suffix -> the model it is of."""
+"""Path of a schema below `schemas/`, without its suffix -> the model that it describes."""
 
 
 def contents() -> dict[Path, str]:
-    """Every schema file and what belongs in it."""
+    """Every schema file and its content."""
     return {SCHEMAS / f"{name}.schema.json": text(model) for name, model in FILES.items()}
 
 
 def text(model: type[BaseModel]) -> str:
-    """The JSON schema of a model as written files have it: fields that a file may lack are those with a default."""
-    schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema(mode="validation")}
+    """The JSON schema of a model in files; a file may lack the fields that have a default."""
+    schema: dict[str, Any] = {"$schema": GenerateJsonSchema.schema_dialect, **model.model_json_schema(mode="validation")}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -13,7 +13,7 @@ import yaml
 from safetensors.numpy import save_file
 
 from cardproof.acquire.hub import git_blob
-from cardproof.pages import card
+from cardproof.runs import Run
 from helpers.command import SECRET, cardproof, said
 from helpers.hub_server import Hub, blob, serve
 from helpers.tiny_deberta import write_tiny_deberta
@@ -95,7 +95,7 @@ def test_a_branch_pins_nothing(hub: Hub, tmp_path: Path, overlay: str) -> None:
     arguments = ["--config", overlay, "--corpus", "b/corpus.jsonl", "--questions", "b/questions.jsonl", "--record", "revisions"]
     result = cardproof(tmp_path, hub, "acquire-benchmark", *arguments)
     assert result.returncode == 0, result.stderr
-    assert {r["name"]: r["revision"] for r in card.unpinned(tmp_path)} == {"team/bench": hub.commit}
+    assert {r["name"]: r["revision"] for r in Run(tmp_path).unpinned()} == {"team/bench": hub.commit}
 
 
 def test_a_recorded_revision_is_kept_when_the_hub_moves_on(hub: Hub, tmp_path: Path) -> None:

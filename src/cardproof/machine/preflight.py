@@ -1,4 +1,4 @@
-"""Does this machine have what a run needs? It takes seconds to see, before anything is fetched or computed."""
+"""Does this machine have what a run needs? The checks take seconds, and come before anything is fetched or computed."""
 
 from __future__ import annotations
 
