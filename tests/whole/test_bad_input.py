@@ -339,7 +339,7 @@ CASES: dict[str, Case] = {
     ),
     "benchmark: no such folder": Case(benchmark(path="gone"), ("gone is not a folder",), "folder"),
     # prompts
-    "prompts: K larger than the corpus": Case(prompts(distractors=3), ("'stress'", "3 distractors", "3 passages"), "between 0 and 2"),
+    "prompts: K larger than the corpus": Case(prompts(distractors=3), ("'stress'", "3 distractors", "3 passages"), "from 0 to 2"),
     "prompts: K larger than what differs": Case(
         prompts([*PASSAGES[:2], {**PASSAGES[0], "id": "D4"}], distractors=2), ("1 distractors for oracle 'D1-c1-s1'",), "larger corpus"
     ),
