@@ -1,11 +1,11 @@
-"""The reviewer's page at 10,000 rollouts: how large it is, how long it takes to write, to open, to go to another item and to search.
+"""The reviewer's page with 10,000 rollouts: its size, and the time to write it, open it, go to another item and search.
 
     python benchmarks/report.py                   140 items, three arms, three conditions, eight rollouts each
     python benchmarks/report.py --items 50        the published run's 50 items
-    python benchmarks/report.py --keep FOLDER     leave the page there, to be looked at
+    python benchmarks/report.py --keep FOLDER     write the page there, to look at it
 
-The rollouts are made up: prompts are the embedded benchmark's, with the stress condition's distractors; replies quote their passages, some
-altered, misattributed or invented, and are scored as any run's. The page is opened from its folder in Chromium.
+The rollouts are invented. The prompts are the embedded benchmark's, with the stress condition's distractors. Replies quote their passages,
+sometimes altered, misattributed or invented, and are scored like those of any run. Chromium opens the page from its folder.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 ITEMS, N, MOVES = 140, 8, 20
-"""Items, rollouts of each item, arm and condition, and items gone to one after another."""
+"""Items; rollouts of each item, arm and condition; and how often the benchmark moves to the next item."""
 STRICT = {"base": 0.6, "hybrid": 0.65, "grounded": 0.93}
-"""Share of an arm's quotes that stay as they are."""
+"""Share of an arm's quotes that stay unaltered."""
 
 
 def reply(draw: random.Random, prompt: Any, others: list[str], strict: float) -> str:
-    """A reply to a prompt: one to three quotes and an answer; free-form prompts get the answer alone."""
+    """A reply to a prompt: one to three quotes and an answer, or only the answer if the prompt is free-form."""
     document = draw.choice(prompt.documents)
     sentences = [s.strip() for s in document.text.split(". ") if len(s.split()) > 6] or [document.text]
     answer = f"{draw.choice(sentences)[:400]} [{document.id}]"
@@ -55,7 +55,7 @@ def reply(draw: random.Random, prompt: Any, others: list[str], strict: float) ->
 
 
 def make_run(folder: Path, items: int) -> int:
-    """Write a run of made-up rollouts into `folder`; returns how many."""
+    """Write a run of invented rollouts into `folder`; returns how many."""
     sys.path.insert(0, str(ROOT / "tests"))
     from cardproof.benchmark.embedded import load_embedded
     from cardproof.benchmark.prompts import prompts_of
@@ -74,7 +74,7 @@ def make_run(folder: Path, items: int) -> int:
     passages, questions = load_embedded()
     texts = [p.text for p in passages if len(p.text.split()) > 20]
     asked = [questions[i % len(questions)].model_copy(update={"id": i}) for i in range(items)]
-    made = 0
+    count = 0
     for condition in config.CONDITIONS:
         prompts, _ = prompts_of(settings, condition, passages, asked, ROOT / "prompts")
         write_rows(folder / "prompts" / f"{condition}.jsonl", prompts)
@@ -85,7 +85,7 @@ def make_run(folder: Path, items: int) -> int:
                 for k in range(N):
                     text = reply(draw, prompt, texts, STRICT[arm])
                     values: dict[str, Any] = {"item": prompt.item, "k": k, "arm": arm, "condition": condition, "seed": 0, "text": text}
-                    values |= {"prompt_tokens": 1000, "completion_tokens": len(text) // 4, "finish_reason": "stop", "model": "made-up"}
+                    values |= {"prompt_tokens": 1000, "completion_tokens": len(text) // 4, "finish_reason": "stop", "model": "invented"}
                     rows.append(Rollout(**values, model_hash="", adapter_hash=None, prompt_hash=prompt.prompt_hash))
             judged = [Support(item=r.item, k=r.k, support=round(draw.random(), 3), premises=[], pairs=1, truncated=0) for r in rows]
             samples, support = (folder / kind / arm / f"{condition}.jsonl" for kind in ("samples", "support"))
@@ -101,18 +101,18 @@ def make_run(folder: Path, items: int) -> int:
                 dict.fromkeys(config.CONDITIONS, N),
             )
             write_scores(folder / "scores" / arm / f"{condition}.parquet", scores)
-            made += len(rows)
+            count += len(rows)
     write_json(folder / "audit.json", audit.to_json(audit.run_audit(claims.CLAIMS_PATH, count_parameters=False)))
     write_json(folder / "claims.json", claims.judge(folder))
     figures.draw(folder, folder / "figures")
-    return made
+    return count
 
 
 def opened(page_folder: Path) -> dict[str, Any]:
-    """Seconds until the page is there, an item is shown, the next one is, and words are found, in a fresh browser; and its heap (MB)."""
+    """Seconds in a fresh browser until the page loads, shows an item, shows the next one, and has search results; and its heap (MB)."""
     from playwright.sync_api import sync_playwright
 
-    # The page's policy allows no script but its own, so nothing here waits inside the page.
+    # The page's policy allows only its own scripts, so nothing here waits inside the page.
     browser_path = next(p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name)))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--enable-precise-memory-info"])
@@ -155,10 +155,10 @@ def _moves(page: Any) -> Iterator[float]:
 
 
 def main() -> None:
-    """Run the benchmark and print what it found."""
+    """Run the benchmark and print its result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, default=ITEMS, help=f"questions (default {ITEMS})")
-    parser.add_argument("--keep", type=Path, help="folder to leave the page in")
+    parser.add_argument("--keep", type=Path, help="folder to write the page into")
     arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     from benchmarks.common import machine, write
@@ -173,7 +173,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
         sizes = {p: p.stat().st_size for p in pages}
         parts = [size for p, size in sizes.items() if p.parent.name == "items"]
-        found = {
+        result = {
             "rollouts": rollouts,
             "write_seconds": seconds,
             "index_mb": sizes[out / "index.html"] / 1e6,
@@ -182,8 +182,8 @@ def main() -> None:
             "largest_item_kb": max(parts, default=0) / 1e3,
             **opened(out),
         }
-    write("report", {"machine": before, **found})
-    print(json.dumps(found, indent=2))
+    write("report", {"machine": before, **result})
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Rollouts scored per second: `cardproof score` beside a plain-Python implementation of the same axes, on the same files.
+"""Rollouts scored per second: `cardproof score` against a plain-Python implementation of the same axes, on the same files.
 
     python benchmarks/scoring.py                    up to a million rollouts (gigabytes of scratch, minutes)
     python benchmarks/scoring.py --most 100000
 
-Both are programs of their own, start included; figures are of processor time, which what else the machine does disturbs less. The plain one
-reads rows with `json`, takes a reply apart with two patterns, normalises both texts for every comparison, and asks `rouge_score` itself. It
-reads canonical replies only, which is all there is in this work. Axes are compared value by value; so are kinds and repairs of all quotes.
+Each is a program of its own, and its start counts. The figures are processor time, which other work on the machine disturbs less. The plain
+one reads rows with `json`, takes a reply apart with two patterns, normalises both texts for every comparison, and calls `rouge_score`
+itself. It reads only canonical replies, and this benchmark has no others. Every value of every axis is compared, and the kind and repair of
+every quote.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from typing import Any
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 PLAIN = 10_000
-"""Most rollouts that the plain implementation is given."""
+"""The most rollouts that the plain implementation scores."""
 AXES = ("strict", "content", "attribution", "citation_validity", "rouge_l", "composite")
 
 DOCUMENTS, N = 5, 8
-"""Documents shown for an item, and rollouts of it."""
+"""Documents shown for each item, and rollouts of each item."""
 
 
 # --- the work ---------------------------------------------------------------------------------------------------------------------------
 
 
 SIGNS = re.compile(r"[\[\]\"\u201c\u201d\u201e\u00ab\u00bb]")
-"""Left out of quotes and answers, so that the plain implementation's patterns read every reply."""
+"""Characters left out of quotes and answers, so that the plain implementation's patterns can read every reply."""
 
 
 def passages() -> list[tuple[str, str]]:
@@ -46,21 +47,21 @@ def passages() -> list[tuple[str, str]]:
 
 
 def alter(quote: str, rng: random.Random) -> str:
-    """A near miss: the quote with its line breaks, quotation marks, letter case or emphasis changed."""
-    how = rng.randrange(4)
-    if how == 0:
+    """A near miss: the quote with changed line breaks, quotation marks, letter case or emphasis."""
+    change = rng.randrange(4)
+    if change == 0:
         return " ".join(quote.split())
-    if how == 1:
+    if change == 1:
         return quote.replace("'", "\u2019").replace("-", "\u2013")
-    if how == 2:
+    if change == 2:
         return quote[:1].upper() + quote[1:].lower()
     return f"{quote[: len(quote) // 2]}*{quote[len(quote) // 2 :]}*"
 
 
 def reply(shown: list[tuple[str, str]], rng: random.Random) -> str:
-    """A short reply in contract form: one quote of a dozen words (two in one case of four), an answer of one sentence; one in ten refuses.
+    """A short reply in contract form: one quote of a dozen words (two in a quarter of the replies) and an answer of one sentence.
 
-    Of ten quotes about six are exact, two altered, one from another document than cited, one invented.
+    One reply in ten refuses. Of ten quotes, about six are exact, two altered, one attributed to another document, and one invented.
     """
     if rng.random() < 0.1:
         return "ANSWER: INSUFFICIENT EVIDENCE"
@@ -77,9 +78,9 @@ def reply(shown: list[tuple[str, str]], rng: random.Random) -> str:
             quote = SIGNS.sub("", " ".join(rng.sample(words, min(10, len(words)))))
         by = rng.choice(shown)[0] if 0.3 <= kind < 0.4 else cited[0]
         lines.append(f'[{by}] "{quote}"')
-    told = cited[1].split()
-    start = rng.randrange(max(1, len(told) - 15))
-    lines.append(f"ANSWER: {SIGNS.sub('', ' '.join(told[start : start + rng.randrange(8, 16)]))} [{cited[0]}].")
+    words = cited[1].split()
+    start = rng.randrange(max(1, len(words) - 15))
+    lines.append(f"ANSWER: {SIGNS.sub('', ' '.join(words[start : start + rng.randrange(8, 16)]))} [{cited[0]}].")
     return "\n".join(lines)
 
 
@@ -131,7 +132,7 @@ def _items(
 
 
 def plain_normalise(text: str, steps: Sequence[str]) -> str:
-    """The ladder as one would first write it down: its definitions are the package's, since they say what is to be computed."""
+    """The ladder in its most obvious form. It takes the definitions of the steps from the package, because they say what to compute."""
     from cardproof.contract.ladder import _MARKUP, _SPACE, _TYPOGRAPHY
 
     text = unicodedata.normalize("NFKC", text)
@@ -181,7 +182,7 @@ def rows_of(path: Path) -> list[Any]:
 
 
 def plain(folder: Path, out: Path) -> None:
-    """Score a folder of work, and write rows of axes and quotes as JSON Lines."""
+    """Score the files in a folder, and write rows of axes and quotes as JSON Lines."""
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
@@ -197,28 +198,28 @@ def plain(folder: Path, out: Path) -> None:
             refusal = answer == "INSUFFICIENT EVIDENCE"
             quotes = re.findall(r'^\[([^\]]+)\] "([^"]*)"$', evidence, re.MULTILINE)
             citations = [i for i, _ in quotes] + re.findall(r"\[([^\]]+)\]", answer)
-            found = [plain_quote(text, cited, documents) for cited, text in quotes]
-            n = len(found) or 1
-            strict = sum(kind in ("strict", "misattributed") for kind, _ in found) / n
+            verdicts = [plain_quote(text, cited, documents) for cited, text in quotes]
+            n = len(verdicts) or 1
+            strict = sum(kind in ("strict", "misattributed") for kind, _ in verdicts) / n
             valid = float(bool(citations) and all(c in documents for c in citations))
             value = supported[row["item"], row["k"]]
             rouge = 0.0 if refusal else scorer.score(prompt["reference"], answer)["rougeL"].fmeasure
             axes = {
                 "strict": strict,
-                "content": sum(kind != "fabricated" for kind, _ in found) / n,
-                "attribution": sum(kind == "strict" for kind, _ in found) / n,
+                "content": sum(kind != "fabricated" for kind, _ in verdicts) / n,
+                "attribution": sum(kind == "strict" for kind, _ in verdicts) / n,
                 "citation_validity": valid,
                 "rouge_l": rouge,
                 "composite": 0.0 if refusal or value is None else strict * valid * value,
             }
-            f.write(json.dumps({**axes, "quotes": [[text, *verdict] for (_, text), verdict in zip(quotes, found, strict=True)]}) + "\n")
+            f.write(json.dumps({**axes, "quotes": [[text, *verdict] for (_, text), verdict in zip(quotes, verdicts, strict=True)]}) + "\n")
 
 
 # --- the measurement --------------------------------------------------------------------------------------------------------------------
 
 
 def different(scores: Path, plain_rows: Path) -> int:
-    """Rows that differ in an axis, or in the text, kind or repair of a quote; exact."""
+    """How many rows differ at all in an axis, or in the text, kind or repair of a quote."""
     import polars as pl
 
     ours = pl.read_parquet(scores).select(*AXES, "quotes").iter_rows(named=True)
@@ -231,7 +232,7 @@ def different(scores: Path, plain_rows: Path) -> int:
 
 
 def measure(most: int) -> dict[str, Any]:
-    """Cost of each size, and the ratio where both were run."""
+    """The cost of each size, and the ratio if both were run."""
     from benchmarks.common import ROOT, cost, program
 
     rows: dict[str, dict[str, Any]] = {}
@@ -279,17 +280,17 @@ def main() -> None:
     from benchmarks.common import draw, machine, table, write
 
     before = machine()
-    found = measure(arguments.most)
-    write("scoring", {"work": {"documents": DOCUMENTS, "n": N}, "machine": before, **found})
+    result = measure(arguments.most)
+    write("scoring", {"work": {"documents": DOCUMENTS, "n": N}, "machine": before, **result})
     curves: dict[str, dict[str, list[tuple[float, float]]]] = {"cpu s": {}, "peak MB": {}}
-    for name, row in found["rows"].items():
+    for name, row in result["rows"].items():
         for column, by_peer in curves.items():
             by_peer.setdefault(name.partition(",")[0], []).append((row["rollouts"], row[column]))
     draw("scoring", [("scoring", "rollouts", label, by_peer) for label, by_peer in curves.items()])
-    print(table("scoring, one core", found["rows"]))
-    steady = found["steady_rollouts_per_second"]
+    print(table("scoring, one core", result["rows"]))
+    steady = result["steady_rollouts_per_second"]
     print(f"once loaded: {steady:,.0f} rollouts/s" if steady else "")
-    print(f"rows that differ from the plain implementation's: {found['rows_that_differ']}")
+    print(f"rows that differ from the plain implementation's: {result['rows_that_differ']}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Training tokens per second: the project's QLoRA step beside transformers' Trainer as it comes, on one NF4 base, examples and settings.
+"""Training tokens per second: the project's QLoRA step against transformers' own Trainer, with the same NF4 base, examples and settings.
 
     python benchmarks/training.py
 
 The plain Trainer pads each effective batch to its longest example, computes logits for every position, and unpacks NF4 at every pass. Both
-take turns in one process; a step is one effective batch, forward, backward and optimizer.
+take turns in one process. A step is one effective batch: forward, backward and optimizer.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 LENGTHS, REPLY, THREADS, MEMORY_GB = (180, 260, 340, 420, 500, 580, 660), 60, 2, 4
-"""Tokens of the seven examples of an effective batch, of which so many are the reply; the demo's are of this size."""
+"""Tokens of each of the seven examples of an effective batch (about as many as in the demo), and of their replies; threads; memory."""
 
 
 def rows(folder: Path) -> list[dict[str, list[int]]]:
-    """Examples of the given lengths, from licence texts."""
+    """Examples of LENGTHS tokens, from licence texts."""
     from cardproof.benchmark.embedded import load_embedded
     from cardproof.models.tokens import load_tokenizer
 
@@ -33,7 +33,7 @@ def rows(folder: Path) -> list[dict[str, list[int]]]:
 
 
 def step(kind: str, folder: Path, examples: list[dict[str, list[int]]], scratch: Path) -> Any:
-    """A function that trains on the effective batch once and returns its loss."""
+    """A function that trains on the effective batch once and returns the loss."""
     import torch
     from transformers import Trainer, TrainingArguments
 
@@ -41,10 +41,12 @@ def step(kind: str, folder: Path, examples: list[dict[str, list[int]]], scratch:
     from cardproof.training.train import collate, load, reply_loss_trainer
 
     def padded(batch: list[dict[str, list[int]]]) -> dict[str, Any]:
-        longest = max(len(row["input_ids"]) for row in batch)
-        fill = {"input_ids": 0, "labels": -100}
-        found = {key: torch.tensor([row[key] + [v] * (longest - len(row[key])) for row in batch]) for key, v in fill.items()}
-        return {**found, "attention_mask": torch.tensor([[1] * len(r["input_ids"]) + [0] * (longest - len(r["input_ids"])) for r in batch])}
+        lengths = [len(row["input_ids"]) for row in batch]
+        rows = [{**row, "attention_mask": [1] * n} for row, n in zip(batch, lengths, strict=True)]
+        fill = {"input_ids": 0, "labels": -100, "attention_mask": 0}
+        return {
+            key: torch.tensor([r[key] + [v] * (max(lengths) - n) for r, n in zip(rows, lengths, strict=True)]) for key, v in fill.items()
+        }
 
     ours = kind == "cardproof"
     settings = Training(rank=32, alpha=32, dropout=0.0, optimizer="adamw_torch", gradient_checkpointing=False)
@@ -97,9 +99,9 @@ def main() -> None:
                 run()
                 seconds[kind].append(time.perf_counter() - started)
     if abs(losses["cardproof"] - losses["plain Trainer"]) > 1e-3:
-        sys.exit(f"the two do not train the same: first losses {losses}")
+        sys.exit(f"the two trainings differ: their first losses are {losses}")
     tokens = sum(LENGTHS)
-    found: dict[str, dict[str, Any]] = {
+    result: dict[str, dict[str, Any]] = {
         kind: {
             "tokens per second": tokens / statistics.median(times),
             "first loss": losses[kind],
@@ -107,8 +109,8 @@ def main() -> None:
         }
         for kind, times in seconds.items()
     }
-    write("training", {"work": {"tokens": LENGTHS, "reply": REPLY, "threads": THREADS, "rank": 32}, "machine": before, "rows": found})
-    print(table("training, one effective batch of seven", found))
+    write("training", {"work": {"tokens": LENGTHS, "reply": REPLY, "threads": THREADS, "rank": 32}, "machine": before, "rows": result})
+    print(table("training, one effective batch of seven", result))
 
 
 if __name__ == "__main__":
