@@ -44,9 +44,8 @@ def step(kind: str, folder: Path, examples: list[dict[str, list[int]]], scratch:
         lengths = [len(row["input_ids"]) for row in batch]
         rows = [{**row, "attention_mask": [1] * n} for row, n in zip(batch, lengths, strict=True)]
         fill = {"input_ids": 0, "labels": -100, "attention_mask": 0}
-        return {
-            key: torch.tensor([r[key] + [v] * (max(lengths) - n) for r, n in zip(rows, lengths, strict=True)]) for key, v in fill.items()
-        }
+        short = [max(lengths) - n for n in lengths]
+        return {key: torch.tensor([row[key] + [v] * n for row, n in zip(rows, short, strict=True)]) for key, v in fill.items()}
 
     ours = kind == "cardproof"
     settings = Training(rank=32, alpha=32, dropout=0.0, optimizer="adamw_torch", gradient_checkpointing=False)

@@ -1,4 +1,4 @@
-"""The benchmarks' own logic: the scheduler simulation by hand, the plain implementation's agreement, and what the tables say."""
+"""The benchmarks' own logic: the simulated scheduler, the agreement with the plain implementation, and the tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from cardproof.scoring.table import write_scores
         (4, 2, 8, 1 + 10 + 10 + 1, 1 - 20 / 42),
         # Three items in two shards: 1 and 2 items (16 and 21 seconds), side by side.
         (3, 2, 2, 21 + 1, 1 - 15 / 37),
-        # Three items in four shards, the first without any: it costs its start alone.
+        # Three items in four shards: the first shard has none and costs only its start.
         (3, 4, 1, 1 + 3 * 16 + 1, 1 - 15 / 49),
     ],
 )
@@ -71,7 +71,7 @@ def test_tables_align_and_gather_every_ratio() -> None:
     assert combined({"startup": {"rows": rows}}) == {"startup: bb": {"ratio": 2.0, "what": "times its floor"}}
 
 
-def test_what_a_command_costs_is_measured_and_failures_are_told() -> None:
+def test_the_cost_of_a_command_is_measured_and_a_failure_shows_its_output() -> None:
     found = cost([sys.executable, "-c", "x = bytearray(50_000_000); sum(range(3_000_000))"])
     assert found.cpu_seconds > 0.02
     assert found.peak_mb > 50

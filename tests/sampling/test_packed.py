@@ -1,4 +1,4 @@
-"""Packed layers: the same numbers as the layers they replace, whatever rows are beside them."""
+"""Packed layers give the same numbers as the layers they replace, for any number of rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sampling step: seeds, shards, and what is sampled again."""
+"""The sampling step: seeds, shards, and which items are sampled again."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_killed_shard_resumes_without_repeating(tiny_lm: Path, tmp_path: Path,
     monkeypatch.setattr(module, "load_sampler", watched)
     assert run(tiny_lm, tmp_path, config()).read_bytes() == whole
     assert len(asked) == 3
-    # All is there now: the model is not loaded at all.
+    # Everything is in the store now, so the model is not loaded at all.
     monkeypatch.setattr(module, "load_sampler", lambda *args: pytest.fail("loaded a model for nothing"))
     assert run(tiny_lm, tmp_path, config()).read_bytes() == whole
 

@@ -1,4 +1,4 @@
-"""The shared-prefix decoder, against transformers' own generate, and that no rollout depends on its neighbours."""
+"""The shared-prefix decoder: it agrees with transformers' own generate, and a rollout does not depend on its neighbours."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_rollout_does_not_depend_on_its_neighbours(decoder_parts) -> None:
 @pytest.mark.parametrize("length", [5, 399, 400, 401, 901])
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
 def test_prompts_of_any_length_are_decoded_as_generate_does(kind: str, length: int) -> None:
-    """Keys of a prompt lie in pieces of at most 400."""
+    """Lengths around 400, the most keys in one piece."""
     model, other = random_model(kind), random_model(kind)
     ids = torch.randint(3, 300, (1, length), generator=torch.Generator().manual_seed(length))
     theirs = model.generate(ids, max_new_tokens=24, do_sample=False, eos_token_id=2, pad_token_id=0)[0]

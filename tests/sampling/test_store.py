@@ -13,7 +13,7 @@ def test_the_store_keeps_only_whole_lines(tmp_path: Path) -> None:
     for name in "abc":
         store.add(name, [])
     store.close()
-    # The second line was changed, the last one torn: the lines between and after stay.
+    # The second line is changed and the last one incomplete; the other lines stay.
     a, b, c = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(a + b.replace(b'"b"', b'"x"') + c + a[: len(a) // 2])
     store = Store(path)

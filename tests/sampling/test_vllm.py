@@ -1,4 +1,4 @@
-"""The vLLM backend, for real, on vLLM's CPU build in its own environment: same records, same replies where decoding leaves no choice.
+"""The vLLM backend with vLLM's real CPU build in its own environment: the same records, and the same replies if decoding is greedy.
 
 `make test-vllm` builds the environment and runs these; elsewhere they are skipped. The agreement they measure is printed (pytest -s).
 """
@@ -54,7 +54,7 @@ def adapter(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Path:
 def sample(
     folder: Path, backend: str, prompts: Path, model: Path, adapter: Path | None = None, n: int = 1, **sampling: Any
 ) -> list[Rollout]:
-    """Run the command itself, by the interpreter of the backend's environment."""
+    """Run the command with the interpreter of the backend's environment."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
         "scale": "embedded",
@@ -74,7 +74,7 @@ def sample(
 
 
 def tokens_in_common(tokenizer: Any, one: Rollout, two: Rollout) -> int:
-    """Tokens up to the first in which two replies differ; the length of the first where none does."""
+    """How many tokens two replies have in common from the start."""
     a, b = (tokenizer(r.text, add_special_tokens=False)["input_ids"] for r in (one, two))
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))
 
@@ -83,7 +83,7 @@ class TestGreedy:
     pytestmark = needs_vllm
 
     @pytest.mark.parametrize("adapted", [False, True], ids=["base", "lora"])
-    def test_the_backends_agree_where_decoding_is_greedy(
+    def test_the_backends_agree_if_decoding_is_greedy(
         self, tmp_path: Path, prompts: Path, smollm2: Path, adapter: Path, adapted: bool
     ) -> None:
         from cardproof.models.tokens import load_tokenizer
@@ -103,7 +103,7 @@ class TestGreedy:
         if given:
             plain = sample(tmp_path / "plain", "transformers", prompts, smollm2, temperature=0)
             assert sum(a.text != b.text for a, b in zip(plain, ours, strict=True)) > ITEMS / 2, "the adapter changes nothing"
-        # Both compute in float32, in other orders: now and then two tokens are as good as tied.
+        # Both compute in float32 but in a different order, and now and then two tokens are almost tied.
         assert sum(equal) >= ITEMS - 2
         assert sum(common) >= 0.9 * sum(r.completion_tokens for r in ours)
 
@@ -151,7 +151,7 @@ def test_a_rank_beyond_all_rooms_is_refused(tmp_path: Path) -> None:
         rank_room(tmp_path)
 
 
-def test_without_vllm_its_backend_names_the_way_to_it(tmp_path: Path, prompts: Path, tiny_lm: Path) -> None:
+def test_without_vllm_its_backend_says_how_to_install_it(tmp_path: Path, prompts: Path, tiny_lm: Path) -> None:
     from importlib.util import find_spec
 
     if find_spec("vllm"):

@@ -1,4 +1,4 @@
-"""QLoRA for real on a CPU: NF4 layers, a frozen base, gradients only in LoRA, loss on the reply alone, and counts against arithmetic."""
+"""Real QLoRA on a CPU: NF4 layers, a frozen base, gradients only in LoRA, loss on the reply only, and parameters counted by hand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EXAMPLES = [example(i) for i in range(7)]
 
 @pytest.fixture(scope="module")
 def qlora(tiny_lm: Path):
-    # As it is used: out of training mode, CPUs with AVX512-BF16 take a kernel of coarser scales.
+    # In training mode, because otherwise CPUs with AVX512-BF16 take a kernel with coarser scales.
     return load(tiny_lm, "nf4", SETTINGS).train()
 
 
@@ -61,7 +61,7 @@ def test_the_base_is_nf4_and_frozen_and_only_lora_gets_gradients(qlora) -> None:
     qlora.zero_grad()
 
 
-def test_unpacking_the_weights_once_changes_no_bit(tiny_lm: Path) -> None:
+def test_unpacking_the_weights_once_gives_the_same_bits(tiny_lm: Path) -> None:
     import torch
     from bitsandbytes.nn import Linear4bit
 
@@ -78,14 +78,14 @@ def test_unpacking_the_weights_once_changes_no_bit(tiny_lm: Path) -> None:
 
     (packed, loss, gradients), (kept, same_loss, same_gradients) = once(0), once(1)
     patched = [sum("forward" in vars(m) for m in model.modules() if isinstance(m, Linear4bit)) for model in (packed, kept)]
-    assert patched == [0, 14], "the first keeps its weights packed alone, the second has all fourteen layers unpacked"
+    assert patched == [0, 14], "the first keeps only packed weights, the second has all fourteen layers unpacked"
     assert torch.equal(loss, same_loss)
     assert all(map(torch.equal, gradients, same_gradients))
-    assert not keep_dequantised(packed, 1e-6), "more than it may use"
+    assert not keep_dequantised(packed, 1e-6), "it may not use that much memory"
 
 
 def test_parameters_counted_by_hand(qlora) -> None:
-    """Rank times (inputs + outputs) of each linear layer; the base by its dense shapes, although it is stored packed."""
+    """LoRA: rank times (inputs + outputs) of each linear layer. Base: its dense shapes, although it is stored packed."""
     d, f, kv, layers, vocabulary, r = 96, 192, 32, 2, 49152, SETTINGS.rank
     shapes = [(d, d), (d, kv), (d, kv), (d, d), (d, f), (d, f), (f, d)]
     counts = count_parameters(qlora)
@@ -142,7 +142,7 @@ def test_training_learns_and_records(tiny_lm: Path, tmp_path: Path) -> None:
 
 
 def test_first_loss_is_the_mean_over_reply_tokens(tiny_lm: Path, tmp_path: Path) -> None:
-    """Against a plain forward pass over the first effective batch: LoRA's B is zero at the start, so the model is still the NF4 base."""
+    """Equals a plain forward pass over the first effective batch: LoRA's B is zero at the start, so the model is still the NF4 base."""
     import torch
 
     from cardproof.models.loading import load_nf4
@@ -166,7 +166,7 @@ def test_first_loss_is_the_mean_over_reply_tokens(tiny_lm: Path, tmp_path: Path)
 def test_a_killed_training_resumes_with_the_same_losses(
     event: str, step: int, half_a_checkpoint: bool, tiny_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Mid-epoch (4 steps each, a checkpoint every 2), between steps and inside an effective batch; dropout shows the random state."""
+    """Killed between steps and inside an effective batch, mid-epoch (4 steps, a checkpoint every 2); dropout reveals the random state."""
     from transformers import TrainerCallback, trainer
 
     variant, settings = Variant(epochs=2, effective_batch=2), SETTINGS.model_copy(update={"dropout": 0.1})
@@ -192,7 +192,7 @@ def test_a_killed_training_resumes_with_the_same_losses(
 
 
 def test_several_gpus_change_neither_batch_nor_losses(tiny_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a machine shows two, the Trainer counts two, and would take two examples at a time."""
+    """With two GPUs in the machine, the Trainer would take two examples at a time."""
     from functools import cached_property
 
     from transformers import TrainingArguments

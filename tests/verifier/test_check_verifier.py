@@ -61,7 +61,7 @@ def test_ragtruths_answers_to_test_questions_are_taken(trained, tmp_path, name):
     assert found["files"].keys() == {name.format(part) for part in RAGTRUTH_ROWS}
 
 
-def test_ragtruth_that_is_not_there_is_named(trained, tmp_path):
+def test_missing_ragtruth_files_are_named(trained, tmp_path):
     with pytest.raises(CardproofError, match=r"verifier\.ragtruth: there is no folder .*absent"):
         ragtruth_auc(tmp_path / "absent", reopen(trained))
     with pytest.raises(CardproofError, match=r"\*response\*.jsonl, .* has none"):

@@ -43,7 +43,7 @@ def test_entailment_label_is_read_off_the_names(names, expected):
 @pytest.mark.parametrize(
     "names", [["LABEL_0", "LABEL_1"], ["entailed", "supported"], ["hallucinated", "a", "b"], ["not_hallucinated", "x"]]
 )
-def test_labels_that_say_nothing_are_listed(names):
+def test_unclear_labels_are_listed(names):
     with pytest.raises(CardproofError) as e:
         resolve_label(dict(enumerate(names)))
     assert all(repr(n) in e.value.sentence for n in names) and "verifier.entailment_label" in e.value.hint
@@ -62,7 +62,7 @@ def test_reloading_gives_identical_probabilities(trained):
     assert reopen(trained).score(pairs) == reopen(trained).score(pairs)
 
 
-def test_scores_do_not_depend_on_the_company(trained):
+def test_scores_do_not_depend_on_other_pairs(trained):
     pairs = [(p.premise, p.claim) for p in build_pairs(load_embedded()[0][:80], 60, 0)]
     together = reopen(trained).score(pairs)
     shuffled = random.Random(0).sample(pairs, len(pairs))
@@ -101,10 +101,10 @@ def test_truncation_is_counted_and_spares_the_hypothesis(trained):
     long = "You may copy the work. " * 20
     assert verifier.support("You may sell it.", [long]).truncated == 1
     assert verifier.support("You may sell it.", ["You may copy it."]).truncated == 0
-    # What is cut off the premise changes nothing; the hypothesis still counts.
+    # The part cut off the premise does not matter; the hypothesis still counts.
     assert verifier.support("You may sell it.", [long]).support == verifier.support("You may sell it.", [long + "Never sell it."]).support
     assert verifier.support("You may sell it.", [long]).support != verifier.support("You may not sell it at all.", [long]).support
-    assert verifier.support(long, [long]).truncated == 1  # no room for both: both are cut, and nothing is raised
+    assert verifier.support(long, [long]).truncated == 1  # neither fits, so both are cut, without an error
     assert reopen(trained, granularity="sentence", max_tokens=16).support(long, [long]).truncated == 0
 
 
@@ -119,7 +119,7 @@ def deberta_at(folder, max_tokens=64):
 
 
 def test_the_label_is_read_off_debertas_own_config(deberta, tmp_path):
-    """Turning the names round turns the probabilities round, and nothing else."""
+    """Swapping the names of the labels swaps the probabilities."""
     shutil.copytree(deberta, tmp_path / "turned")
     config = json.loads((deberta / "config.json").read_text())
     turned = {"id2label": {"0": "supported", "1": "hallucinated"}, "label2id": {"supported": 0, "hallucinated": 1}}
@@ -141,7 +141,7 @@ def test_debertas_probability_is_transformers_own(deberta):
     assert deberta_at(deberta).score([pair])[0] == pytest.approx(expected, abs=1e-5)
 
 
-def test_deberta_loses_the_end_of_a_long_premise_alone(deberta):
+def test_deberta_loses_only_the_end_of_a_long_premise(deberta):
     verifier = deberta_at(deberta)
     long = "You may copy the work and give copies to others under this licence. " * 20
     found = verifier.support("You may sell it.", [long])

@@ -1,4 +1,4 @@
-"""Labelled pairs made of the sentences of passages."""
+"""Labelled pairs built from the sentences of passages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def licences():
 
 
 @pytest.mark.parametrize("templates", ["train", "held_out"])
-def test_pairs_depend_on_the_seed_alone(licences, templates):
+def test_pairs_depend_only_on_the_seed(licences, templates):
     first = build_pairs(licences, 200, 3, templates)
     assert first == build_pairs(licences, 200, 3, templates)
     assert first != build_pairs(licences, 200, 4, templates)
@@ -55,14 +55,14 @@ def test_labels_are_right_by_construction(licences, templates):
         folded = " ".join(re.findall(r"\w+", p.claim.casefold()))
         source = " ".join(re.findall(r"\w+", without_marker(p.premise).casefold()))
         if p.label == 0 and p.kind != "foreign" and not re.search(r"(?i)it is not true|it is wrong|nothing in the text", p.claim):
-            assert source not in folded, p  # a planted error leaves no true copy of the sentence behind it
+            assert source not in folded, p  # a claim with a planted error must not contain the true sentence
         if p.kind in {"identical", "prefix", "quoted"}:
             assert source in folded, p
     assert {p.kind for p in pairs if p.label == 0} == set(KINDS)
 
 
 def test_true_and_false_claims_are_wrapped_alike(licences):
-    """The claim's opening must not tell the label."""
+    """The beginning of a claim must not reveal its label."""
     pairs = build_pairs(licences, 1000, 0, "train")
     share = {label: [p.claim.startswith(("Yes", "No.", "The licence says")) for p in pairs if p.label == label] for label in (0, 1)}
     assert abs(sum(share[0]) / len(share[0]) - sum(share[1]) / len(share[1])) < 0.08

@@ -1,4 +1,4 @@
-"""Errors planted into true sentences."""
+"""Errors planted in true sentences."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_planted_number_keeps_its_style_and_changes_its_value():
 
 
 def test_no_template_is_shared():
-    """What an error of the held-out templates makes of a sentence, the train templates never make."""
+    """The train templates never turn a sentence into what the held-out templates turn it into."""
     for _, sentence in usable_sentences(load_embedded()[0])[:150]:
         for kind in ERRORS["train"]:
             seen = {plant(sentence, kind, random.Random(i), "train") for i in range(30)} - {None}

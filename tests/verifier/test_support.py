@@ -16,7 +16,7 @@ def test_premises_are_the_cited_documents_that_were_shown():
     assert premises_of(["C#9"], prompt()) == premises_of([], prompt()) == ["A#1", "B#2"]
 
 
-def test_rollouts_are_verified_in_order(trained):
+def test_support_is_in_the_order_of_the_rollouts(trained):
     texts = [
         'EVIDENCE:\n[A#1] "You may copy the Work"\nANSWER: You may copy it [A#1].',
         "ANSWER: You may copy it.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -125,7 +125,7 @@ def _attention(
     query: (rows, heads, 1, head dim) -> (rows, 1, heads, head dim).
     """
     assert step is not None
-    layer: int = module.layer_idx  # type: ignore[assignment]
+    layer = cast(int, module.layer_idx)
     heads, dim = query.shape[1], query.shape[3]
     scaled = step.by_slot(query[:, :, 0] * scaling)
     results, slot = [], 0
