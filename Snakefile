@@ -17,7 +17,7 @@ from snakemake.utils import min_version
 
 from cardproof.config import reading, texts
 from cardproof.config.settings import CONDITIONS, REFERENCE
-from cardproof.runs import EVAL_RESULTS, LOGS
+from cardproof.runs import EVAL_RESULTS, EVALUATION, FIGURES, LOGS
 from cardproof.machine import containers as deployment
 from cardproof.machine import slurm as cluster
 from cardproof.evidence.replay import configuration as archived_configuration

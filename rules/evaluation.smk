@@ -5,7 +5,7 @@ rule evaluate:
     input:
         scores=[f"{RUN}/scores/{arm}/{condition}.parquet" for arm in ARMS for condition in CONDITIONS],
     output:
-        [f"{RUN}/evaluation/{name}.json" for name in ("axes", "stress", "mechanism", "compute", "format_lock")],
+        [f"{RUN}/evaluation/{name}.json" for name in EVALUATION],
     log:
         f"{RUN}/logs/evaluate.log",
     benchmark:

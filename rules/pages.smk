@@ -1,5 +1,4 @@
 # What people look at: figures and the card, from results alone.
-FIGURES = ("training_loss", "axes", "stress", "near_miss", "compute_curve", "published")
 
 
 rule figures:

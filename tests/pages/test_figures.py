@@ -199,3 +199,7 @@ def test_labels_are_spread_and_keep_their_order(values, pitch):
     order = sorted(range(len(values)), key=lambda i: (values[i], i))
     for before, after in pairwise(order):
         assert moved[after] - moved[before] >= pitch - 1e-9
+
+
+def test_the_figures_drawn_are_those_that_the_workflow_expects() -> None:
+    assert tuple(figures.FIGURES) == runs.FIGURES

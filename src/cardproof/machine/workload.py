@@ -27,6 +27,7 @@ from cardproof.contract.asking import render
 from cardproof.errors import CardproofError
 from cardproof.files import iter_rows, read_json
 from cardproof.records import Document, Message, Prompt, Rollout
+from cardproof.runs import SELECTION
 
 TRAIN = "train"
 Encode = Callable[[Sequence[Message], str], int]
@@ -270,9 +271,9 @@ def _replies(config: Config, run_dir: Path, counted: dict[str, _Counted], encode
 
 
 def _examples(config: Config, run_dir: Path, items: int, printed: int) -> tuple[int, Literal["counted", "as printed", "at most"], str]:
-    selection = run_dir / "distill" / "selection.json"
+    selection = run_dir / SELECTION
     if selection.is_file():
-        return int(read_json(selection)["kept"]), "counted", "selected by this run (distill/selection.json)"
+        return int(read_json(selection)["kept"]), "counted", f"selected by this run ({SELECTION})"
     most = items * config.distill.keep_top
     bound = f"at most {items} train items x {config.distill.keep_top} kept = {most}"
     if config.scale == "published":
