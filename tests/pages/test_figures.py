@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cardproof import runs
 from cardproof.claims.claims import judge
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json
