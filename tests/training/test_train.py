@@ -12,6 +12,7 @@ from cardproof.config.settings import Config, Training, Variant
 from cardproof.errors import CardproofError
 from cardproof.files import write_rows
 from cardproof.records import Example, Message, Turn
+from cardproof.training.results import TrainingMetrics
 from cardproof.training.train import Paths, count_parameters, load, tokenise, train, turns
 
 SETTINGS = Training(rank=4, alpha=8, dropout=0.0, learning_rate=5e-3, optimizer="adamw_torch", max_tokens=256, gradient_checkpointing=False)
@@ -112,7 +113,9 @@ def test_hybrid_share_is_exact_and_seeded() -> None:
     assert len({tuple(h) for h in halves}) > 1
 
 
-def run(tiny_lm: Path, folder: Path, variant: Variant, examples: list[Example] = EXAMPLES, settings: Training = SETTINGS) -> dict:
+def run(
+    tiny_lm: Path, folder: Path, variant: Variant, examples: list[Example] = EXAMPLES, settings: Training = SETTINGS
+) -> TrainingMetrics:
     config = Config.model_validate(
         {
             "scale": "embedded",
@@ -128,12 +131,12 @@ def run(tiny_lm: Path, folder: Path, variant: Variant, examples: list[Example] =
 
 def test_training_learns_and_records(tiny_lm: Path, tmp_path: Path) -> None:
     metrics = run(tiny_lm, tmp_path / "a", Variant(epochs=6, effective_batch=3))
-    losses = metrics["loss_per_step"]
-    assert metrics["steps"] == len(losses) == 6 * math.ceil(7 / 3)
+    losses = metrics.loss_per_step
+    assert metrics.steps == len(losses) == 6 * math.ceil(7 / 3)
     assert losses[-1] < 0.8 * losses[0]
-    assert metrics["train_loss"] == sum(losses) / len(losses)
-    assert metrics["last_loss"] == losses[-1]
-    assert json.loads((tmp_path / "a" / "metrics.json").read_text()) == metrics
+    assert metrics.train_loss == sum(losses) / len(losses)
+    assert metrics.last_loss == losses[-1]
+    assert TrainingMetrics.model_validate_json((tmp_path / "a" / "metrics.json").read_text()) == metrics
     assert not (tmp_path / "a" / "work").exists()
     written = json.loads((tmp_path / "a" / "adapter" / "adapter_config.json").read_text())
     assert written["target_modules"] == sorted(written["target_modules"]), "a set's order differs from process to process"
@@ -159,7 +162,7 @@ def test_first_loss_is_the_mean_over_reply_tokens(tiny_lm: Path, tmp_path: Path)
         keep = labels != -100
         total += float(torch.nn.functional.cross_entropy(logits[keep], labels[keep], reduction="sum"))
         count += int(keep.sum())
-    assert metrics["loss_per_step"][0] == pytest.approx(total / count, rel=1e-3)
+    assert metrics.loss_per_step[0] == pytest.approx(total / count, rel=1e-3)
 
 
 @pytest.mark.parametrize(("event", "step", "half_a_checkpoint"), [("on_substep_end", 2, False), ("on_step_end", 7, True)])

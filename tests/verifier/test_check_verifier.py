@@ -10,6 +10,7 @@ from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json, write_rows
 from cardproof.records import Support
 from cardproof.verifier.check_verifier import check_planted, check_verifier, coverage, ragtruth_auc
+from cardproof.verifier.results import Coverage
 from helpers.places import SHARED
 from helpers.rows import rollout
 from helpers.verifiers import prompt, reopen, training
@@ -36,16 +37,16 @@ def test_coverage_counts_answers_pairs_and_cuts():
         Support(item=1, k=1, support=None, premises=[], pairs=0, truncated=0),
         Support(item=2, k=0, support=0.0, premises=["a"], pairs=2, truncated=2),
     ]
-    assert coverage(rows) == {"rollouts": 3, "answered": 2, "pairs": 6, "truncated": 3}
-    assert coverage([]) == {"rollouts": 0, "answered": 0, "pairs": 0, "truncated": 0}
+    assert coverage(rows) == Coverage(rollouts=3, answered=2, pairs=6, truncated=3)
+    assert coverage([]) == Coverage(rollouts=0, answered=0, pairs=0, truncated=0)
 
 
 def test_planted_errors_need_enough_couples(trained):
-    found = check_planted(
+    checked = check_planted(
         [prompt()], [rollout('EVIDENCE:\n[A#1] "You may copy"\nANSWER: You may copy the Work [A#1].')], reopen(trained), seed=0
     )
-    assert found["answers"]["couples"] == 1 and found["sentences"]["couples"] >= 1
-    assert found["answers"]["auc"].value is None and found["sentences"]["paired"] is None
+    assert checked.answers.couples == 1 and checked.sentences.couples >= 1
+    assert checked.answers.auc.value is None and checked.sentences.paired is None
 
 
 def write_ragtruth(folder, name):
@@ -56,9 +57,9 @@ def write_ragtruth(folder, name):
 @pytest.mark.parametrize("name", ["{}.jsonl", "ragtruth_qa_{}_subset.jsonl"])
 def test_ragtruths_answers_to_test_questions_are_taken(trained, tmp_path, name):
     write_ragtruth(tmp_path, name)
-    found = ragtruth_auc(tmp_path, reopen(trained), limit=None)
-    assert (found["clean"], found["hallucinated"], found["sources"]) == (1, 1, 1)
-    assert found["files"].keys() == {name.format(part) for part in RAGTRUTH_ROWS}
+    checked = ragtruth_auc(tmp_path, reopen(trained), limit=None)
+    assert (checked.clean, checked.hallucinated, checked.sources) == (1, 1, 1)
+    assert checked.files.keys() == {name.format(part) for part in RAGTRUTH_ROWS}
 
 
 def test_missing_ragtruth_files_are_named(trained, tmp_path):
@@ -74,9 +75,9 @@ def test_missing_ragtruth_files_are_named(trained, tmp_path):
 
 @pytest.mark.skipif(not RAGTRUTH.is_dir(), reason=f"{RAGTRUTH} is not here")
 def test_ragtruth_is_read(trained):
-    found = ragtruth_auc(RAGTRUTH, reopen(trained), limit=8)
-    assert found["clean"] + found["hallucinated"] == 8 and found["sources"] >= 1 and found["pairs"] > 8
-    assert found["auc"].value is None  # fewer than MIN_COUPLES
+    checked = ragtruth_auc(RAGTRUTH, reopen(trained), limit=8)
+    assert checked.clean + checked.hallucinated == 8 and checked.sources >= 1 and checked.pairs > 8
+    assert checked.auc.value is None  # fewer than MIN_COUPLES
 
 
 def test_the_steps_metrics_are_those_of_training_and_of_every_check(trained, tmp_path):

@@ -6,7 +6,7 @@ from cardproof.records import Result
 
 
 class TrainingMetrics(Result):
-    """`training/VARIANT/metrics.json`: what a training run was trained on, with which recipe, and its losses."""
+    """`training/VARIANT/metrics.json`: the examples, the recipe and the losses of a training run."""
 
     variant: str
     """Name of the training run: a variant, a replica of it (NAME.seedN) or a reading of the recipe."""
@@ -17,7 +17,7 @@ class TrainingMetrics(Result):
     adapter_hash: str
     """sha256 of the adapter's weights."""
     quantization: str
-    """How the base was held: `nf4` or `none`."""
+    """Quantization of the base during training: `nf4` or `none`."""
     examples: int
     """Training examples."""
     contract_examples: int
@@ -27,17 +27,17 @@ class TrainingMetrics(Result):
     seed: int
     """Training seed."""
     epochs: int
-    """Times that each example is seen."""
+    """Passes over the examples."""
     effective_batch: int
     """Examples in one optimizer step."""
     steps: int
-    """Optimizer steps made."""
+    """Optimizer steps."""
     rank: int
     """Rank of the LoRA matrices."""
     alpha: int
     """Scale of the LoRA matrices."""
     learning_rate: float
-    """Highest learning rate."""
+    """Peak learning rate."""
     loss_per_step: list[float]
     """Loss of every optimizer step, in nats per reply token."""
     train_loss: float
@@ -45,9 +45,9 @@ class TrainingMetrics(Result):
     last_loss: float
     """Loss of the last step, in nats per reply token."""
     tokens: int
-    """Tokens seen, prompts included, over all epochs."""
+    """Tokens of all examples, prompts included, over all epochs."""
     reply_tokens: int
-    """Tokens that the loss is over, over all epochs."""
+    """Tokens that count in the loss, over all epochs."""
     trainable_parameters: int
     """Parameters of the adapter."""
     base_parameters: int
@@ -59,6 +59,6 @@ class TrainingMetrics(Result):
     trainable_share_of_total: float
     """Adapter / (base and adapter), in [0, 1]."""
     device: str
-    """What it was trained on: `cpu` or `cuda`."""
+    """Where it was trained: `cpu` or `cuda`."""
     environment: dict[str, str]
     """Python and packages -> version."""

@@ -21,6 +21,7 @@ from cardproof.evidence.provenance import code_fingerprint
 from cardproof.files import nothing_partial, read_rows, seeded_hash, sha256_text, write_json
 from cardproof.models import device, loading, nf4, tokens
 from cardproof.records import Example, Turn
+from cardproof.training.results import TrainingMetrics
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -57,7 +58,7 @@ class Dataset(NamedTuple):
     """How many rows are in contract form."""
 
 
-def train(config: Config, name: str, paths: Paths) -> dict[str, Any]:
+def train(config: Config, name: str, paths: Paths) -> TrainingMetrics:
     """Train one adapter; write the adapter, its metrics and its cost, and return the metrics.
 
     A killed training resumes from its last checkpoint in `paths.work`. CardproofError if the configuration has no training run of that
@@ -76,7 +77,7 @@ def train(config: Config, name: str, paths: Paths) -> dict[str, Any]:
         return _train(config, name, examples, paths)
 
 
-def _train(config: Config, name: str, examples: Sequence[Example], paths: Paths) -> dict[str, Any]:
+def _train(config: Config, name: str, examples: Sequence[Example], paths: Paths) -> TrainingMetrics:
     import torch
     from transformers import set_seed
 
@@ -94,23 +95,23 @@ def _train(config: Config, name: str, examples: Sequence[Example], paths: Paths)
     seconds = round(time.monotonic() - started, 1)
     losses = _losses(trainer, name)
     _save_adapter(model, config.model.id, paths.adapter)
-    metrics = {
-        "variant": name,
-        "model": config.model.id,
-        "model_hash": base_hash,
-        "adapter_hash": fingerprint(paths.adapter),
+    metrics = TrainingMetrics(
+        variant=name,
+        model=config.model.id,
+        model_hash=base_hash,
+        adapter_hash=fingerprint(paths.adapter),
         **_recipe(config, run, dataset, trainer.state.global_step),
         **_loss_figures(losses),
         **_token_counts(dataset.rows, run.variant.epochs),
         **count_parameters(model),
-        "device": device.device(),
-        "environment": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
-    }
+        device=device.device(),
+        environment={"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in PACKAGES}},
+    )
     write_json(paths.metrics, metrics)
     # Time and memory differ from run to run, so they are in a file of their own.
     write_json(paths.metrics.with_name("cost.json"), {"seconds": seconds, **_memory(), "resumed": resume is not None})
     shutil.rmtree(paths.work, ignore_errors=True)
-    print(f"training/{name}: {metrics['steps']} steps, mean loss {metrics['train_loss']:.4f}, {seconds} s", file=sys.stderr)
+    print(f"training/{name}: {metrics.steps} steps, mean loss {metrics.train_loss:.4f}, {seconds} s", file=sys.stderr)
     return metrics
 
 
@@ -184,7 +185,7 @@ def load(model_dir: Path, quantization: device.Quantization, settings: Training,
     return get_peft_model(model, lora)
 
 
-def count_parameters(model: Any) -> dict[str, int | float]:
+def count_parameters(model: Any) -> dict[str, Any]:
     """Trainable and base parameters, and the trainable share of the base and of the total. A packed 4-bit weight counts by its values."""
     trainable = base = 0
     for parameter in model.parameters():
@@ -341,7 +342,7 @@ def _loss_figures(losses: Sequence[float]) -> dict[str, Any]:
     return {"loss_per_step": losses, "train_loss": sum(losses) / len(losses), "last_loss": losses[-1]}
 
 
-def _token_counts(rows: Sequence[Row], epochs: int) -> dict[str, int]:
+def _token_counts(rows: Sequence[Row], epochs: int) -> dict[str, Any]:
     replies = sum(label != IGNORED_LABEL for row in rows for label in row["labels"])
     return {"tokens": epochs * sum(len(row["input_ids"]) for row in rows), "reply_tokens": epochs * replies}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -19,6 +20,7 @@ from cardproof.verifier.answers import clean_answer
 from cardproof.verifier.auc import MIN_COUPLES, auc
 from cardproof.verifier.model import Verifier, load
 from cardproof.verifier.planted import ERRORS, plant
+from cardproof.verifier.results import Coverage, Planted, PlantedErrors, RagTruth, VerifierMetrics
 from cardproof.verifier.sentences import split_sentences, without_marker
 from cardproof.verifier.support import premises_of
 
@@ -35,7 +37,7 @@ Claim = tuple[str, tuple[str, ...]]
 
 def check_verifier(
     config: Config, model: Path, prompts: Path, samples: Path, support: Iterable[Path], training: Path | None, out: Path
-) -> dict[str, Any]:
+) -> VerifierMetrics:
     """Measure the verifier on a run's rollouts, and on RAGTruth if the configuration names its folder; write and return the metrics.
 
     `support`: the run's support files, whose pairs and cut premises are counted. `training`: the metrics of the verifier's training in this
@@ -45,23 +47,22 @@ def check_verifier(
     phrases = config.contract.refusal_phrases
     planted = check_planted(read_rows(prompts, Prompt), read_rows(samples, Rollout), verifier, config.seed, phrases)
     ragtruth = ragtruth_auc(Path(config.verifier.ragtruth), verifier) if config.verifier.ragtruth else None
-    metrics = read_json(training) if training else {"auc": {}}
-    metrics["auc"] |= {f"planted_{sort}": planted[sort]["auc"] for sort in ("sentences", "answers")}
+    trained = read_json(training) if training else {"auc": {}}
+    aucs = {**trained["auc"], "planted_sentences": planted.sentences.auc, "planted_answers": planted.answers.auc}
     if ragtruth:
-        metrics["auc"]["ragtruth"] = ragtruth["auc"]
+        aucs["ragtruth"] = ragtruth.auc
     covered = coverage(chain.from_iterable(iter_rows(path, Support) for path in support))
-    metrics |= {"planted": planted, "ragtruth": ragtruth, "coverage": covered}
+    metrics = VerifierMetrics.model_validate({**trained, "auc": aucs, "planted": planted, "ragtruth": ragtruth, "coverage": covered})
     write_json(out, metrics)
     return metrics
 
 
-def coverage(rows: Iterable[Support]) -> dict[str, int]:
-    """How much of the answers the verifier saw: rollouts, rollouts with an answer, their pairs, and pairs cut to the verifier's length."""
-    counts = {"rollouts": 0, "answered": 0, "pairs": 0, "truncated": 0}
+def coverage(rows: Iterable[Support]) -> Coverage:
+    """How much of the answers the verifier saw."""
+    counts: Counter[str] = Counter()
     for row in rows:
-        for name, count in zip(counts, (1, row.support is not None, row.pairs, row.truncated), strict=True):
-            counts[name] += int(count)
-    return counts
+        counts.update(rollouts=1, answered=int(row.support is not None), pairs=row.pairs, truncated=row.truncated)
+    return Coverage(**{name: counts[name] for name in Coverage.model_fields})
 
 
 # --- planted errors ---------------------------------------------------------------------------------------------------
@@ -83,14 +84,13 @@ def check_planted(
     seed: int,
     refusal_phrases: Sequence[str] = form.REFUSAL_PHRASES,
     limit: int = MAX_COUPLES,
-) -> dict[str, Any]:
+) -> Planted:
     """Check that support falls when an error is planted in what real rollouts saw and said.
 
     The original and the altered claim are both scored against the documents that the rollout's support rests on. `sentences` are claims
     copied from those documents, or from quotes found in them word for word, so the original is true. `answers` are the rollouts' own
     answers. Nobody knows whether they are true, so their AUC understates the verifier. The held-out templates plant the errors; the seed
-    draws at most `limit` couples of each sort. Each sort has `auc`, `paired` (share of couples in which the original scores higher, ties
-    counted half), `couples`, and the AUC by kind of error. An AUC from fewer than MIN_COUPLES couples is None.
+    draws at most `limit` couples of each sort. An AUC from fewer than MIN_COUPLES couples is None.
     """
     by_item = {(p.item, p.condition): p for p in prompts}
     copied: dict[Claim, None] = {}
@@ -105,12 +105,12 @@ def check_planted(
             if not reply.refusal and len(answer.split()) >= 4:
                 said[answer, shown] = None
     rng = random.Random(f"{seed}/planted")
-    return {
-        "sentences": _planted(list(copied), verifier, rng, limit, "planted errors, sentences"),
-        "answers": _planted(list(said), verifier, rng, limit, "planted errors, answers"),
-        "templates": "held_out",
-        "seed": seed,
-    }
+    return Planted(
+        sentences=_planted(list(copied), verifier, rng, limit, "planted errors, sentences"),
+        answers=_planted(list(said), verifier, rng, limit, "planted errors, answers"),
+        templates="held_out",
+        seed=seed,
+    )
 
 
 def _true_claims(reply: Reply, shown: Sequence[str]) -> list[str]:
@@ -121,7 +121,7 @@ def _true_claims(reply: Reply, shown: Sequence[str]) -> list[str]:
     return [claim for claim in sentences + quotes if 6 <= len(claim.split()) <= 60]
 
 
-def _planted(claims: Sequence[Claim], verifier: Verifier, rng: random.Random, limit: int, progress: str) -> dict[str, Any]:
+def _planted(claims: Sequence[Claim], verifier: Verifier, rng: random.Random, limit: int, progress: str) -> PlantedErrors:
     couples = _couples(claims, rng, limit)
     scored = verifier.support_all([(text, c.documents) for c in couples for text in (c.original, c.altered)], progress)
     true, altered = [s.support for s in scored[::2]], [s.support for s in scored[1::2]]
@@ -130,12 +130,12 @@ def _planted(claims: Sequence[Claim], verifier: Verifier, rng: random.Random, li
     for kind in ERRORS["held_out"]:
         at = [i for i, c in enumerate(couples) if c.kind == kind]
         by_kind[kind] = auc([true[i] for i in at], [altered[i] for i in at], minimum=MIN_COUPLES)
-    return {
-        "auc": auc(true, altered, minimum=MIN_COUPLES),
-        "paired": sum(wins) / len(wins) if len(wins) >= MIN_COUPLES else None,
-        "couples": len(couples),
-        "by_kind": by_kind,
-    }
+    return PlantedErrors(
+        auc=auc(true, altered, minimum=MIN_COUPLES),
+        paired=sum(wins) / len(wins) if len(wins) >= MIN_COUPLES else None,
+        couples=len(couples),
+        by_kind=by_kind,
+    )
 
 
 def _couples(claims: Sequence[Claim], rng: random.Random, limit: int) -> list[Couple]:
@@ -164,28 +164,28 @@ class Response(NamedTuple):
     passages: list[str]
 
 
-def ragtruth_auc(folder: Path, verifier: Verifier, limit: int | None = MAX_RESPONSES) -> dict[str, Any]:
+def ragtruth_auc(folder: Path, verifier: Verifier, limit: int | None = MAX_RESPONSES) -> RagTruth:
     """AUC of support for responses without annotated hallucinations against responses with them (RAGTruth, Niu et al. 2024).
 
     `folder` holds RAGTruth's `response.jsonl` and `source_info.jsonl`, or subsets of them with longer names. Only answers to questions
     (task `QA`) of the test part count, because the published verifier was trained on RAGTruth. Of each sort, `limit` / 2 responses (None:
-    all) evenly spaced in file order are scored, with their passages as premises; the share of each sort does not change an AUC. `sources`
-    is the number of questions, `files` the files' sha256. CardproofError if the folder, a file or a field is missing.
+    all) evenly spaced in file order are scored, with their passages as premises; the share of each sort does not change an AUC.
+    CardproofError if the folder, a file or a field is missing.
     """
     paths = [_ragtruth_file(folder, part) for part in RAGTRUTH_FILES]
     responses = _evenly_spaced(_ragtruth_responses(*paths), limit)
     scored = verifier.support_all([(r.text, r.passages) for r in responses], "RAGTruth")
     clean = [s.support for s, r in zip(scored, responses, strict=True) if not r.hallucinated]
     hallucinated = [s.support for s, r in zip(scored, responses, strict=True) if r.hallucinated]
-    return {
-        "auc": auc(clean, hallucinated, minimum=MIN_COUPLES),
-        "clean": len(clean),
-        "hallucinated": len(hallucinated),
-        "sources": len({r.source for r in responses}),
-        "pairs": sum(s.pairs for s in scored),
-        "truncated": sum(s.truncated for s in scored),
-        "files": {path.name: sha256_file(path) for path in paths},
-    }
+    return RagTruth(
+        auc=auc(clean, hallucinated, minimum=MIN_COUPLES),
+        clean=len(clean),
+        hallucinated=len(hallucinated),
+        sources=len({r.source for r in responses}),
+        pairs=sum(s.pairs for s in scored),
+        truncated=sum(s.truncated for s in scored),
+        files={path.name: sha256_file(path) for path in paths},
+    )
 
 
 def _ragtruth_responses(responses: Path, sources: Path) -> list[Response]:

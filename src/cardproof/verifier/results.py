@@ -15,23 +15,23 @@ def _only_if_trained() -> Any:
 
 
 class ByTemplate(Result):
-    """AUC of true against altered sentences, by what altered them."""
+    """AUC of true sentences against altered ones, by kind of error."""
 
     all: Estimate
     """Against every altered sentence."""
     planted: Estimate
-    """Against those altered by a template, without sentences of other documents."""
+    """Against sentences altered by a template, without sentences from other documents."""
     by_kind: dict[str, Estimate]
     """Kind of error -> AUC against that kind."""
 
 
 class PlantedErrors(Result):
-    """Support of claims against that of the same claims with an error planted."""
+    """How much more support claims get than the same claims with an error planted."""
 
     auc: Estimate
-    """AUC of support, originals against altered claims; without a value from too few couples."""
+    """AUC of support, original against altered claims; its value is None with too few couples."""
     paired: float | None
-    """Share of couples in which the original scores higher, ties counted half; None from too few couples."""
+    """Share of couples in which the original scores higher, ties counted half; None with too few couples."""
     couples: int
     """Couples of an original and an altered claim."""
     by_kind: dict[str, Estimate]
@@ -44,9 +44,9 @@ class Planted(Result):
     sentences: PlantedErrors
     """In sentences copied word for word from the documents shown, so that the original is true."""
     answers: PlantedErrors
-    """In the rollouts' answers, which may themselves be false, so that the AUC understates the verifier."""
+    """In the rollouts' answers. They may be false themselves, so the AUC understates the verifier."""
     templates: str
-    """Which templates altered the claims: `held_out`, those not trained on."""
+    """The templates that altered the claims: `held_out`, which training does not use."""
     seed: int
     """Seed of the draw."""
 
@@ -55,11 +55,11 @@ class RagTruth(Result):
     """The verifier on RAGTruth's test answers to questions."""
 
     auc: Estimate
-    """AUC of support, responses without annotated hallucinations against those with."""
+    """AUC of support, responses without annotated hallucinations against responses with them."""
     clean: int
-    """Responses without."""
+    """Responses without annotated hallucinations."""
     hallucinated: int
-    """Responses with."""
+    """Responses with annotated hallucinations."""
     sources: int
     """Questions answered."""
     pairs: int
@@ -76,7 +76,7 @@ class Coverage(Result):
     rollouts: int
     """Rollouts."""
     answered: int
-    """Those with an answer to verify."""
+    """Rollouts with an answer to verify."""
     pairs: int
     """Pairs of premise and claim scored."""
     truncated: int
@@ -87,32 +87,32 @@ class VerifierMetrics(Result):
     """`verifier/metrics.json`: how the verifier was trained, if this run trained it, and how well it tells true claims from others."""
 
     pairs: int | None = _only_if_trained()
-    """Pairs of sentence and claim trained on."""
+    """Training pairs of sentence and claim."""
     entailed: int | None = _only_if_trained()
-    """Pairs whose claim follows."""
+    """Training pairs whose claim follows from the sentence."""
     train_passages: int | None = _only_if_trained()
-    """Passages that the pairs are from."""
+    """Passages that the training pairs come from."""
     heldout_passages: int | None = _only_if_trained()
-    """Passages that the AUCs are from."""
+    """Passages that the test pairs come from."""
     epochs: int | None = _only_if_trained()
-    """Times that each pair is seen."""
+    """Passes over the pairs."""
     steps: int | None = _only_if_trained()
     """Optimizer steps."""
     loss: list[float] | None = _only_if_trained()
     """Cross entropy of every step, in nats."""
     loss_by_epoch: list[float] | None = _only_if_trained()
-    """Its mean over every epoch."""
+    """Mean loss of every epoch."""
     trainable_parameters: int | None = _only_if_trained()
     """Parameters trained."""
     auc: dict[str, Estimate | ByTemplate]
-    """What it was tested on -> AUC of P(entailed)."""
+    """Test -> AUC of P(entailed)."""
     threads: int | None = _only_if_trained()
-    """Threads it was trained with."""
+    """CPU threads of the training."""
     seed: int | None = _only_if_trained()
     """Training seed."""
     planted: Planted
     """Errors planted in this run's rollouts."""
     ragtruth: RagTruth | None
-    """RAGTruth; None where the configuration names no copy of it."""
+    """RAGTruth; None if the configuration does not name a copy of it."""
     coverage: Coverage
     """How much it saw of the answers of this run."""

@@ -21,6 +21,7 @@ from cardproof.verifier.auc import auc
 from cardproof.verifier.model import MULTIPLE, Verifier
 from cardproof.verifier.pairs import Pair, build_pairs
 from cardproof.verifier.planted import FOREIGN, KINDS, Templates
+from cardproof.verifier.results import ByTemplate
 
 LABELS = {0: "contradicted/unsupported", 1: "entailed"}
 MAX_TOKENS = 128
@@ -111,25 +112,22 @@ def _save(model: Any, encoder: Path, out: Path) -> None:
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-def _measured(folder: Path, heldout: Sequence[Passage], seed: int) -> dict[str, Any]:
+def _measured(folder: Path, heldout: Sequence[Passage], seed: int) -> dict[str, ByTemplate]:
     verifier = Verifier(folder, granularity="sentence", max_tokens=MAX_TOKENS)
     conditions: tuple[tuple[str, Templates], ...] = (("seen_templates", "train"), ("unseen_templates", "held_out"))
     return {name: pair_auc(verifier, build_pairs(heldout, TEST_PAIRS, seed, templates)) for name, templates in conditions}
 
 
-def pair_auc(verifier: Verifier, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """AUC of P(entailed) for all true claims against false ones: `all`, `planted` (without foreign sentences), and by kind of error."""
+def pair_auc(verifier: Verifier, pairs: Sequence[Pair]) -> ByTemplate:
+    """AUC of P(entailed), each of all true claims against some of the false ones."""
     scores = verifier.score([(p.premise, p.claim) for p in pairs])
     true = [s for s, p in zip(scores, pairs, strict=True) if p.label]
 
     def against(kinds: Sequence[str]) -> Estimate:
         return auc(true, [s for s, p in zip(scores, pairs, strict=True) if not p.label and p.kind in kinds])
 
-    return {
-        "all": against(KINDS),
-        "planted": against([k for k in KINDS if k != FOREIGN]),
-        "by_kind": {k: against([k]) for k in KINDS},
-    }
+    planted = [k for k in KINDS if k != FOREIGN]
+    return ByTemplate(all=against(KINDS), planted=against(planted), by_kind={k: against([k]) for k in KINDS})
 
 
 # --- model ------------------------------------------------------------------------------------------------------------
