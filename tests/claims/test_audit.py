@@ -133,7 +133,7 @@ CONSISTENT = {"training.steps": "28"}
 
 BREAKS: dict[str, list[dict[str, str]]] = {
     "steps": [{"training.examples": "120"}, {"training.batch": "9"}, {"training.epochs": "3"}, {"training.steps": "29"}],
-    "keep_top": [{"training.examples": "151"}, {"training.keep_top": "1"}, {"eval.items": "32"}],
+    "keep_top": [{"training.examples": "154"}, {"training.keep_top": "1"}, {"eval.items": "31"}],
     "parameters": [{"training.rank": "16"}, {"training.trainable": "128.6"}, {"training.trainable": "128.3"}, {"training.share": "0.88"}],
     "difference_clean.base": [{"content.base": "0.990"}, {"strict.base": "0.821"}, {"gap.clean.base": "0.166"}],
     "difference_clean.grounded": [{"content.grounded": "0.992"}, {"strict.grounded": "0.965"}, {"gap.clean.grounded": "0.030"}],
@@ -172,6 +172,9 @@ def test_a_broken_identity_is_found(tmp_path: Path, identity: str, change: dict[
     assert before.severity in {"ok", "note", "warning"}
     order = ["ok", "note", "warning", "error"]
     assert order.index(after.severity) > order.index(before.severity)
+    if identity == "oracle_drop":
+        assert (after.severity, after.readings[0][:35]) == ("note", "each item is dropped by chance, and"), "a rate may be a chance"
+        return
     assert after.severity == "error" or identity.startswith("stress_is_harder") or change == {"composite.base_n2": "0.569"}
     assert {c.partition("/")[0] for c in change} <= set(after.claims)
     assert after.computation and after.readings

@@ -465,7 +465,7 @@ def with_claim(claim: Any, **more: Any) -> dict[str, Any]:
         (with_claim(STRICT | {"result": "evaluation/axes.json"}), "points to nothing", "/arms/ARM/AXIS"),
         (with_claim(STRICT | {"result": "evaluation/axes.json#/arms/bose/strict"}), "the arm 'bose' is not listed", "'base'"),
         (with_claim(STRICT | {"result": "config.yaml#/conditions/stress/distractor"}), "points to nothing", "'distractors'"),
-        (with_claim(STRICT | {"result": None}), "needs either a result or the reason", "unmeasured"),
+        (with_claim(STRICT | {"unmeasured": "no run has it"}), "has a result and a reason why it is unmeasured", "leave one"),
         (with_claim(STRICT | {"arm": "bse"}), "the arm 'bse' is not listed", "'base'"),
         (with_claim(STRICT | {"kind": "proportoin"}), "the kind 'proportoin' is unknown", "'proportion'"),
         (with_claim(STRICT | {"unit": "shares"}), "'strict.base': the key 'unit'", "schema"),

@@ -9,37 +9,37 @@ from math import floor
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class ExactInterval:
     """A closed interval of exact numbers."""
 
     low: Fraction
     high: Fraction
 
-    def __add__(self, other: Interval) -> Interval:
-        return Interval(self.low + other.low, self.high + other.high)
+    def __add__(self, other: ExactInterval) -> ExactInterval:
+        return ExactInterval(self.low + other.low, self.high + other.high)
 
-    def __sub__(self, other: Interval) -> Interval:
-        return Interval(self.low - other.high, self.high - other.low)
+    def __sub__(self, other: ExactInterval) -> ExactInterval:
+        return ExactInterval(self.low - other.high, self.high - other.low)
 
-    def __mul__(self, other: Interval) -> Interval:
+    def __mul__(self, other: ExactInterval) -> ExactInterval:
         ends = [a * b for a in (self.low, self.high) for b in (other.low, other.high)]
-        return Interval(min(ends), max(ends))
+        return ExactInterval(min(ends), max(ends))
 
-    def over(self, other: Interval) -> Interval | None:
+    def over(self, other: ExactInterval) -> ExactInterval | None:
         """The quotient; None where the divisor may be 0."""
         if other.low <= 0 <= other.high:
             return None
-        return self * Interval(1 / other.high, 1 / other.low)
+        return self * ExactInterval(1 / other.high, 1 / other.low)
 
-    def scaled(self, factor: Fraction | int) -> Interval:
+    def scaled(self, factor: Fraction | int) -> ExactInterval:
         """All numbers of the interval times a factor >= 0."""
-        return Interval(self.low * factor, self.high * factor)
+        return ExactInterval(self.low * factor, self.high * factor)
 
-    def widened(self, by: Fraction) -> Interval:
+    def widened(self, by: Fraction) -> ExactInterval:
         """The interval with `by` more on both sides."""
-        return Interval(self.low - by, self.high + by)
+        return ExactInterval(self.low - by, self.high + by)
 
-    def meets(self, other: Interval) -> bool:
+    def meets(self, other: ExactInterval) -> bool:
         """True where the two share at least one number."""
         return self.low <= other.high and other.low <= self.high
 
@@ -48,29 +48,29 @@ class Interval:
         return self.low <= value <= self.high
 
 
-def exactly(value: Fraction | int) -> Interval:
+def exactly(value: Fraction | int) -> ExactInterval:
     """The interval of one number."""
-    return Interval(Fraction(value), Fraction(value))
+    return ExactInterval(Fraction(value), Fraction(value))
 
 
-def total(parts: Iterable[Interval]) -> Interval:
+def total(parts: Iterable[ExactInterval]) -> ExactInterval:
     """The sum of intervals."""
     found = list(parts)
-    return Interval(sum((p.low for p in found), Fraction(0)), sum((p.high for p in found), Fraction(0)))
+    return ExactInterval(sum((p.low for p in found), Fraction(0)), sum((p.high for p in found), Fraction(0)))
 
 
-def mean(parts: list[Interval]) -> Interval:
+def mean(parts: list[ExactInterval]) -> ExactInterval:
     """The mean of intervals; at least one."""
     return total(parts).scaled(Fraction(1, len(parts)))
 
 
-def harmonic(p: Interval, r: Interval) -> Interval:
+def harmonic(p: ExactInterval, r: ExactInterval) -> ExactInterval:
     """F1 = 2 p r / (p + r), which rises in both; 0 where both are 0."""
 
     def f1(a: Fraction, b: Fraction) -> Fraction:
         return 2 * a * b / (a + b) if a + b > 0 else Fraction(0)
 
-    return Interval(f1(max(p.low, Fraction(0)), max(r.low, Fraction(0))), f1(max(p.high, Fraction(0)), max(r.high, Fraction(0))))
+    return ExactInterval(f1(max(p.low, Fraction(0)), max(r.low, Fraction(0))), f1(max(p.high, Fraction(0)), max(r.high, Fraction(0))))
 
 
 def rounded(value: Fraction, places: int) -> str:
@@ -89,7 +89,7 @@ def shown(value: Fraction, places: int = 6) -> str:
     return text if abs(value) < 1000 else f"{float(value):,.{min(places, 2)}f}"
 
 
-def span(interval: Interval, places: int = 6) -> str:
+def span(interval: ExactInterval, places: int = 6) -> str:
     """An interval for a reader."""
     return (
         shown(interval.low, places) if interval.low == interval.high else f"{shown(interval.low, places)} to {shown(interval.high, places)}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 
-from cardproof.cards.intervals import Interval
+from cardproof.cards.intervals import ExactInterval
 
 LONGEST = 40
 """Digits and marks of the longest number that is read; a longer run of digits is a name or a hash."""
@@ -86,25 +86,25 @@ class Printed:
         return self.value.denominator == 1 and self.step == 1 and not self.unit
 
     @cached_property
-    def interval(self) -> Interval:
+    def interval(self) -> ExactInterval:
         """Every number that rounds to the printed one, halves either way; whole numbers are taken as they are printed."""
         if self.whole:
-            return Interval(self.value, self.value)
+            return ExactInterval(self.value, self.value)
         return self.around(Fraction(1, 2), Fraction(1, 2))
 
     @cached_property
-    def loose(self) -> Interval:
+    def loose(self) -> ExactInterval:
         """The same, and every number whose further digits, cut off, leave the printed one."""
         if self.whole:
-            return Interval(self.value, self.value)
+            return ExactInterval(self.value, self.value)
         # The next printed number itself, cut off, is the next one.
         one = Fraction(999_999, 1_000_000)
         return self.around(Fraction(1, 2), one) if self.value >= 0 else self.around(one, Fraction(1, 2))
 
-    def around(self, below: Fraction, above: Fraction) -> Interval:
+    def around(self, below: Fraction, above: Fraction) -> ExactInterval:
         """From `below` units of the last digit under the value to `above` over it."""
         error = abs(self.value) * FLOAT_ERROR if self.digits >= FLOAT_DIGITS else Fraction(0)
-        return Interval(self.value - max(below * self.step, error), self.value + max(above * self.step, error))
+        return ExactInterval(self.value - max(below * self.step, error), self.value + max(above * self.step, error))
 
     def as_share(self) -> Printed:
         """A percentage as a share of 1; anything else as it is."""

@@ -9,7 +9,9 @@ from typing import Any, get_args
 
 from cardproof.claims.checks import check, predicate
 from cardproof.claims.claims_file import CLAIMS_PATH, ClaimsFile, read_claims
-from cardproof.claims.findings import Finding, Severity
+from cardproof.claims.denominators import proportions_of_n, stated_items
+from cardproof.claims.findings import Finding, Severity, fitted
+from cardproof.claims.ranges import gaps, more_rollouts, ranges
 from cardproof.files import plain, sha256_file
 from cardproof.records import Result
 
@@ -51,6 +53,8 @@ def run_audit(claims_path: Path = CLAIMS_PATH, count_parameters: bool = True) ->
 def _found(file: ClaimsFile, count_parameters: bool) -> dict[str, Any]:
     values = file.values()
     findings = [check(identity, values, count_parameters) for identity in file.identities]
+    for over_all in (ranges, gaps, more_rollouts, stated_items, proportions_of_n):
+        findings += over_all(file)
     findings += [predicate(claim, values) for claim in file.predicates().values()]
     findings += [
         Finding(
@@ -75,9 +79,18 @@ def _found(file: ClaimsFile, count_parameters: bool) -> dict[str, Any]:
         for claim in values.values()
         if claim.value is None
     ]
-    findings.sort(key=lambda f: SEVERITIES.index(f.severity))
+    findings = sorted(map(fitted, findings), key=lambda f: SEVERITIES.index(f.severity))
     counted = Counter(f.severity for f in findings)
     return {"findings": findings, "counts": {s: counted[s] for s in SEVERITIES}}
+
+
+FOUND_EXIT_CODE = 3
+
+
+def exit_code(counts: dict[str, int], fail_on: str | None = None) -> int:
+    """0; or 3 where the audit found an error, or with `fail_on` "warning" a warning."""
+    asked = {"error": ("error",), "warning": ("error", "warning")}.get(fail_on or "", ())
+    return FOUND_EXIT_CODE if any(counts.get(s) for s in asked) else 0
 
 
 def to_json(audit: Audit) -> dict[str, Any]:
@@ -89,8 +102,9 @@ def to_json(audit: Audit) -> dict[str, Any]:
 def render_text(audit: Audit, width: int = 100) -> str:
     """The audit for a terminal of `width` columns: findings in full, what agrees in one line each."""
     counts = ", ".join(f"{n} {s if n == 1 or s == 'ok' else s + 's'}" for s, n in audit.counts.items())
-    how = "parameters counted on the meta device" if audit.parameters_counted else "parameters by arithmetic only"
-    lines = [*textwrap.wrap(f"Audit of {audit.card}: {audit.claims} claims; {counts}; {how}.", width)]
+    how = "; parameters counted on the meta device" if audit.parameters_counted else "; parameters by arithmetic only"
+    how = how if any("trainable" in f.data for f in audit.findings) else ""
+    lines = [*textwrap.wrap(f"Audit of {audit.card}: {audit.claims} claims; {counts}{how}.", width)]
     for finding in audit.findings:
         label = finding.severity.upper().ljust(8)
         lines += ["", *_wrap(f"{finding.id}: {finding.title}", label, width)] if finding.severity != "ok" else []
@@ -101,7 +115,7 @@ def render_text(audit: Audit, width: int = 100) -> str:
         for i, line in enumerate(finding.computation):
             lines += _wrap(line, "        shown     " if i == 0 else " " * 18, width)
         for i, line in enumerate(finding.readings):
-            lines += _wrap(f"- {line}", "        readings  " if i == 0 else " " * 18, width, hang=2)
+            lines += _wrap(f"- {line}", "        possible  " if i == 0 else " " * 18, width, hang=2)
     agreeing = [f for f in audit.findings if f.severity == "ok"]
     if agreeing:
         lines += ["", "These agree:"]

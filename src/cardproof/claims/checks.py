@@ -13,36 +13,49 @@ from typing import Any
 
 from cardproof.claims import identities
 from cardproof.claims.claims_file import PredicateClaim
-from cardproof.claims.findings import Finding, Values, listed, listed_words, span
-from cardproof.claims.grim import counts, decimals, denominators, rounded
+from cardproof.claims.denominators import answered, unknown_denominator, whole_items
+from cardproof.claims.findings import Finding, Values, alike, at_most, on_scale, span
+from cardproof.claims.grim import counts_in, decimals, rounded
 from cardproof.claims.identities import Identity
 from cardproof.claims.predicates import on_card
 from cardproof.claims.recipe_checks import keep_top, lora_parameters, optimizer_steps
+
+LEVEL = 0.05
+"""A difference with a smaller p is called larger than chance alone makes."""
 
 # --- differences and bounds --------------------------------------------------------------------------------------------
 
 
 def difference(rule: identities.Difference, values: Values) -> Finding:
-    """Printed difference against the difference of the printed numbers, each within its rounding."""
+    """Printed difference against the difference of the printed numbers, each within its rounding; else taken the other way, or cut off."""
     a, b, d = values[rule.minuend], values[rule.subtrahend], values[rule.difference]
-    possible = a.interval - b.interval
-    agrees = possible.meets(d.interval)
-    places = max(decimals(c.shown) for c in (a, b, d))
+    x, y, z = (on_scale(c) for c in (a, b, d))
+    possible = x.interval - y.interval
+    found = {
+        "": possible.meets(z.interval),
+        "the difference is taken the other way round": (y.interval - x.interval).meets(z.interval),
+        "some of the three are cut off, not rounded": (x.cut - y.cut).meets(z.cut),
+    }
+    how = next((name for name, fits in found.items() if fits), None)
+    places = max(decimals(c.value or "") for c in (a, b, d)) + (2 if "percent" in {a.unit, b.unit, d.unit} else 0)
     return Finding(
         id=rule.id,
-        severity="ok" if agrees else "error",
-        title=f"The printed difference {d.shown} {'is' if agrees else 'is not'} {a.shown} - {b.shown}.",
+        severity="error" if how is None else "note" if how else "ok",
+        title=f"The printed difference {d.shown} {'is not' if how is None else 'is'} {a.shown} - {b.shown}"
+        + (f" only if {how}." if how else "."),
         claims=[a.id, b.id, d.id],
         computation=[
-            f"{a.shown} - {b.shown} = {rounded(a.exact - b.exact, places)}, printed {d.shown}",
-            f"with rounding: {span(possible, places + 1)} {'meets' if agrees else 'misses'} {span(d.interval, places + 1)}",
+            f"{a.shown} - {b.shown} = {rounded(x.value - y.value, places)}, printed {d.shown}",
+            f"with rounding: {span(possible, places + 1)} {'meets' if how == '' else 'misses'} {span(z.interval, places + 1)}",
         ],
-        readings=[]
-        if agrees
+        readings=[how]
+        if how
+        else []
+        if how == ""
         else [
-            f"{d.id} is {rounded(a.exact - b.exact, places)}",
-            f"{a.id} is {rounded(b.exact + d.exact, places)}",
-            f"{b.id} is {rounded(a.exact - d.exact, places)}",
+            f"{d.id} is {rounded(x.value - y.value, places)}",
+            f"{a.id} is {rounded(y.value + z.value, places)}",
+            f"{b.id} is {rounded(x.value - z.value, places)}",
         ],
     )
 
@@ -50,45 +63,46 @@ def difference(rule: identities.Difference, values: Values) -> Finding:
 def implied_share(rule: identities.ImpliedShare, values: Values) -> Finding:
     """A share the card implies without printing it; it cannot exceed 1, and a gap cannot be negative."""
     base, gap = values[rule.base], values[rule.difference]
-    reach = base.interval + gap.interval
-    places = max(decimals(base.shown), decimals(gap.shown))
-    possible = reach.low <= 1 and gap.interval.high >= 0
-    found = rounded(base.exact + gap.exact, places)
+    x, z = on_scale(base), on_scale(gap)
+    reach = x.interval + z.interval
+    places = max(decimals(base.value or ""), decimals(gap.value or ""))
+    possible = reach.low <= 1 and gap.exact >= 0
+    found = rounded(x.value + z.value, places)
     return Finding(
         id=rule.id,
         severity="note" if possible else "error",
         title=f"The card implies {rule.what}: {found}." if possible else f"The card implies an impossible {rule.what}: {found}.",
         claims=[base.id, gap.id],
         computation=[f"{base.shown} + {gap.shown} = {found}, with rounding {span(reach, places + 1)}, to lie in [0, 1]"],
-        readings=[] if possible else [f"{gap.id} is at most {rounded(1 - base.exact, places)}", f"{base.id} is lower"],
-        data={"implied": float(base.exact + gap.exact)},
+        readings=[] if possible else [f"{gap.id} is between 0 and {rounded(1 - x.value, places)}", f"{base.id} is lower"],
+        data={"implied": float(x.value + z.value)},
     )
 
 
 def ordered(rule: identities.Ordered, values: Values) -> Finding:
-    """A number that cannot exceed another by definition."""
+    """A number that cannot exceed another by definition; rounding cannot turn them round."""
     small, large = values[rule.smaller], values[rule.larger]
-    holds = small.interval.low <= large.interval.high
+    holds = at_most(on_scale(small), on_scale(large))
     return Finding(
         id=rule.id,
         severity="ok" if holds else "error",
         title=f"{small.id} {'does' if holds else 'must'} not exceed {large.id}: {rule.because}.",
         claims=[small.id, large.id],
-        computation=[f"{small.shown} {'<=' if small.exact <= large.exact else '>'} {large.shown}"],
+        computation=[f"{small.shown} {'<=' if on_scale(small).value <= on_scale(large).value else '>'} {large.shown}"],
         readings=[] if holds else ["the two numbers are swapped", "they are over different items, so that neither bounds the other"],
     )
 
 
 def same(rule: identities.Same, values: Values) -> Finding:
-    """One quantity printed twice."""
+    """One quantity printed twice; with equally many decimals it is printed alike."""
     a, b = values[rule.first], values[rule.second]
-    holds = a.interval.meets(b.interval)
+    holds = alike(on_scale(a), on_scale(b))
     return Finding(
         id=rule.id,
         severity="ok" if holds else "error",
         title=f"{a.id} and {b.id} {'agree' if holds else 'are one quantity printed with two values'}.",
         claims=[a.id, b.id],
-        computation=[f"{a.shown} {'=' if a.exact == b.exact else '!='} {b.shown}"],
+        computation=[f"{a.shown} {'=' if holds else '!='} {b.shown}"],
         readings=[] if holds else [f"{a.id} is {b.shown}", f"{b.id} is {a.shown}", "they are over different items"],
     )
 
@@ -96,8 +110,8 @@ def same(rule: identities.Same, values: Values) -> Finding:
 def harder_is_lower(rule: identities.HarderIsLower, values: Values) -> Finding:
     """Whether a score falls under the harder condition; where it rises beyond rounding, that asks for an explanation."""
     hard, easy = values[rule.harder], values[rule.easier]
-    rises = hard.interval.low > easy.interval.high
-    places = max(decimals(hard.shown), decimals(easy.shown))
+    rises = on_scale(hard).interval.low > on_scale(easy).interval.high
+    places = max(decimals(hard.value or ""), decimals(easy.value or ""))
     change = rounded(hard.exact - easy.exact, places)
     return Finding(
         id=rule.id,
@@ -117,115 +131,33 @@ def harder_is_lower(rule: identities.HarderIsLower, values: Values) -> Finding:
 # --- counts ------------------------------------------------------------------------------------------------------------
 
 
-def whole_items(rule: identities.WholeItems, values: Values) -> Finding:
-    """A percentage of the items as a number of items."""
-    share, n = values[rule.percent], values[rule.items]
-    of_items = [k for k in range(int(n.exact) + 1) if share.interval.holds(Fraction(100 * k) / n.exact)]
-    found = share.exact * n.exact / 100
-    return Finding(
-        id=rule.id,
-        severity="ok" if of_items else "error",
-        title=f"{share.shown} of {n.shown} items {'is a whole number of items' if of_items else 'cannot be a number of items'}.",
-        claims=[share.id, n.id],
-        computation=[
-            f"{share.value}/100 x {n.shown} = {rounded(found, 1)}; items that print as {share.shown}: {listed(of_items) or 'none'}"
-        ],
-        readings=[] if of_items else ["each item drops its oracle by chance, and the percentage is the chance", "another number of items"],
-        data={"items": of_items},
-    )
-
-
-def answered(rule: identities.Answered, values: Values) -> Finding:
-    """GRIM: the denominators that false refusals leave; the arm's proportions must be possible over one of them, or over all items."""
-    items, refusals = values[rule.items], values[rule.refusals]
-    n = int(items.exact)
-    refused = counts(refusals.value or "", n)
-    left = [n - k for k in refused]
-    shown = [f"false refusals {refusals.shown} of {n}: {listed(refused) or 'no number of'} items, so {listed(left) or 'none'} answered"]
-    problems: list[str] = [] if refused else [f"{refusals.id} is over other items than {n}"]
-    if refused and refusals.exact > 1:
-        problems.append(f"{refusals.id} is a percentage")
-    for claim in (values[i] for i in rule.proportions):
-        text = claim.value or ""
-        fits = {m: counts(text, m) for m in left if counts(text, m)}
-        over_all = counts(text, n)
-        every = denominators(text, n, least=n // 2 + 1)
-        if fits:
-            which = "; ".join(f"{listed(k)}/{m} = {claim.shown}" for m, k in fits.items())
-            only = "every denominator does" if len(every) == n - n // 2 else f"of {n // 2 + 1} to {n} only {listed(list(every))}"
-            shown.append(f"{claim.id}: {which} ({only})" + (f"; also {listed(over_all)}/{n}" if over_all else f"; not k/{n}"))
-        else:
-            shown.append(f"{claim.id}: {claim.shown} is no k/{listed(left) or n}")
-            problems.append(f"{claim.id} is over another number of items: {listed(list(every)) or f'none up to {n} fits'}")
-    never: list[Any] = []
-    could: list[Any] = []
-    for claim in (values[i] for i in rule.means):
-        (could if any(counts(claim.value or "", m) for m in {*left, n}) else never).append(claim)
-    if never:
-        shown.append(
-            f"{' and '.join(f'{c.id} {c.shown}' for c in never)}: no k/{listed(left)} and no k/{n}, so a mean of per-item ratios, "
-            "to which GRIM does not apply"
-        )
-    if could:
-        shown.append(f"{' and '.join(f'{c.id} {c.shown}' for c in could)}: could be a proportion; taken as a mean, GRIM is not applied")
-    good = not problems
-    return Finding(
-        id=rule.id,
-        severity="note" if good else "error",
-        title=f"False refusals leave {listed(left)} of {n} items answered by {rule.arm}, and its proportions fit."
-        if good
-        else f"{rule.arm}: a printed proportion is impossible for the items its false refusals leave.",
-        claims=[items.id, refusals.id, *rule.proportions, *rule.means],
-        computation=shown,
-        readings=problems,
-        data={"arm": rule.arm, "answered": left, "not_proportions": [c.id for c in never], "could_be_proportions": [c.id for c in could]},
-    )
-
-
-def unknown_denominator(rule: identities.UnknownDenominator, values: Values) -> Finding:
-    """Which means could be proportions of any number of items up to all of them."""
-    items = values[rule.items]
-    n = int(items.exact)
-    found = {i: denominators(values[i].value or "", n) for i in rule.means}
-    never = [i for i, fits in found.items() if not fits]
-    shown = [
-        f"{i} {values[i].shown}: " + (f"k/m for m = {listed(list(fits))}" if fits else f"no k/m for any m up to {n}")
-        for i, fits in found.items()
-    ]
-    return Finding(
-        id=rule.id,
-        severity="note",
-        title=f"{listed_words(never)} cannot be proportions of any number of items, so they are means of per-item ratios."
-        if never
-        else "Each of these means could also be a proportion of some number of items.",
-        claims=[items.id, *rule.means],
-        computation=[*shown, "the card does not say how many items were answered here, so no denominator is tested"],
-        data={"not_proportions": never},
-    )
-
-
 def small_counts(rule: identities.SmallCounts, values: Values) -> Finding:
     """Differences between two arms as numbers of items, with Fisher's exact two-sided p (unpaired: the card does not say which items)."""
     from scipy.stats import fisher_exact
 
     n = int(values[rule.items].exact)
-    refused = [counts(values[i].value or "", n) for i in rule.refusals]
+    refused = [counts_in(on_scale(values[i]).interval, n) for i in rule.refusals]
     pairs: list[tuple[list[str], list[int]]] = [(rule.refusals, [n, n])]
     if all(refused):
         pairs += [(pair, [n - k[0] for k in refused]) for pair in rule.proportions]
     shown, data = [], []
     for (first, second), totals in pairs:
-        k = [counts(values[i].value or "", m) for i, m in zip((first, second), totals, strict=True)]
+        k = [counts_in(on_scale(values[i]).interval, m) for i, m in zip((first, second), totals, strict=True)]
         if not all(k):
             continue
         (a, b), (m, w) = (k[0][0], k[1][0]), totals
         p = float(fisher_exact([[a, m - a], [b, w - b]]).pvalue)
-        shown.append(f"{first} {a}/{m} and {second} {b}/{w}: p = {p:.2f}")
+        shown.append(f"{first} {a}/{m} and {second} {b}/{w}: p = {p:.2g}")
         data.append({"claims": [first, second], "counts": [a, b], "of": [m, w], "p": p})
+    far = [t for t in data if float(str(t["p"])) < LEVEL]
+    title = "As counts of items, none of these differences is larger than chance alone makes."
+    if far:
+        verb = "is" if len(far) == 1 else "are"
+        title = f"As counts of items, {len(far)} of these {len(data)} differences {verb} larger than chance alone makes."
     return Finding(
         id=rule.id,
         severity="note",
-        title="As counts of items, the differences between these proportions are small.",
+        title=title if data else "These proportions are no counts of items, so their differences cannot be tested.",
         claims=[rule.items, *rule.refusals, *(i for pair in rule.proportions for i in pair)],
         computation=[*shown, "Fisher's exact test, two-sided, unpaired: the card does not say which items the arms answered"],
         data={"tests": data},
@@ -242,7 +174,7 @@ def doublings(rule: identities.Doublings, values: Values) -> Finding:
     steps = log2(m / n) if n and m else float("nan")
     exact = steps == float(rule.printed)
     short = few.interval.high <= more.interval.low
-    places = max(decimals(few.shown), decimals(more.shown))
+    places = max(decimals(few.value or ""), decimals(more.value or ""))
     less = "reaches" if not short else "stays below"
     close = abs(few.exact - more.exact) <= 3 * (few.interval.high - few.interval.low)
     good = exact and close
@@ -272,7 +204,7 @@ def zero_gap(rule: identities.ZeroGap, values: Values) -> Finding:
     top = gap.interval.high
     quotes = floor(1 / (n * top)) if top > 0 else 0
     lost, slips = 1 - attribution.exact, strict.exact - attribution.exact
-    places = max(decimals(strict.shown), decimals(attribution.shown))
+    places = max(decimals(strict.value or ""), decimals(attribution.value or ""))
     zero = gap.exact == 0
     shown = [
         f"one near miss among the m quotes of one of {n} items is a gap of 1/({n} m): above {gap.shown} as printed for every m < {quotes}"

@@ -268,7 +268,7 @@ def _chain(claim: Claim, result: str | None, run: Run) -> Chain:
 def _lookup(run: Run, result: str | None, claim: ValueClaim | None) -> tuple[Estimate | None, str]:
     """A result as an Estimate in the claim's unit; or None and the sentence why there is none."""
     if result is None:
-        return None, f"{claim.unmeasured if claim else 'it has no result'}."
+        return None, f"{(claim and claim.unmeasured) or 'it has no result'}."
     file, pointer = split_pointer(result)
     if not run.has(file):
         return None, f"{file} is not in the run; the rule {rule_of(file)} makes it."

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
 
-from cardproof.claims.grim import NUMBER, ExactInterval, decimals, rounding_interval, truncation_interval
+from cardproof.claims.grim import NUMBER, ExactInterval, decimals, exact, rounding_interval, truncation_interval
 from cardproof.claims.identities import COUNTED, Decimal, Id, Identity, OwnId, Text, references
 from cardproof.claims.pointers import arm_of, checked
 from cardproof.config.reading import read_yaml
@@ -25,13 +25,14 @@ CLAIMS_PATH = Path("published/claims.yaml")
 
 # --- claims ------------------------------------------------------------------------------------------------------------
 
-CardSection = Literal["training", "evaluation", "mechanism", "limitations"]
+CardSection = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+"""A part of the card, named by the claims file."""
 Unit = Literal["share", "percent", "count", "million", "nats", "score"]
 FACTOR: dict[Unit, Fraction] = {"percent": Fraction(100), "million": Fraction(1, 10**6)}
 """What a result is multiplied by to be in the card's unit (1 where not listed): results hold shares and plain counts."""
 SUFFIX = {"percent": "%", "million": "M"}
 """What is printed after a number in a unit; nothing where not listed."""
-COUNT = re.compile(r"[1-9][0-9]{0,5}")
+COUNT = re.compile(r"[1-9][0-9]{0,2},[0-9]{3}|[1-9][0-9]{0,5}")
 """What arithmetic that divides by a claim, or tries all numbers up to it, can work with: a whole number from 1 to 999,999."""
 Pointer = Annotated[str, AfterValidator(checked), Field(description="A result file of a run, #, and a JSON pointer into it.")]
 
@@ -77,11 +78,13 @@ class ValueClaim(Row):
     rollouts: str | None = None
     """The N printed beside it, where the number is a value at N rollouts."""
     result: Pointer | None = None
-    """What regenerates it; null only with `unmeasured`."""
+    """What of a run regenerates it; null where nothing does."""
+    zero: bool = False
+    """Whether a setting that is a count may be 0."""
     words: dict[str, str] = Field(default_factory=dict)
     """Words the result may hold instead of a number, and the number each stands for."""
     unmeasured: Text | None = None
-    """Why no result of a run regenerates it."""
+    """Why no result of a run regenerates it, where that needs a word."""
     config: str | None = None
     """The section of the configuration that decides it."""
     compare: Literal["rounded", "rounded_or_truncated"] = "rounded"
@@ -101,7 +104,7 @@ class ValueClaim(Row):
     @field_validator("rollouts")
     @classmethod
     def _whole(cls, value: str | None) -> str | None:
-        if value is not None and not COUNT.fullmatch(value):
+        if value is not None and not (value.isdecimal() and COUNT.fullmatch(value)):
             raise InvalidValue(f"the rollouts {value!r} are not a count", "write a whole number from 1 on, in quotes, e.g. '8'.")
         return value
 
@@ -118,7 +121,7 @@ class ValueClaim(Row):
         """The printed value as an exact number; only for claims that have one."""
         if self.value is None:
             raise ValueError(f"{self.id} has no value")
-        return Fraction(self.value)
+        return exact(self.value)
 
     @property
     def interval(self) -> ExactInterval:
@@ -320,16 +323,13 @@ def _validate(row: dict[str, Any], model: type[BaseModel], where: str) -> None:
 
 
 def _check_references(file: ClaimsFile, where: str) -> None:
-    """Every id an expression or identity names must be a value claim, every claim needs a result or a reason, arms must be known."""
+    """Every id an expression or identity names must be a value claim, a claim has a result or a reason for none, arms must be known."""
     values = file.values()
     for claim in file.claims:
         name = f"{where}, claim {claim.id!r}"
         if isinstance(claim, ValueClaim):
-            if (claim.result is None) == (claim.unmeasured is None):
-                raise CardproofError(
-                    f"{name}: needs either a result or the reason it is unmeasured.",
-                    "give 'result: FILE#POINTER', or 'unmeasured: WHY' where no run can regenerate it.",
-                )
+            if claim.result is not None and claim.unmeasured is not None:
+                raise CardproofError(f"{name}: has a result and a reason why it is unmeasured.", "leave one of the two out.")
             if claim.arm is not None and claim.arm not in file.arms:
                 raise CardproofError(f"{name}: the arm {claim.arm!r} is not listed under arms.", _one_of(claim.arm, file.arms))
             for result in filter(None, [claim.result, *(r.result for r in claim.readings)]):

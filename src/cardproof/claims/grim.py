@@ -8,34 +8,31 @@ means of per-item ratios, whose grain is finer than 1/n; callers apply it to pro
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
-NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-"""A number as a card prints it: plain decimal, no exponent, no thousands separator."""
+from cardproof.cards.intervals import ExactInterval, rounded
+from cardproof.cards.numbers import FLOAT_DIGITS, FLOAT_ERROR
+
+__all__ = [
+    "NUMBER",
+    "ExactInterval",
+    "counts",
+    "counts_in",
+    "decimals",
+    "denominators",
+    "rounded",
+    "rounding_interval",
+    "truncation_interval",
+]
+
+NUMBER = re.compile(r"-?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]+)?")
+"""A number as a card prints it: decimal, perhaps with thousands separators, no exponent."""
 
 
-@dataclass(frozen=True)
-class ExactInterval:
-    """A closed interval of exact numbers."""
-
-    low: Fraction
-    high: Fraction
-
-    def __add__(self, other: ExactInterval) -> ExactInterval:
-        return ExactInterval(self.low + other.low, self.high + other.high)
-
-    def __sub__(self, other: ExactInterval) -> ExactInterval:
-        return ExactInterval(self.low - other.high, self.high - other.low)
-
-    def meets(self, other: ExactInterval) -> bool:
-        """True where the two share at least one number."""
-        return self.low <= other.high and other.low <= self.high
-
-    def holds(self, value: Fraction) -> bool:
-        """True where the value lies inside, ends included."""
-        return self.low <= value <= self.high
+def exact(text: str) -> Fraction:
+    """A printed number, exactly."""
+    return Fraction(text.replace(",", ""))
 
 
 def decimals(text: str) -> int:
@@ -43,31 +40,39 @@ def decimals(text: str) -> int:
     return len(text.partition(".")[2])
 
 
+def _error(text: str) -> Fraction:
+    """What a number may be off by beside its rounding: floats printed in full (`0.9105504587155964`) have an error of their own."""
+    digits = len(text.replace("-", "").replace(",", "").replace(".", "").lstrip("0"))
+    return abs(exact(text)) * FLOAT_ERROR if digits >= FLOAT_DIGITS else Fraction(0)
+
+
 def rounding_interval(text: str) -> ExactInterval:
     """Every number that rounds to the printed one, whichever way a half is rounded: the printed value +- half its last digit."""
-    half = Fraction(1, 2 * 10 ** decimals(text))
-    return ExactInterval(Fraction(text) - half, Fraction(text) + half)
+    half = max(Fraction(1, 2 * 10 ** decimals(text)), _error(text))
+    return ExactInterval(exact(text) - half, exact(text) + half)
 
 
 def truncation_interval(text: str) -> ExactInterval:
-    """Every number whose decimals, cut off, give the printed one (for a number >= 0); the upper end itself is the next printed number."""
-    return ExactInterval(Fraction(text), Fraction(text) + Fraction(1, 10 ** decimals(text)))
+    """Every number whose decimals, cut off, give the printed one (for a number >= 0), up to a millionth of a digit below the next."""
+    return ExactInterval(exact(text), exact(text) + Fraction(999_999, 10 ** (decimals(text) + 6)))
 
 
-def rounded(value: Fraction, places: int) -> str:
-    """A number printed with so many decimals, halves away from zero, as a reader would round it."""
-    scaled = abs(value) * 10**places
-    digits = str(floor(scaled + Fraction(1, 2))).rjust(places + 1, "0")
-    sign = "-" if value < 0 and int(digits) else ""
-    return sign + (f"{digits[:-places]}.{digits[-places:]}" if places else digits)
+def counts_in(span: ExactInterval, n: int) -> range:
+    """The numerators k, 0 <= k <= n, for which k/n lies in a span."""
+    return range(max(0, ceil(span.low * n)), min(n, floor(span.high * n)) + 1)
 
 
 def counts(text: str, n: int) -> list[int]:
     """The numerators k, 0 <= k <= n, for which k/n prints as `text`; empty where no proportion of n items can."""
-    span = rounding_interval(text)
-    return list(range(max(0, ceil(span.low * n)), min(n, floor(span.high * n)) + 1))
+    return list(counts_in(rounding_interval(text), n))
 
 
-def denominators(text: str, most: int, least: int = 1) -> dict[int, list[int]]:
-    """The denominators n, least <= n <= most, that can print as `text`, each with its numerators."""
-    return {n: found for n in range(least, most + 1) if (found := counts(text, n))}
+def denominators(span: ExactInterval, most: int, least: int = 1) -> tuple[list[int], int | None]:
+    """The denominators n, least <= n <= most, with a k/n in the span, and the n from which on every one has (None where none is).
+
+    From n = 1 / width on, every n has one, so no more are tried.
+    """
+    width = span.high - span.low
+    always = max(least, ceil(1 / width)) if width > 0 else most + 1
+    found = [n for n in range(least, min(most, always - 1) + 1) if counts_in(span, n)]
+    return found, always if always <= most else None

@@ -132,6 +132,7 @@ class LoraParameters(Row):
     rule: Literal["lora_parameters"]
     id: OwnId
     model: Text
+    """A model whose sizes the package knows, or the path of a `config.json` (of any architecture that transformers knows)."""
     rank: Id
     trainable: Id
     share: Id

@@ -53,10 +53,17 @@ def cli(ctx: click.Context, debug: bool) -> None:
     \b
     Look first:
       cardproof audit                      does the published card agree with itself? (no GPU, seconds)
+      cardproof audit CARD.md              does any other model card? (a file, a folder of cards, or a Hub id)
       cardproof config --explain           every setting, what it means, and whether the card states it
     """
+    ctx.obj = os.environ.get("HF_HUB_OFFLINE")
     if not (ctx.invoked_subcommand or "").startswith(ASKING_THE_HUB):
         os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def ask_the_hub(ctx: click.Context) -> None:
+    """Let a verb that only sometimes needs the hub ask it, unless the user said not to."""
+    os.environ["HF_HUB_OFFLINE"] = ctx.obj or "0"
 
 
 def with_config(verb: Callable[..., None]) -> Callable[..., None]:

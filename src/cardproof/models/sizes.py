@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 from cardproof.config.settings import Config
@@ -123,11 +122,19 @@ def counted(name: str, rank: int) -> Parameters:
     return Parameters(trainable, base, "counted on the meta device")
 
 
-def subsets(name: str, rank: int) -> dict[tuple[str, ...], int]:
-    """The LoRA size of every non-empty choice of linear layers; the choice of all comes last."""
+def usual(name: str, rank: int) -> dict[str, int]:
+    """The LoRA sizes of the choices of layers that people make beside all linear ones, by name."""
     sizes = architecture(name)
-    names = tuple(sizes.linears())
-    return {chosen: sizes.lora_parameters(rank, chosen) for k in range(1, len(names) + 1) for chosen in combinations(names, k)}
+    chosen = {
+        "queries and values only": ("q_proj", "v_proj"),
+        "attention only": ("q_proj", "k_proj", "v_proj", "o_proj"),
+        "queries, keys and values only": ("q_proj", "k_proj", "v_proj"),
+        "feed-forward layers only": ("gate_proj", "up_proj", "down_proj"),
+    }
+    head = rank * (sizes.hidden_size + sizes.vocab_size)
+    return {"all linear layers and the output head": sizes.lora_parameters(rank) + head} | {
+        words: sizes.lora_parameters(rank, layers) for words, layers in chosen.items()
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import Interval, mean, span
+from cardproof.cards.intervals import ExactInterval, mean, span
 from cardproof.cards.names import NOT_SCORES, words
 from cardproof.cards.numbers import numbers
 from cardproof.cards.tables import Cell, Table
@@ -38,8 +38,8 @@ def _column(table: Table) -> Iterator[Finding]:
     others = [c for c in range(1, len(table.header)) if c != own and not NOT_SCORES.search(words(table.header[c])) and table.numeric(c)]
     if len(others) < 2:
         return
-    fits: list[tuple[int, Cell, Interval]] = []
-    fails: list[tuple[int, Cell, Interval]] = []
+    fits: list[tuple[int, Cell, ExactInterval]] = []
+    fails: list[tuple[int, Cell, ExactInterval]] = []
     for r in range(len(table.rows)):
         cell = table.cell(r, own)
         parts = [table.leading(r, c) for c in others]
@@ -132,10 +132,10 @@ def _value(table: Table, row: int) -> Cell | None:
     return None if column is None else table.cell(row, column)
 
 
-def _means(table: Table) -> dict[str, Interval]:
+def _means(table: Table) -> dict[str, ExactInterval]:
     """The means an average below an lm-eval table can be, by name; a row without a task's name goes on with the task above."""
     at = [words(h) for h in table.header].index("metric")
-    tasks: dict[str, dict[str, Interval]] = {}
+    tasks: dict[str, dict[str, ExactInterval]] = {}
     task = ""
     for r, row in enumerate(table.rows):
         task = table.labels[r] or task

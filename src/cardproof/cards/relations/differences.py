@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import Interval, exactly, span
+from cardproof.cards.intervals import ExactInterval, exactly, span
 from cardproof.cards.names import NOT_SCORES, words
 from cardproof.cards.numbers import Printed, bare_text, numbers, one_number
 from cardproof.cards.tables import Cell, Table
@@ -34,7 +34,7 @@ def _alone(text: str, number: str) -> bool:
     return not rest or rest.startswith("[")
 
 
-def readings(a: Printed, b: Printed) -> dict[str, list[Interval]]:
+def readings(a: Printed, b: Printed) -> dict[str, list[ExactInterval]]:
     """What a printed gain from a to b can be: the difference, or the change relative to either or to what was missing to 1."""
     x, y = a.loose, b.loose
     hundred = exactly(100)
@@ -52,7 +52,7 @@ def readings(a: Printed, b: Printed) -> dict[str, list[Interval]]:
 def fits(a: Printed, b: Printed, gain: Printed) -> str | None:
     """The reading in which a gain is that from a to b; None where none is."""
     size = gain.loose
-    mirrored = Interval(-size.high, -size.low)
+    mirrored = ExactInterval(-size.high, -size.low)
     for name, options in readings(a, b).items():
         if name == "ratio" and gain.unit != "x":
             continue

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import Interval, span
+from cardproof.cards.intervals import ExactInterval, span
 from cardproof.cards.names import words
 from cardproof.cards.tables import Cell, Table
 
@@ -62,18 +62,18 @@ _COLUMNS = {
 }
 
 
-def sizes(p: Interval, error: Interval) -> Interval | None:
+def sizes(p: ExactInterval, error: ExactInterval) -> ExactInterval | None:
     """The n - 1 that a share and its standard error allow; None where the error may be 0."""
     if error.low <= 0 or p.low < 0 or p.high > 1:
         return None
     spread = [x * (1 - x) for x in (p.low, p.high)]
     top = Fraction(1, 4) if p.low <= Fraction(1, 2) <= p.high else max(spread)
-    return Interval(min(spread) / error.high**2, top / error.low**2)
+    return ExactInterval(min(spread) / error.high**2, top / error.low**2)
 
 
 def _of_table(table: Table, m: int, v: int, e: int) -> Iterator[Finding]:
     task = ""
-    groups: dict[str, list[tuple[Cell, Cell, Interval]]] = {}
+    groups: dict[str, list[tuple[Cell, Cell, ExactInterval]]] = {}
     for r, row in enumerate(table.rows):
         task = table.labels[r] or task
         value, error = table.cell(r, v), table.cell(r, e)

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import Interval, harmonic, span
+from cardproof.cards.intervals import ExactInterval, harmonic, span
 from cardproof.cards.names import is_average, metric, words
 from cardproof.cards.numbers import Printed
 from cardproof.cards.relations.summary import summaries
@@ -39,7 +39,7 @@ def fits(t: Triple, loose: bool = False) -> bool:
     return possible(t, loose).meets(_of(t.f1.number, loose))
 
 
-def possible(t: Triple, loose: bool = False) -> Interval:
+def possible(t: Triple, loose: bool = False) -> ExactInterval:
     """Every F1 that precision and recall allow, in F1's unit."""
     p, r, f = (c.number for c in t.cells())
     if p.percent != f.percent or r.percent != f.percent:
@@ -49,7 +49,7 @@ def possible(t: Triple, loose: bool = False) -> Interval:
     return harmonic(_of(p, loose), _of(r, loose))
 
 
-def _of(n: Printed, loose: bool) -> Interval:
+def _of(n: Printed, loose: bool) -> ExactInterval:
     return n.loose if loose else n.interval
 
 

@@ -8,7 +8,7 @@ from math import exp, sqrt
 
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import Interval, mean, span
+from cardproof.cards.intervals import ExactInterval, mean, span
 from cardproof.cards.names import words
 from cardproof.cards.numbers import Printed
 from cardproof.cards.relations.summary import summaries
@@ -47,7 +47,7 @@ def _perplexity(losses: list[Cell], perplexity: Cell) -> Iterator[Finding]:
 def _derived(kind: str, source: Cell, result: Cell, formula: Callable[[float], float], words_for: str) -> Finding:
     a = source.number.loose
     low, high = (Fraction(formula(float(max(x, Fraction(0))))) for x in (a.low, a.high))
-    possible = Interval(low, high).widened(abs(high) / 10**6)
+    possible = ExactInterval(low, high).widened(abs(high) / 10**6)
     good = possible.meets(result.number.loose)
     return finding(
         kind,
@@ -98,7 +98,7 @@ def _balanced(table: Table) -> Iterator[Finding]:
             if r is None or s is None or b is None:
                 continue
             share = mean([_share(r.number), _share(s.number)])
-            one = Interval(Fraction(1), Fraction(1))
+            one = ExactInterval(Fraction(1), Fraction(1))
             possible = one - share if kind == "balanced error" else share
             good = possible.meets(_share(b.number))
             yield finding(
@@ -119,5 +119,5 @@ _ROLES: dict[str, Callable[[str], bool]] = {
 }
 
 
-def _share(n: Printed) -> Interval:
+def _share(n: Printed) -> ExactInterval:
     return n.as_share().loose

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import Interval, exactly, rounded, shown
+from cardproof.cards.intervals import ExactInterval, exactly, rounded, shown
 from cardproof.cards.names import words
 from cardproof.cards.numbers import Printed, numbers
 from cardproof.cards.tables import Cell
@@ -48,7 +48,7 @@ def _of_stated_base(card: Document) -> Iterator[Finding]:
 def _share(part: Cell, wholes: list[tuple[str, Cell]], share: Cell, certain: bool) -> Finding:
     possible = {name: q * exactly(100) for name, w in wholes if (q := part.number.loose.over(w.number.loose)) is not None}
     good = [name for name, q in possible.items() if q.meets(share.number.loose)]
-    name, first = next(iter(possible.items()), ("", Interval(Fraction(0), Fraction(0))))
+    name, first = next(iter(possible.items()), ("", ExactInterval(Fraction(0), Fraction(0))))
     return finding(
         KIND,
         "ok" if good else "error" if certain else "warning",

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import Interval, harmonic, mean, shown, span, total
+from cardproof.cards.intervals import ExactInterval, harmonic, mean, shown, span, total
 from cardproof.cards.names import is_average, words
 from cardproof.cards.numbers import numbers
 from cardproof.cards.tables import Cell, Table
@@ -36,7 +36,7 @@ def report(card: Document) -> Iterator[Finding]:
         yield from _prose(card, table, columns, classes, weights)
 
 
-def _plain(table: Table, column: int, rows: list[int], loose: bool = False) -> list[Interval]:
+def _plain(table: Table, column: int, rows: list[int], loose: bool = False) -> list[ExactInterval]:
     found = [n for r in rows if (n := table.number(r, column)) is not None]
     return [n.loose if loose else n.interval for n in found]
 
@@ -51,7 +51,7 @@ def _weights(table: Table, rows: list[int], column: int | None) -> list[Fraction
     return values if sum(values) > 0 else None
 
 
-def weighted(parts: list[Interval], weights: list[Fraction]) -> Interval:
+def weighted(parts: list[ExactInterval], weights: list[Fraction]) -> ExactInterval:
     """The mean with these weights."""
     return total(p.scaled(w) for p, w in zip(parts, weights, strict=True)).scaled(1 / sum(weights, Fraction(0)))
 

@@ -10,7 +10,7 @@ from math import ceil, floor
 
 from cardproof.cards.document import Block, Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import Interval, rounded, shown, span
+from cardproof.cards.intervals import ExactInterval, rounded, shown, span
 from cardproof.cards.names import words
 from cardproof.cards.numbers import numbers
 from cardproof.cards.tables import Cell, Table
@@ -40,7 +40,7 @@ def finest(cells: list[Cell]) -> Fraction:
     return min(c.number.step for c in cells)
 
 
-def per_epoch(rows: list[tuple[Cell, Cell]]) -> Interval | None:
+def per_epoch(rows: list[tuple[Cell, Cell]]) -> ExactInterval | None:
     """The steps of an epoch that every row allows, its epoch rounded or cut off; None where no single number does.
 
     An epoch of a whole number of updates may end a fraction short (`0.9994`), since a last, smaller accumulation is dropped: each row may
@@ -56,7 +56,7 @@ def per_epoch(rows: list[tuple[Cell, Cell]]) -> Interval | None:
         low = max(low, s / top)
         if bottom > 0:
             high = min(high, (s + ceil(top)) / bottom)
-    return Interval(low, high) if low <= high else None
+    return ExactInterval(low, high) if low <= high else None
 
 
 def steps(card: Document) -> Iterator[Finding]:
@@ -163,7 +163,7 @@ def ended(card: Document, table: Table) -> bool | None:
     planned = known["num_epochs"].cell().number.value
     if len(rows) == planned and last_step == planned * rows[0][1].number.value:
         return True  # a row an epoch, though the last of them may end short
-    found = per_epoch(rows) or Interval(last_step / max(last_epoch, Fraction(1, 100)), last_step / max(last_epoch, Fraction(1, 100)))
+    found = per_epoch(rows) or ExactInterval(last_step / max(last_epoch, Fraction(1, 100)), last_step / max(last_epoch, Fraction(1, 100)))
     spacing = last_step - rows[-2][1].number.value if len(rows) > 1 else last_step
     left = found.low * planned - last_step
     # A row an epoch may end a few steps early; otherwise the end lies after the last multiple of the evaluation interval.
@@ -264,7 +264,7 @@ def data(card: Document) -> Iterator[Finding]:
     unit = finest([e for e, _ in rows])
     low = max(s.number.value / (e.number.value + unit) for e, s in rows)
     high = min((s.number.value + 1) / max(e.number.value - unit, unit) for e, s in rows)
-    exact = Interval(low, high)
+    exact = ExactInterval(low, high)
     fits = [n for _, n, _ in stated if any(exact.holds(k) for k in {Fraction(ceil(n / b)), Fraction(n // b), Fraction(n, b)})]
     cells = [c for c, _, _ in stated[:2]] + [size.cell(), rows[-1][1]]
     counted = "; ".join(f"{how} / {b} = {rounded(Fraction(n, b), 1)} steps" for _, n, how in stated[:3])
