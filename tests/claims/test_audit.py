@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,51 @@ def test_a_broken_identity_is_found(tmp_path: Path, identity: str, change: dict[
     assert after.severity == "error" or identity.startswith("stress_is_harder") or change == {"composite.base_n2": "0.569"}
     assert {c.partition("/")[0] for c in change} <= set(after.claims)
     assert after.computation and after.readings
+
+
+OUT_OF_RANGE = {"share": ("1.200", "-0.100"), "percent": ("120", "-3"), "million": ("-128.4",), "nats": ("-0.362",), "count": ("-4",)}
+COUNTED_CLAIMS = {
+    i["id"] for i in RAW["claims"] if i["id"] in {"eval.items", *(f"training.{x}" for x in ("examples", "batch", "epochs", "steps"))}
+}
+COUNTED_CLAIMS |= {"training.keep_top", "training.rank"}
+"""Claims that arithmetic counts with: a value that is not a count is refused before the audit."""
+
+
+def out_of_range() -> list[tuple[str, str]]:
+    values = [(c["id"], v) for c in RAW["claims"] if c.get("value") for v in OUT_OF_RANGE.get(c["unit"], ())]
+    values = [(name, v) for name, v in values if name not in COUNTED_CLAIMS and not (name.startswith("gap.") and v.startswith("-"))]
+    return [*values, ("eval.best_of", "0"), ("training.bits", "0"), ("eval.rouge_threshold", "1.30")]
+
+
+@pytest.mark.parametrize(("claim", "value"), out_of_range(), ids=lambda x: x)
+def test_every_number_has_a_range_that_is_named(tmp_path: Path, claim: str, value: str) -> None:
+    found = finding(audit_with(tmp_path, CONSISTENT | {claim: value}), f"range.{claim}")
+    assert (found.severity, found.claims) == ("error", [claim])
+    assert re.search(r"impossible: it lies in (-?1(00)?|0|1) (to 1(00)?|or more)", found.title)
+
+
+@pytest.mark.parametrize(("claim", "other"), [("citation.base", 49), ("strict.grounded", 60), ("support.base", 51)])
+def test_the_n_of_a_row_is_the_headings(tmp_path: Path, claim: str, other: int) -> None:
+    assert finding(audit_with(tmp_path, CONSISTENT), "stated_items").severity == "ok"
+    found = finding(audit_with(tmp_path, CONSISTENT | {f"{claim}/n": other}), "stated_items")
+    assert (found.severity, found.claims) == ("error", ["eval.items", claim])
+
+
+def test_a_row_may_state_the_answered_items(tmp_path: Path) -> None:
+    assert finding(audit_with(tmp_path, CONSISTENT | {"citation.base/n": 45}), "stated_items").severity == "ok"
+
+
+@pytest.mark.parametrize(
+    ("change", "identity"),
+    [
+        ({"strict.hybrid": "0.981"}, "order.hybrid"),
+        ({"residual.strict": "0.983"}, "residual_repeats"),
+        ({"content.grounded": "0.995", "strict.grounded": "0.996", "gap.clean.grounded": "-0.001"}, "negative.difference_clean.grounded"),
+        ({"content.grounded": "0.995", "strict.grounded": "0.996", "gap.clean.grounded": "-0.001"}, "order.grounded"),
+    ],
+)
+def test_one_digit_is_enough(tmp_path: Path, change: dict[str, str], identity: str) -> None:
+    assert finding(audit_with(tmp_path, CONSISTENT | change), identity).severity == "error"
 
 
 def observed() -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cardproof.claims.audit import Audit, run_audit
-from cardproof.claims.findings import LONGEST
+from cardproof.claims.findings import LONGEST, Finding
 from claims.generated_claims import RAW, consistent, further, planted
 
 EACH = 10
@@ -63,6 +63,12 @@ def test_no_consistent_file_is_called_wrong(tmp_path: Path, record_property: Cal
     assert sum(of["warnings"] for of in counted.values()) <= 0.02 * sum(of["cards"] for of in counted.values())
 
 
+def named(audit: Audit, name: str) -> Finding:
+    """The finding of that id."""
+    (found,) = [f for f in audit.findings if f.id == name]
+    return found
+
+
 def changed(values: dict[str, str], **more: Any) -> dict[str, Any]:
     raw: dict[str, Any] = json.loads(json.dumps(RAW))
     for claim in raw["claims"]:
@@ -77,45 +83,46 @@ def changed(values: dict[str, str], **more: Any) -> dict[str, Any]:
     "values", [{"eval.items": "50000"}, {"training.examples": "999999"}, {"eval.items": "999999", "training.batch": "999999"}]
 )
 def test_large_numbers_take_no_time(tmp_path: Path, values: dict[str, str]) -> None:
-    start = time.perf_counter()
+    audited(tmp_path, changed({}))  # imports
+    start = time.process_time()
     audited(tmp_path, changed(values))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(("p", "q", "severity"), [("0.936", "0.587", "error"), ("0.933", "0.511", "note"), ("0.936", "0.617", "note")])
 def test_proportions_share_one_denominator(tmp_path: Path, p: str, q: str, severity: str) -> None:
     """0.1 leaves 43 to 47 of 50: 44/47 = 0.936 and 27/46 = 0.587 fit no one of them; 42/45 and 23/45 do, and so do 44/47 and 29/47."""
     audit = audited(tmp_path, changed({"refusals.base": "0.1", "citation.base": p, "rouge.base": q, "training.steps": "28"}))
-    assert audit.by_id("answered.base").severity == severity
+    assert named(audit, "answered.base").severity == severity
 
 
 def test_a_condition_is_named_where_a_reading_needs_one(tmp_path: Path) -> None:
     over_all = changed({"citation.base": "0.940", "rouge.base": "0.520"})
-    assert "only if its axes are over all 50 items" in audited(tmp_path, over_all).by_id("answered.base").title
+    assert "only if its axes are over all 50 items" in named(audited(tmp_path, over_all), "answered.base").title
     layers = changed({"training.trainable": "41.9"})
-    assert "queries, keys and values" not in audited(tmp_path, layers).by_id("parameters").title
+    assert "queries, keys and values" not in named(audited(tmp_path, layers), "parameters").title
     # rank x layers x (inputs + outputs): 32 x 40 x (2 x 5120 + 2 x (5120 + 1024) + 2 x 5120) = 41.94M
-    assert "attention only (41,943,040)" in audited(tmp_path, layers).by_id("parameters").title
+    assert "attention only (41,943,040)" in named(audited(tmp_path, layers), "parameters").title
     joined = changed({"training.batch": "12", "training.steps": "17"})
-    assert audited(tmp_path, joined).by_id("steps").severity == "note"
+    assert named(audited(tmp_path, joined), "steps").severity == "note"
 
 
 def test_a_broken_size_does_not_blame_the_share(tmp_path: Path) -> None:
-    assert audited(tmp_path, changed({"training.trainable": "99.9"})).by_id("parameters").claims == ["training.rank", "training.trainable"]
-    assert audited(tmp_path, changed({"training.share": "0.42"})).by_id("parameters").claims == ["training.rank", "training.share"]
+    assert named(audited(tmp_path, changed({"training.trainable": "99.9"})), "parameters").claims == ["training.rank", "training.trainable"]
+    assert named(audited(tmp_path, changed({"training.share": "0.42"})), "parameters").claims == ["training.rank", "training.share"]
 
 
 def test_differences_between_arms_are_called_small_only_where_they_are(tmp_path: Path) -> None:
-    assert "none of these differences" in audited(tmp_path, changed({})).by_id("small_counts").title
+    assert "none of these differences" in named(audited(tmp_path, changed({})), "small_counts").title
     far = changed({"citation.base": "0.600", "citation.grounded": "1.000"})
-    assert "1 of these 3 differences is larger" in audited(tmp_path, far).by_id("small_counts").title
+    assert "1 of these 3 differences is larger" in named(audited(tmp_path, far), "small_counts").title
 
 
 def test_a_card_of_other_sections_without_results_can_be_written(tmp_path: Path) -> None:
     raw = {"card": "other", "arms": [], "claims": [further("proportion", "a.b", "0.333", n=10)], "identities": []}
-    assert audited(tmp_path, raw).by_id("proportions.card.10").severity == "error"
+    assert named(audited(tmp_path, raw), "proportions.card.10").severity == "error"
     raw["claims"] = [further("proportion", "a.b", "0.300", n=10)]
-    assert audited(tmp_path, raw).by_id("proportions.card.10").severity == "ok"
+    assert named(audited(tmp_path, raw), "proportions.card.10").severity == "ok"
 
 
 def test_another_architecture_is_counted_from_its_config(tmp_path: Path) -> None:
@@ -129,4 +136,4 @@ def test_another_architecture_is_counted_from_its_config(tmp_path: Path) -> None
     claims.append(further("size", "t.share", f"{100 * size / (base + size):.2f}", "percent"))
     rule = {"rule": "lora_parameters", "id": "lora", "model": str(config), "rank": "t.rank", "trainable": "t.size", "share": "t.share"}
     audit = audited(tmp_path, {"card": "other", "arms": [], "claims": claims, "identities": [rule]})
-    assert (audit.by_id("lora").severity, audit.by_id("lora").data["trainable"], audit.by_id("lora").data["base"]) == ("ok", size, base)
+    assert (named(audit, "lora").severity, named(audit, "lora").data["trainable"], named(audit, "lora").data["base"]) == ("ok", size, base)
