@@ -16,10 +16,11 @@ from markdown_it import MarkdownIt
 from cardproof.config.settings import Scoring
 from cardproof.contract import form, grounding, ladder, reading
 from cardproof.pages import formats
-from cardproof.records import Defect, Document, Message, Prompt, Quote, Rollout, Score, Support
+from cardproof.records import Defect, Document, Message, Prompt, Quote, Rollout, Score
 from cardproof.scoring import score
 from cardproof.scoring.rouge import Rouge
 from cardproof.verifier import answers
+from helpers.rows import checked
 
 DOCUMENTS = [
     Document(id="A#1", text="A loan may be renewed *twice*, unless\nanother reader has reserved the book.", role="oracle"),
@@ -123,9 +124,8 @@ def scored(text: str, in_contract: bool, support: float | None) -> Score:
         item=1, k=0, arm="base", condition="clean", seed=1, text=text, prompt_tokens=9, completion_tokens=5, finish_reason="length",
         model="m", model_hash="x", adapter_hash=None, prompt_hash="h",
     )  # fmt: skip
-    word = Support(item=1, k=0, support=support, premises=[], pairs=0, truncated=0)
-    prompt = PROMPT.model_copy(update={"contract": in_contract})
-    return score.score(prompt, rollout, word, Scoring(), form.REFUSAL_PHRASES, ROUGE)
+    shown = score.Shown.of(PROMPT.model_copy(update={"contract": in_contract}))
+    return checked(score.score(shown, rollout, support, Scoring(), tuple(form.REFUSAL_PHRASES), ROUGE))
 
 
 @fuzz(4000)

@@ -363,7 +363,7 @@ def test_a_missing_file_is_named(scores):
 
 def test_a_broken_file_is_named(scores):
     (scores / "base" / "clean.parquet").write_text("no parquet")
-    with pytest.raises(CardproofError, match=r"base/clean\.parquet is no readable parquet"):
+    with pytest.raises(CardproofError, match=r"base/clean\.parquet is not a readable parquet"):
         run(scores)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cardproof.records import Document, Message, Prompt, Rollout
+from cardproof.records import Document, Message, Prompt, Rollout, Score
+from cardproof.scoring.table import ScoreFields
 
 DOCUMENTS = [
     Document(id="A#1", text="A loan may be renewed *twice*, unless\nanother reader has reserved the book.", role="oracle"),
@@ -30,3 +31,9 @@ def rollout(text: str, k: int = 0, prompt_hash: str = "h", item: int = 1) -> Rol
         item=item, k=k, arm="base", condition="clean", seed=1, text=text, prompt_tokens=9, completion_tokens=5, finish_reason="stop",
         model="m", model_hash="x", adapter_hash=None, prompt_hash=prompt_hash,
     )  # fmt: skip
+
+
+def checked(fields: ScoreFields) -> Score:
+    """A row of scores, held against the model of its file."""
+    quotes = [{**v._asdict(), "steps": list(v.steps)} for v in fields.quotes]
+    return Score.model_validate({**fields._asdict(), "quotes": quotes})

@@ -17,9 +17,9 @@ from cardproof.errors import CardproofError
 from cardproof.files import InStep, write_rows
 from cardproof.records import Prompt, Rollout, Score, Support
 from cardproof.scoring.rouge import Rouge
-from cardproof.scoring.score import Shown, citation_validity, composite, score, score_files, scored
-from cardproof.scoring.table import Scored, _columns, write_scores
-from helpers.rows import prompt, rollout
+from cardproof.scoring.score import Shown, citation_validity, composite, score, score_files
+from cardproof.scoring.table import ScoreFields, _columns, write_scores
+from helpers.rows import checked, prompt, rollout
 
 ROUGE, LIBRARY = Rouge(), RougeScorer(["rougeL"], use_stemmer=True)
 
@@ -29,7 +29,7 @@ def support(value: float | None, k: int = 0) -> Support:
 
 
 def axes(text: str, value: float | None = 0.5, contract: bool = True):
-    return score(prompt(contract), rollout(text), support(value), Scoring(), ["INSUFFICIENT EVIDENCE"], Rouge())
+    return checked(score(Shown.of(prompt(contract)), rollout(text), value, Scoring(), ("INSUFFICIENT EVIDENCE",), Rouge()))
 
 
 def test_a_strict_reply() -> None:
@@ -170,7 +170,7 @@ def test_scores_are_written_group_by_group(tmp_path: Path, monkeypatch: pytest.M
     prompts, rollouts, supports = many(tmp_path, 50, 2)
     by_item = {p.item: Shown.of(p) for p in prompts}
     rows = [
-        scored(by_item[r.item], r, s.support, Scoring(), ("INSUFFICIENT EVIDENCE",), Rouge())
+        score(by_item[r.item], r, s.support, Scoring(), ("INSUFFICIENT EVIDENCE",), Rouge())
         for r, s in zip(rollouts, supports, strict=True)
     ]
     taken = 0
@@ -193,7 +193,7 @@ def test_scores_are_written_group_by_group(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_rows_have_the_fields_of_a_score_and_read_back_as_scores(tmp_path: Path) -> None:
-    assert Scored._fields == tuple(Score.model_fields)
+    assert ScoreFields._fields == tuple(Score.model_fields)
     paths = files(tmp_path, [rollout('EVIDENCE:\n[A#1] "A loan may be renewed twice"\nANSWER: Twice [A#1].')], [support(None)])
     write_scores(tmp_path / "s.parquet", score_files(*paths, Scoring(), ["INSUFFICIENT EVIDENCE"], ARMS, {"clean": 1}))
     (row,) = pl.read_parquet(tmp_path / "s.parquet").to_dicts()

@@ -352,7 +352,7 @@ CASES: dict[str, Case] = {
     "samples: unknown arm": Case(scores(jsonl([rollout(arm="grunded")])), ("samples.jsonl, row 1", "'arm'", "'grunded'"), "'grounded'?"),
     "samples: two arms": Case(scores(jsonl([rollout(), rollout(1, arm="hybrid")])), ("row 2", "'hybrid'", "began with 'base'"), "one arm"),
     "samples: unknown condition": Case(scores(jsonl([rollout(condition="dirty")])), ("row 1", "'condition'", "'dirty'"), ""),
-    "samples: rollout twice": Case(scores(jsonl([rollout(), rollout()])), ("row 2", "item 1, k 0 stands twice", "row 1"), "again"),
+    "samples: rollout twice": Case(scores(jsonl([rollout(), rollout()])), ("row 2", "item 1, k 0 comes twice", "row 1"), "again"),
     "samples: fewer than N": Case(scores(jsonl([rollout()])), ("samples.jsonl", "item 1 has 1 rollouts", "2 per item"), "again"),
     "samples: more than N": Case(scores(jsonl([rollout(), rollout(1), rollout(2)])), ("row 3", "'k'", "found 2"), "again"),
     "samples: of another prompt": Case(
@@ -361,7 +361,7 @@ CASES: dict[str, Case] = {
     "samples: of an unknown item": Case(scores(jsonl([rollout(item=9), rollout(1, item=9)])), ("item 9 is not in prompts.jsonl",), "again"),
     "samples: unknown finish reason": Case(scores(jsonl([rollout(finish_reason="tired")])), ("'finish_reason'", "found 'tired'"), "has:"),
     "samples: text is null": Case(scores(jsonl([rollout(text=None)])), ("line 1", "'text'", "found None"), "has:"),
-    "samples: empty": Case(scores(b""), ("samples.jsonl holds no rollout",), "again"),
+    "samples: empty": Case(scores(b""), ("samples.jsonl has no rollouts",), "again"),
     "samples: not there": Case(
         files({}, "score", "--config", "config.yaml", "--prompts", "p", "--samples", "s", "--support", "v", "--out", "out/s.parquet"),
         ("p does not exist",),
@@ -381,10 +381,10 @@ CASES: dict[str, Case] = {
     # scores
     "scores: no parquet": Case(
         files({"scores/base/clean.parquet": b"PAR1"}, "evaluate", "--config", "config.yaml", "--scores", "scores", "--out", "out"),
-        ("scores/base/clean.parquet", "no readable parquet"),
+        ("scores/base/clean.parquet", "not a readable parquet"),
         "again",
     ),
-    "scores: cut": Case(selected(parquet=scored()[:-20]), ("x.parquet", "no readable parquet"), "again"),
+    "scores: cut": Case(selected(parquet=scored()[:-20]), ("x.parquet", "not a readable parquet"), "again"),
     "scores: a column is missing": Case(selected(parquet=scored(composite=...)), ("x.parquet", "'composite' is missing"), "'content'?"),
     "scores: of an item that was not asked": Case(selected(asked=b""), ("Item 1, k 0", "has no prompt"), "prompts"),
     "scores: of a rollout that is not there": Case(selected(parquet=scored(k=5)), ("Item 1, k 5", "has no rollout"), "samples"),

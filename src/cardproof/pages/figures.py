@@ -29,7 +29,7 @@ from cardproof.pages.drawing import (
     frame,
 )
 from cardproof.records import Estimate
-from cardproof.runs import Run
+from cardproof.runs import CLAIMS, Run, evaluation, metrics
 from cardproof.training.results import TrainingMetrics
 
 # --- entry ------------------------------------------------------------------------------------------------------------
@@ -95,9 +95,9 @@ def training_loss(results: Results) -> Data:
     """Loss of every optimizer step, a line per variant."""
     return {
         "title": "Training loss at every optimizer step",
-        "source": "training/{variant}/metrics.json#/loss_per_step",
+        "source": f"{metrics('{variant}')}#/loss_per_step",
         "arms": list(results.config.arms),
-        "variants": {name: metrics.loss_per_step for name, metrics in results.training.items()},
+        "variants": {name: found.loss_per_step for name, found in results.training.items()},
     }
 
 
@@ -109,7 +109,7 @@ def axes(results: Results) -> Data:
     found = results.evaluation.axes
     return {
         "title": f"Axes by arm, clean prompts, best of {found.best_of}",
-        "source": "evaluation/axes.json#/arms/{arm}/{axis}",
+        "source": f"{evaluation('axes')}#/arms/{{arm}}/{{axis}}",
         "items": found.items,
         "groups": [
             {"name": name, "rows": [{"arm": arm, "label": arm, **_interval(getattr(values, axis))} for arm, values in found.arms.items()]}
@@ -123,7 +123,7 @@ def stress(results: Results) -> Data:
     tables = {"clean": results.evaluation.axes, "stress": results.evaluation.stress}
     return {
         "title": "Strict verbatim grounding, clean and under stress",
-        "source": "evaluation/{axes,stress}.json#/arms/{arm}/strict",
+        "source": f"{evaluation('{axes,stress}')}#/arms/{{arm}}/strict",
         "items": tables["stress"].items,
         "groups": [
             {
@@ -166,7 +166,7 @@ def near_miss(results: Results) -> Data:
     entries = [(condition, arm, entry) for condition, arms in found.items() for arm, entry in arms.items()]
     return {
         "title": "What becomes of the quotes",
-        "source": "evaluation/mechanism.json#/conditions/{condition}/{arm}",
+        "source": f"{evaluation('mechanism')}#/conditions/{{condition}}/{{arm}}",
         "panels": {
             "picked": [part(condition, arm, entry) for condition, arm, entry in entries],
             "candidates": [part(condition, arm, entry.candidates) for condition, arm, entry in entries],
@@ -183,7 +183,7 @@ def compute_curve(results: Results) -> Data:
     keys = ("target", "n_equivalent", "reason", "low", "high")
     return {
         "title": "Composite of best-of-N",
-        "source": "evaluation/compute.json#/arms/{arm}/composite",
+        "source": f"{evaluation('compute')}#/arms/{{arm}}/composite",
         "metric": found.metric,
         "reference": settings.REFERENCE,
         "n": list(range(1, found.max_n + 1)),
@@ -212,7 +212,7 @@ def published(results: Results) -> Data:
     ]
     return {
         "title": "The published card's numbers beside this run's",
-        "source": "claims.json#/claims/{row}/{published,regenerated}",
+        "source": f"{CLAIMS}#/claims/{{row}}/{{published,regenerated}}",
         "comparable": found.comparable,
         "rows": rows,
     }

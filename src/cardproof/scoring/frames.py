@@ -19,13 +19,13 @@ def read_scores(scores_dir: Path, arm: str, condition: str) -> pl.DataFrame:
 
 
 def read_frame(path: Path) -> pl.DataFrame:
-    """A scores file; CardproofError where it is missing or cut, lacks a column, or holds no row."""
+    """A scores file; CardproofError if it is missing or cut, lacks a column, or has no rows."""
     if not path.is_file():
         raise CardproofError(f"{path} does not exist.", "run the step that makes it (`cardproof score`), or check the path.")
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as e:
-        raise CardproofError(f"{path} is no readable parquet file: {e}.", "delete it and run the step that makes it again.") from None
+        raise CardproofError(f"{path} is not a readable parquet file: {e}.", "delete it and run the step that makes it again.") from None
     for column in Score.model_fields:
         if column not in frame.columns:
             hint = did_you_mean(column, frame.columns, f"it has: {', '.join(frame.columns)}.")

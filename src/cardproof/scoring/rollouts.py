@@ -1,4 +1,4 @@
-"""Reading a samples file with suspicion: every row of one arm and condition, each (item, k) once, N rollouts of every item."""
+"""Read a samples file and check it: all rows of one arm and condition, each (item, k) once, N rollouts of every item."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ AGAIN = "sample these prompts again; finished items are kept."
 def read_rollouts(path: Path, arms: Collection[str], n: dict[str, int]) -> Iterator[Rollout]:
     """The rollouts of one samples file, one at a time; `n` is condition -> rollouts per item.
 
-    CardproofError names file and row where an arm or condition is unknown, where rows of two arms or conditions are mixed, where a rollout
-    stands twice, and, at the end, the item where rollouts are missing. All that is held is one number for each item.
+    CardproofError names file and row if an arm or condition is unknown, rows of two arms or conditions are mixed or a rollout comes twice,
+    and in the end the item whose rollouts are not complete. Only one number for each item is in memory.
     """
     first: Rollout | None = None
-    seen: dict[int, int] = {}  # item -> its rollouts so far: bit k for candidate k
+    # Item -> its rollouts so far, bit k for candidate k: a set for each item would take gigabytes in a large run.
+    seen: dict[int, int] = {}
     for number, row in enumerate(iter_rows(path, Rollout), 1):
         if first is None or row.arm != first.arm or row.condition != first.condition:
             _check_origin(row, first, f"{path}, row {number}", arms, n)
@@ -31,11 +32,11 @@ def read_rollouts(path: Path, arms: Collection[str], n: dict[str, int]) -> Itera
             )
         if ks >> k & 1:
             before = next(i for i, r in enumerate(iter_rows(path, Rollout), 1) if (r.item, r.k) == (row.item, k))
-            raise CardproofError(f"{path}, row {number}: item {row.item}, k {k} stands twice; the first is row {before}.", AGAIN)
+            raise CardproofError(f"{path}, row {number}: item {row.item}, k {k} comes twice; the first is row {before}.", AGAIN)
         seen[row.item] = ks | 1 << k
         yield row
     if first is None:
-        raise CardproofError(f"{path} holds no rollout.", AGAIN)
+        raise CardproofError(f"{path} has no rollouts.", AGAIN)
     wanted = n[first.condition]
     for item, ks in seen.items():
         if ks.bit_count() < wanted:
@@ -50,5 +51,5 @@ def _check_origin(row: Rollout, first: Rollout | None, where: str, arms: Collect
         if first and found != getattr(first, field):
             raise CardproofError(
                 f"{where}: field {field!r}: found {found!r} in a file that began with {getattr(first, field)!r}.",
-                "a samples file holds one arm under one condition.",
+                "a samples file is of one arm under one condition.",
             )

@@ -15,8 +15,8 @@ from typing import cast
 class Rouge:
     """ROUGE-L F1 with Porter stemming (Lin 2004), the value `rouge_score` computes, with the same arithmetic.
 
-    A text becomes a string with one character for each stem, so that the longest common subsequence is one call of rapidfuzz. Words are
-    kept with their characters (a few thousand make all replies), up to `WORDS`.
+    A text becomes a string with one character for each stem, so that the longest common subsequence is one call of rapidfuzz. The
+    characters of up to `WORDS` words are remembered; all replies of a run use a few thousand.
     """
 
     WORDS = 200_000
@@ -80,7 +80,7 @@ def _porter() -> Callable[[str], str]:
 
 
 class _Letters(dict[str, str]):
-    """Word -> its character, filled as words are met."""
+    """Word -> its character, filled when a word first occurs."""
 
     def __init__(self, letter: Callable[[str], str]) -> None:
         super().__init__()

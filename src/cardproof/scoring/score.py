@@ -1,23 +1,20 @@
-"""Scores: every axis of one rollout, from its text, its prompt and the verifier's word."""
+"""Scores: every axis of one rollout, from its text, its prompt and its support."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cardproof.config.settings import Scoring
 from cardproof.contract import reading
 from cardproof.contract.grounding import verdict
 from cardproof.errors import CardproofError
 from cardproof.files import InStep, iter_rows
-from cardproof.records import Prompt, Rollout, Score, Support
+from cardproof.records import Prompt, Rollout, Support
 from cardproof.scoring.rollouts import read_rollouts
 from cardproof.scoring.rouge import Rouge
-from cardproof.scoring.table import Scored
-
-if TYPE_CHECKING:
-    pass
+from cardproof.scoring.table import ScoreFields
 
 
 def citation_validity(citations: Sequence[str], provided: Sequence[str]) -> float:
@@ -26,7 +23,7 @@ def citation_validity(citations: Sequence[str], provided: Sequence[str]) -> floa
 
 
 def composite(axes: dict[str, float | None], factors: Sequence[str], refusal: bool) -> float:
-    """Product of the named axes; 0.0 for a refusal or where an axis is undefined."""
+    """Product of the named axes; 0.0 for a refusal or if an axis is undefined."""
     product = 0.0 if refusal else 1.0
     for factor in factors:
         product *= axes[factor] or 0.0
@@ -47,20 +44,13 @@ class Shown(NamedTuple):
         return cls(prompt, [(d.id, d.text) for d in prompt.documents], [d.id for d in prompt.documents])
 
 
-def score(prompt: Prompt, rollout: Rollout, support: Support, settings: Scoring, refusal_phrases: Sequence[str], rouge: Rouge) -> Score:
-    """Every axis of one rollout."""
-    found = scored(Shown.of(prompt), rollout, support.support, settings, tuple(refusal_phrases), rouge)
-    quotes = [{**v._asdict(), "steps": list(v.steps)} for v in found.quotes]
-    return Score.model_validate({**found._asdict(), "quotes": quotes})
-
-
-def scored(
+def score(
     shown: Shown, rollout: Rollout, support: float | None, settings: Scoring, refusal_phrases: tuple[str, ...], rouge: Rouge
-) -> Scored:
-    """`score`, without checks of what the code itself computes."""
+) -> ScoreFields:
+    """Every axis of one rollout."""
     prompt = shown.prompt
     reply = reading.read(rollout.text, refusal_phrases)
-    # Free-form replies carry no sections: the whole text is the answer.
+    # Free-form replies have no sections: the whole text is the answer.
     answer = reply.answer if prompt.contract or reply.answer else rollout.text.strip()
     quotes = [verdict(text, doc_id, shown.documents) for text, doc_id, _, _ in reply.quotes]
     rouge_l = 0.0 if reply.refusal else rouge(answer, prompt.reference)
@@ -71,27 +61,27 @@ def scored(
     validity = citation_validity(reply.citations, shown.ids)
     axes = {"strict": strict, "content": content, "attribution": attribution, "citation_validity": validity, "support": support}
     factors = settings.factors(prompt.contract)
-    return Scored(
-        rollout.item,
-        rollout.k,
-        rollout.arm,
-        rollout.condition,
-        prompt.oracle_present,
-        reply.refusal,
-        answer,
-        reply.citations,
-        reply.defects,
-        quotes,
-        strict,
-        content,
-        attribution,
-        validity,
-        rouge_l,
-        float(rouge_l >= settings.rouge_threshold),
-        support,
-        composite(axes, factors, reply.refusal),
-        rollout.completion_tokens,
-        rollout.finish_reason,
+    return ScoreFields(
+        item=rollout.item,
+        k=rollout.k,
+        arm=rollout.arm,
+        condition=rollout.condition,
+        oracle_present=prompt.oracle_present,
+        refusal=reply.refusal,
+        answer=answer,
+        citations=reply.citations,
+        defects=reply.defects,
+        quotes=quotes,
+        strict=strict,
+        content=content,
+        attribution=attribution,
+        citation_validity=validity,
+        rouge_l=rouge_l,
+        gold_rouge=float(rouge_l >= settings.rouge_threshold),
+        support=support,
+        composite=composite(axes, factors, reply.refusal),
+        completion_tokens=rollout.completion_tokens,
+        finish_reason=rollout.finish_reason,
     )
 
 
@@ -103,11 +93,11 @@ def score_files(
     refusal_phrases: Sequence[str],
     arms: Collection[str],
     n: dict[str, int],
-) -> Iterator[Scored]:
-    """Scores of a samples file, row by row; CardproofError where prompts, samples and support do not belong together.
+) -> Iterator[ScoreFields]:
+    """Scores of a samples file, row by row; CardproofError if prompts, samples and support do not belong together.
 
-    `arms` are those of the run, `n` is condition -> rollouts per item; see `read_rollouts`. Prompts, samples and support are in one order,
-    as the steps write them, and are read in step: what is held in memory does not grow with them. Other orders cost memory alone.
+    `arms` are those of the run, `n` is condition -> rollouts per item; see `read_rollouts`. The three files are in one order, as the steps
+    write them, and are read in step, so the memory needed does not grow with them. Any other order only costs memory.
     """
     prompts = InStep(iter_rows(prompts_path, Prompt), lambda p: p.item)
     supports = InStep(iter_rows(support_path, Support), lambda s: (s.item, s.k))
@@ -132,7 +122,7 @@ def score_files(
         support = supports.take((item, k))
         if support is None:
             raise CardproofError(f"{support_path}: item {item}, k {k} is missing.", "verify these samples again.")
-        yield scored(shown, rollout, support.support, settings, phrases, rouge)
+        yield score(shown, rollout, support.support, settings, phrases, rouge)
     if without := prompts.finish():
         raise CardproofError(f"{samples_path}: item {min(without)} of {prompts_path} has no rollouts.", "sample these prompts again.")
     supports.finish()

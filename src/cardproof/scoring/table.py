@@ -1,4 +1,4 @@
-"""The table of scores: written in row groups, read with checks."""
+"""The table of scores, written in row groups."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Scored(NamedTuple):
-    """The fields of a `Score`, in order, unchecked: what goes into the columns of a scores file."""
+class ScoreFields(NamedTuple):
+    """The fields of a `Score`, in its order and unchecked: what goes into the columns of a scores file."""
 
     item: int
     k: int
@@ -42,7 +42,7 @@ class Scored(NamedTuple):
 
 
 ROWS = 16_384
-"""Rollouts in a row group of a scores file: as many are held in memory while they are written."""
+"""Rollouts in a row group of a scores file; so many are in memory while they are written."""
 
 
 def parquet_schema() -> pa.Schema:
@@ -66,16 +66,16 @@ def parquet_schema() -> pa.Schema:
     )
 
 
-def write_scores(path: Path, scores: Iterable[Scored]) -> int:
+def write_scores(path: Path, scores: Iterable[ScoreFields]) -> int:
     """Write scores as Parquet (columns = fields of Score), atomically and with the same bytes for the same rows; returns how many.
 
-    Rows are taken and written in groups of ROWS, so memory does not grow with them.
+    Rows are taken and written in groups of ROWS, so the memory needed does not grow with them.
     """
     import pyarrow.parquet as pq
 
     schema, count = parquet_schema(), 0
     rows = iter(scores)
-    group = list(islice(rows, ROWS))  # what is wrong with the first rows is said before anything is made
+    group = list(islice(rows, ROWS))  # an error in the first rows is raised before a file is made
     with atomic(path) as tmp, open(tmp, "wb") as f, pq.ParquetWriter(f, schema, compression="zstd", write_statistics=False) as writer:
         while group:
             writer.write_batch(_columns(group, schema))
@@ -85,11 +85,11 @@ def write_scores(path: Path, scores: Iterable[Scored]) -> int:
     return count
 
 
-def _columns(rows: Sequence[Scored], schema: pa.Schema) -> pa.RecordBatch:
-    """Rows as a batch of columns. Structs are put together from columns of their own: by the row it takes ten times as long."""
+def _columns(rows: Sequence[ScoreFields], schema: pa.Schema) -> pa.RecordBatch:
+    """Rows as a batch of columns. Structs are built from columns of their own, which is ten times as fast as row by row."""
     import pyarrow as pa
 
-    columns = dict(zip(Scored._fields, zip(*rows, strict=True), strict=True))
+    columns = dict(zip(ScoreFields._fields, zip(*rows, strict=True), strict=True))
     quotes = columns.pop("quotes")
     kind = schema.field("quotes").type.value_type
     each = list(zip(*chain.from_iterable(quotes), strict=True)) or [()] * kind.num_fields
