@@ -23,7 +23,7 @@ rule provenance:
 
 if CONFIG.replay:
 
-    # Rescoring an archived run: what was sampled and trained comes from the archive, all else is made anew. No model is needed.
+    # An archived run scored again: samples and training metrics come from the archive, and no model is needed.
     # Inputs that a replay brings are named by path in the other rules: an input given as `rules.X.output` is always made by X.
     rule replay:
         input:

@@ -330,7 +330,7 @@ CASES: dict[str, Case] = {
     "corpus: nested without end": Case(benchmark(b"[" * 200_000), ("corpus.jsonl, line 1", "recursion limit"), ""),
     "corpus: half a character": Case(benchmark(jsonl(PASSAGES).replace(b"Fines", b"\\ud800")), ("line 2", "not valid JSON"), ""),
     "split: no question": Case(asked("split"), ("nothing.jsonl has no question",), "empty"),
-    "prompts: no question": Case(asked("prompts"), ("nothing.jsonl holds no question",), "again"),
+    "prompts: no question": Case(asked("prompts"), ("nothing.jsonl has no questions",), "again"),
     "sample: no prompt": Case(asked("sample"), ("nothing.jsonl holds no prompt",), "again"),
     "gather: no rollout": Case(
         files({"a.jsonl": b"", "b.jsonl": b""}, "gather", "--out", "out/x.jsonl", "a.jsonl", "b.jsonl"),

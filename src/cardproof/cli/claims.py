@@ -42,10 +42,10 @@ def reconcile(config: Config, run: Path, claims: Path, out: Path | None) -> None
 @reads("--claims", "The published card's numbers, as data; audited where no CARD is given.", default=CLAIMS, show_default=True)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--count/--no-count", default=True, show_default=True, help="Build the architecture on the meta device and count.")
-@reads("--architecture", "config.json of CARD's model: count its parameters, too.", required=False)
+@reads("--architecture", "config.json of CARD's model: count its parameters as well.", required=False)
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes for a folder of cards.  [default: one a CPU core]")
 @makes("--out", "Write JSON there as well; for a folder, the findings (JSON Lines), with a summary beside them.", required=False)
-@click.option("--fail-on", type=click.Choice(["error", "warning"]), default=None, help="Exit with 3 on an error, or on a warning, too.")
+@click.option("--fail-on", type=click.Choice(["error", "warning"]), default=None, help="Exit with 3 on an error; `warning`: also on a warning.")
 @click.pass_context
 def audit(
     ctx: click.Context,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @reads("--scores", "Folder of the scores: ARM/CONDITION.parquet.", below("{arm}/{condition}.parquet"))
 @makes("--out", "Folder for axes, stress, mechanism, compute and format_lock (JSON).", below(*(f"{name}.json" for name in runs.EVALUATION)))
 def evaluate(config: Config, scores: Path, out: Path) -> None:
-    """Turn scores into the card's numbers, each with n and an interval; with several training seeds, the spread between them, too."""
+    """Turn scores into the card's numbers, each with n and an interval; with several training seeds, also the spread between them."""
     from cardproof.evaluation import between_seeds
     from cardproof.evaluation.evaluate import run
     from cardproof.evaluation.statistics import How

@@ -33,7 +33,7 @@ def verify(run: Path) -> None:
     for note in chain.notes:
         click.echo(f"note: {note}", err=True)
     if chain.state == "unrecorded":
-        click.echo(f"cardproof: error: {run} holds no record of how its results were made.\nHint: {AGAIN}", err=True)
+        click.echo(f"cardproof: error: {run} has no record of how its results were made.\nHint: {AGAIN}", err=True)
         sys.exit(BROKEN)
     if chain.problems:
         first, *others = chain.problems

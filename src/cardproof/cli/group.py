@@ -81,7 +81,7 @@ def with_config(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def show(form: str, data: Any, text: Callable[[int], str]) -> None:
-    """Print a report as JSON, or as text for so many columns: the terminal's (or COLUMNS), from 40 to 100, which a pipe gets, too."""
+    """Print a report as JSON, or as text as wide as the terminal (or COLUMNS): 40 to 100 columns, 100 in a pipe."""
     if form == "json":
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
     else:

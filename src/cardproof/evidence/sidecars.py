@@ -1,7 +1,7 @@
 """The record of each result: the inputs, code, settings, environment and command that made it.
 
 A verb writes one for every file or folder it makes, in `provenance/files/` under the run, at the result's own path with `.json` added. It
-holds no time and no host, so two runs of one seed write the same records. `cardproof verify` follows them.
+contains no time and no host, so two runs of one seed write the same records. `cardproof verify` follows them.
 """
 
 from __future__ import annotations
