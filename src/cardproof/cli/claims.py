@@ -45,7 +45,7 @@ def reconcile(config: Config, run: Path, claims: Path, out: Path | None) -> None
 @reads("--architecture", "config.json of CARD's model: count its parameters as well.", required=False)
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes for a folder of cards.  [default: one a CPU core]")
 @makes("--out", "Write JSON there as well; for a folder, the findings (JSON Lines), with a summary beside them.", required=False)
-@click.option("--fail-on", type=click.Choice(["error", "warning"]), default=None, help="Exit with 3 on an error; `warning`: also on a warning.")
+@click.option("--fail-on", type=click.Choice(["error", "warning"]), default=None, help="Exit with 3 on an error (warning: or a warning).")
 @click.pass_context
 def audit(
     ctx: click.Context,
