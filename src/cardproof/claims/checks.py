@@ -1,7 +1,7 @@
 """The checks an audit makes of an evaluation, and the table of all checks: one function for each kind of identity.
 
-Every check works on what the printed numbers can stand for (their rounding intervals), so a finding never rests on a rounding. Shown
-computations use the printed numbers.
+Every check works on what the printed numbers can mean (their rounding intervals), so a finding never rests on a rounding. Computations are
+shown with the printed numbers.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def same(rule: identities.Same, values: Values) -> Finding:
 
 
 def harder_is_lower(rule: identities.HarderIsLower, values: Values) -> Finding:
-    """Whether a score falls under the harder condition; where it rises beyond rounding, that asks for an explanation."""
+    """Whether a score falls under the harder condition; a rise beyond rounding needs an explanation."""
     hard, easy = values[rule.harder], values[rule.easier]
     rises = on_scale(hard).interval.low > on_scale(easy).interval.high
     places = max(decimals(hard.value or ""), decimals(easy.value or ""))
@@ -231,7 +231,7 @@ def zero_gap(rule: identities.ZeroGap, values: Values) -> Finding:
 
 
 def predicate(claim: PredicateClaim, values: Values) -> Finding:
-    """A claim of words, tested on the printed numbers; `warning` where it does not hold, since the reading is ours."""
+    """A claim of words, tested on the printed numbers; `warning` if it does not hold, since the reading is ours."""
     found = on_card(claim.expression, values)
     return Finding(
         id=f"reading.{claim.id}",

@@ -69,20 +69,20 @@ class ValueClaim(Row):
     text: Text
     """What the number says, in the project's words."""
     value: str | None
-    """As printed, decimals kept, without unit; null where the card has a cell but no number."""
+    """As printed, decimals kept, without unit; null if the card has a cell but no number."""
     unit: Unit
     n: int | None = None
-    """Items the card states it is over; null where it states none."""
+    """Items the card states it is over; null if it states none."""
     arm: str | None = None
     where: Where
     rollouts: str | None = None
-    """The N printed beside it, where the number is a value at N rollouts."""
+    """The N printed beside it, if the number is a value at N rollouts."""
     result: Pointer | None = None
     """What of a run regenerates it; null where nothing does."""
     zero: bool = False
     """Whether a setting that is a count may be 0."""
     words: dict[str, str] = Field(default_factory=dict)
-    """Words the result may hold instead of a number, and the number each stands for."""
+    """Words that the result may be instead of a number, and the number that each means."""
     unmeasured: Text | None = None
     """Why no result of a run regenerates it, where that needs a word."""
     config: str | None = None
@@ -125,7 +125,7 @@ class ValueClaim(Row):
 
     @property
     def interval(self) -> ExactInterval:
-        """Every number that the printed one can stand for, in the printed unit: counts exactly, shares within [0, 1]."""
+        """Every number that the printed one can mean, in the printed unit: counts exactly, shares within [0, 1]."""
         if self.value is None:
             raise ValueError(f"{self.id} has no value")
         if self.unit == "count" and not decimals(self.value):

@@ -161,7 +161,7 @@ class ZeroGap(Row):
 
 
 class HarderIsLower(Row):
-    """The harder condition is expected to score lower; the card need not be wrong where it does not."""
+    """The harder condition is expected to score lower; a card on which it does not need not be wrong."""
 
     rule: Literal["harder_is_lower"]
     id: OwnId

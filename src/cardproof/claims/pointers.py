@@ -92,7 +92,7 @@ def _example(pattern: str) -> str:
 
 
 def arm_of(result: str) -> str | None:
-    """The arm a result belongs to; None where it belongs to none."""
+    """The arm that a result is about; None if it is not about a single arm."""
     file, pointer = split_pointer(result)
     for pattern, (_, pointers) in RESULTS.items():
         if re.fullmatch(pattern, file):

@@ -80,7 +80,7 @@ def optimizer_steps(rule: identities.OptimizerSteps, values: Values) -> Finding:
 
 
 def _step_sentence(reading: StepReading, examples: int, batch: int, epochs: int) -> str:
-    """A reading with its arithmetic; of several values, the one that is a whole multiple or part of the printed one is worked out."""
+    """A reading with its arithmetic; if several values work, it is shown for a multiple or divisor of the printed one."""
     printed, found = reading.printed, reading.values
     plain = next((v for v in found[:MOST_VALUES] if v % printed == 0 or printed % v == 0), found[0])
     recipe = {"examples": examples, "batch": batch, "epochs": epochs} | {reading.name: plain}

@@ -51,7 +51,7 @@ class RecipeReading(Result):
     steps_at_published_examples: int
     """Optimizer steps that the reading would make of the card's number of examples."""
     steps_as_published: bool
-    """True where these are the printed steps."""
+    """True if these are the printed steps."""
     train_loss: float
     """Mean loss over all steps, in nats per reply token."""
     last_loss: float
@@ -68,7 +68,7 @@ class Reconciliation(Result):
     scale: str
     """Scale of the run."""
     comparable: bool
-    """True where the run is at the card's own scale; only then can losses favour a reading."""
+    """True if the run is at the card's own scale; only then can losses favour a reading."""
     published: Published
     """What the card prints."""
     readings: dict[str, RecipeReading]

@@ -46,7 +46,7 @@ class SettingsLink(Result):
 
 
 class Chain(Result):
-    """What a verdict rests on: claim, JSON pointer, file and its hash, rule, code, settings. None where a link is not there (yet)."""
+    """What a verdict rests on: claim, JSON pointer, file and its hash, rule, code, settings. None for a link that is not there (yet)."""
 
     claim: str
     """Id of the claim."""
@@ -78,7 +78,7 @@ class Judgement(Result):
     where: str
     """Where the card prints it: section and place."""
     published: str | None
-    """The number as printed, or the words of a predicate; None where the card prints no number."""
+    """The number as printed, or the words of a predicate; None if the card prints no number."""
     unit: str | None
     """Unit of the printed number, as in the claims file."""
     arm: str | None
@@ -90,7 +90,7 @@ class Judgement(Result):
     regenerated_printed: str | None
     """The same rounded to the printed decimals, halves away from zero."""
     difference: float | None
-    """Regenerated minus published; None where the two do not compare."""
+    """Regenerated minus published; None if the two do not compare."""
     interval: tuple[float, float] | None
     """Bounds of the regenerated interval."""
     verdict: VerdictName
@@ -118,7 +118,7 @@ class Verdicts(Result):
     scale: str
     """Scale of the run."""
     comparable: bool
-    """True where the run is at the card's own scale."""
+    """True if the run is at the card's own scale."""
     claims_sha256: str
     """sha256 of the claims file."""
     counts: dict[VerdictName, int]

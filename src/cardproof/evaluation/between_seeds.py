@@ -22,7 +22,7 @@ FILES: dict[str, tuple[str, type[Axes | Stress]]] = {"clean": ("axes.json", Axes
 def spread(values: Mapping[int, float | None]) -> Spread:
     """Between-seed spread of one number: its values by seed, and their mean, standard deviation (n - 1), least and greatest.
 
-    Seeds where the number is undefined (None) stay in `values` and take no part in the rest; fewer than two others have no `sd`.
+    Seeds for which the number is undefined (None) stay in `values` and count nowhere else; fewer than two others have no `sd`.
     """
     found = [value for value in values.values() if value is not None]
     return Spread(

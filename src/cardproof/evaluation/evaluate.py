@@ -48,7 +48,7 @@ CURVES = ("composite", "strict", "support")
 
 
 def values(best: pl.DataFrame, axis: Axis) -> Floats:
-    """The axis per item of a frame of picked candidates; shape (items,), NaN where the item does not count."""
+    """The axis per item of a frame of picked candidates; shape (items,), NaN for an item that does not count."""
     counts = ~pl.col("refusal") if axis.over == "answered" else pl.col("oracle_present")
     return best.select(pl.when(counts).then(pl.col(axis.column).cast(pl.Float64)).fill_null(float("nan"))).to_series().to_numpy()
 

@@ -32,8 +32,8 @@ def mechanism(
 ) -> Mechanism:
     """The gap, the kinds of quotes and the ladder of every arm and condition, and the paired differences of the gap.
 
-    `conditions` is condition -> arm -> Score rows. Returns the content of `evaluation/mechanism.json`. At the top of an arm stand its
-    picked candidates (best-of-N); `candidates` is the same over all of its candidates, where selection hides nothing.
+    `conditions` is condition -> arm -> Score rows. Returns the content of `evaluation/mechanism.json`. The first fields of
+    an arm are about its picked candidates (best-of-N); `candidates` is the same over all of its candidates, where selection hides nothing.
     Raises CardproofError as `rerank.aligned` does.
     """
     how = How(level=level, resamples=resamples, seed=seed)

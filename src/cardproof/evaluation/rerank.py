@@ -45,7 +45,7 @@ def curves(by_rank: ArrayLike) -> Floats:
 def ranked(frame: pl.DataFrame) -> pl.DataFrame:
     """Score rows of one arm and condition, sorted by item and best candidate first, with `rank` 1..N.
 
-    Raises CardproofError where there are no rows, a candidate comes twice, or items have different numbers of candidates.
+    Raises CardproofError if there are no rows, a candidate comes twice, or items have different numbers of candidates.
     """
     best_of(frame)
     frame = frame.sort("item", "composite", "k", descending=[False, True, False])
@@ -141,7 +141,7 @@ def equivalence(curve: Sequence[float] | Floats, target: float) -> Crossing:
 
 
 class EquivalenceInterval(NamedTuple):
-    """Interval of an equivalent N; a bound is None where it lies beyond the curve's ends."""
+    """Interval of an equivalent N; a bound beyond the curve's ends is None."""
 
     low: float | None
     high: float | None

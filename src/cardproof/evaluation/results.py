@@ -16,11 +16,11 @@ class Spread(Result):
     """How far one number moves between training seeds."""
 
     values: dict[str, float | None]
-    """Training seed -> value; None where it is undefined."""
+    """Training seed -> value; None if it is undefined."""
     n: int
     """Seeds that have a value."""
     mean: float | None
-    """Mean over the seeds; None where no seed has a value."""
+    """Mean over the seeds; None if no seed has a value."""
     sd: float | None
     """Standard deviation (divided by n - 1); None with fewer than two values."""
     low: float | None
@@ -74,7 +74,7 @@ class AxisTable(Result):
     paired: dict[str, dict[str, Comparison]]
     """Pair of arms `SECOND-FIRST` -> axis -> paired difference over the items that count for both; Holm corrects p over the axes."""
     minimal_detectable: dict[str, dict[str, float | None]]
-    """Pair -> axis -> smallest difference found with 80% power at alpha 0.05, uncorrected; None where it cannot be told."""
+    """Pair -> axis -> smallest difference found with 80% power at alpha 0.05, uncorrected; None if it cannot be told."""
     differs: dict[str, list[str]]
     """Pair -> the axes whose corrected p is below 0.05."""
 
@@ -83,7 +83,7 @@ class Axes(AxisTable):
     """`evaluation/axes.json`: every axis under clean prompts."""
 
     seeds: dict[str, dict[str, Spread]] | None = Field(default=None, exclude_if=lambda value: value is None)
-    """Arm -> axis -> spread between training seeds; left out where each arm was trained once."""
+    """Arm -> axis -> spread between training seeds; left out if each arm was trained once."""
 
 
 class StressSettings(Result):
@@ -118,7 +118,7 @@ class Stress(AxisTable):
     correct_refusals: dict[str, Estimate]
     """Arm -> share of refusals among the items without the oracle passage."""
     seeds: dict[str, dict[str, Spread]] | None = Field(default=None, exclude_if=lambda value: value is None)
-    """Arm -> axis -> spread between training seeds; left out where each arm was trained once."""
+    """Arm -> axis -> spread between training seeds; left out if each arm was trained once."""
 
 
 # --- mechanism.json ---------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ class Share(Result):
     count: int
     """Quotes."""
     share: float | None
-    """Share of all quotes or near misses that this part of the file is about; None where there are none."""
+    """Share of all quotes or near misses that this part of the file is about; None if there are none."""
 
 
 class Repair(Result):
@@ -208,11 +208,11 @@ class EquivalentN(Result):
     n_equivalent: float | None
     """The N, interpolated in log2 N; None beyond the ends of the curve."""
     reason: str | None
-    """Beyond which end it lies: `below N=1` or `above N=...`; None where there is an N."""
+    """Beyond which end it lies: `below N=1` or `above N=...`; None if there is an N."""
     low: float | None
-    """Lower bound; None where it lies beyond the curve."""
+    """Lower bound; None if it lies beyond the curve."""
     high: float | None
-    """Upper bound; None where it lies beyond the curve."""
+    """Upper bound; None if it lies beyond the curve."""
     level: float
     """Level of the interval, e.g. 0.95."""
     share_below: float
@@ -220,7 +220,7 @@ class EquivalentN(Result):
     share_above: float
     """Share of resamples whose target lies above the largest N."""
     doublings: float | None
-    """log2 of the N: doublings of inference compute; None where there is no N."""
+    """log2 of the N: doublings of inference compute; None if there is no N."""
     method: str
     """How N and interval were found."""
 

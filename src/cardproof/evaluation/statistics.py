@@ -64,8 +64,8 @@ def bca(values: ArrayLike, level: float = 0.95, resamples: int = 10_000, seed: i
     """Bootstrap interval of the mean of `values` over items, bias-corrected and accelerated.
 
     `values` has shape (items,), in the unit of the interval. None for no items; bounds None for one item; both bounds
-    the value itself for constant values. Where the BCa correction is undefined the percentile interval stands in and
-    the method text says so. Source: Efron (1987), as in `scipy.stats.bootstrap`. Raises ValueError on non-finite values.
+    the value itself for constant values. If the BCa correction is undefined, the percentile interval is given
+    instead, and the method text says so. Source: Efron (1987), as in `scipy.stats.bootstrap`. Raises ValueError on non-finite values.
     """
     x = _finite(values)
     if x.size == 0:
@@ -216,7 +216,7 @@ def mcnemar(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Comparison:
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """p values after Holm's step-down correction, in the order given; None stays None and is no hypothesis.
+    """p values after Holm's step-down correction, in the order given; None stays None and does not count as a hypothesis.
 
     With m values sorted ascending, the i-th (from 0) becomes max over j <= i of min(1, (m - j) p_j). Source: Holm (1979).
     """
@@ -279,7 +279,7 @@ def minimal_detectable_difference(n: int, sd: float, power: float = 0.8, alpha: 
     """The smallest mean paired difference that a two-sided test at `alpha` finds with probability `power`.
 
     (z(1 - alpha/2) + z(power)) sd / sqrt(n), the normal approximation to the paired t test (Cohen 1988); `sd` is the standard
-    deviation of the differences over n items, in their unit. None for fewer than two items, or where the differences do not vary:
+    deviation of the differences over n items, in their unit. None for fewer than two items, or if the differences do not vary:
     a spread of 0 in a sample says nothing about what could have been found.
     """
     from scipy.stats import norm
@@ -293,7 +293,7 @@ def pairs(arms: Collection[str], reference: str = "base") -> dict[str, tuple[str
     """The comparisons of a table: name -> (first, second), each named `second-first` as the difference is taken.
 
     Every other arm with the reference, in alphabetical order, then all other pairs with the alphabetically earlier arm as the
-    second, so names do not depend on the order of arms. Raises CardproofError where the reference is no arm.
+    second, so names do not depend on the order of arms. Raises CardproofError if the reference is not one of the arms.
     """
     if reference not in arms:
         raise CardproofError(

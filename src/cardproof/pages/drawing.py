@@ -48,7 +48,7 @@ STYLE: Any = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine draws the same outlines
     "font.size": NORMAL,
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign
-    "svg.fonttype": "path",  # the file reads the same where the font is missing
+    "svg.fonttype": "path",  # the file reads the same without the font
     "svg.hashsalt": "cardproof",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -116,7 +116,7 @@ def draw_training_loss(fig: Any, data: Data) -> None:
 
 
 def draw_forest(fig: Any, data: Data) -> None:
-    """Rows of dots with intervals, grouped; each row's own words stand at its right, so no legend is needed."""
+    """Rows of dots with intervals, grouped; each row has its words at the right, so no legend is needed."""
     groups = data["groups"]
     gap, rows = 0.7, sum(len(group["rows"]) for group in groups)
     extent = rows + gap * len(groups)
@@ -271,7 +271,7 @@ def _mark_equivalence(ax: Any, data: Data, looks: Mapping[str, tuple[str, str]])
 
 
 def _open_interval(found: Data, most: int) -> str:
-    """An interval of N, with a bound beyond the curve left open; nothing where there is none."""
+    """An interval of N, with a bound beyond the curve left open; empty if there is none."""
     if found["low"] is None and found["high"] is None:
         return ""
     low = "< 1" if found["low"] is None else f"{found['low']:.2f}"
@@ -310,7 +310,7 @@ def draw_published(fig: Any, data: Data) -> None:
 
 
 def _dot(ax: Any, y: float, row: Mapping[str, Any], look: tuple[str, str], fill: str) -> None:
-    """An estimate in its row: a mark, filled or hollow, and its interval; nothing where it is undefined."""
+    """An estimate in its row: a mark, filled or hollow, and its interval; nothing if it is undefined."""
     colour, marker = look
     if row["value"] is None:
         return
@@ -320,7 +320,7 @@ def _dot(ax: Any, y: float, row: Mapping[str, Any], look: tuple[str, str], fill:
 
 
 def _share_axis(ax: Any) -> None:
-    """Shares from 0 to 1 along x; what stands in the rows, their own words say."""
+    """Shares from 0 to 1 along x; each row says in words what it is."""
     ax.set_xlim(0, 1)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
@@ -329,7 +329,7 @@ def _share_axis(ax: Any) -> None:
 
 
 def _label_ends(ax: Any, x: float, ends: Mapping[str, float], labels: Mapping[str, str], colours: Mapping[str, str]) -> dict[str, float]:
-    """Labels right of the ends of lines, pushed apart where they would overlap; returns where each stands."""
+    """Labels right of the ends of lines, pushed apart if they would overlap; returns the height of each."""
     low, high = ax.get_ylim()
     inches = ax.figure.get_size_inches()[1] * ax.get_position().height
     pitch = (high - low) * (NORMAL + 3) / 72 / inches

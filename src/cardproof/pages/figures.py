@@ -196,7 +196,7 @@ def compute_curve(results: Results) -> Data:
 
 
 def published(results: Results) -> Data:
-    """Every share and score that the card prints or the run has, side by side; verdicts where both are of the published scale."""
+    """Every share and score that the card prints or the run has, side by side; with verdicts if the run is at the published scale."""
     found = results.claims
     rows = [
         {

@@ -130,7 +130,7 @@ def saves(e: EquivalentN) -> bool:
 
 
 def setting(x: Any) -> str:
-    """A configured value as it stands in YAML or JSON."""
+    """A configured value as YAML or JSON has it."""
     return json.dumps(x, ensure_ascii=False) if not (isinstance(x, float) and math.isnan(x)) else DASH
 
 

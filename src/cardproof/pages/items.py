@@ -84,7 +84,7 @@ def spent(entries: Iterable[Item]) -> list[dict[str, Any]]:
 
 
 def to_json(value: Any) -> str:
-    """JSON that can stand inside a script element: ASCII alone, and no `<`, whatever a model wrote."""
+    """JSON that is safe inside a script element: ASCII alone, and no `<`, whatever a model wrote."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
