@@ -48,7 +48,7 @@ def test_what_unpacks_to_more_than_memory_is_refused_on_the_way(tmp_path: Path, 
         path = tmp_path / f"{name}.tar.zst"
         path.write_bytes(zstandard.compress(packed.getvalue()))
         assert path.stat().st_size < 10_000
-        with pytest.raises(CardproofError, match="holds more than 1,000,000 bytes"):
+        with pytest.raises(CardproofError, match="unpacks to more than 1,000,000 bytes"):
             replay.replay(path, tmp_path / "run")
         assert not (tmp_path / "run").exists()
 

@@ -331,10 +331,10 @@ CASES: dict[str, Case] = {
     "corpus: half a character": Case(benchmark(jsonl(PASSAGES).replace(b"Fines", b"\\ud800")), ("line 2", "not valid JSON"), ""),
     "split: no question": Case(asked("split"), ("nothing.jsonl has no question",), "empty"),
     "prompts: no question": Case(asked("prompts"), ("nothing.jsonl has no questions",), "again"),
-    "sample: no prompt": Case(asked("sample"), ("nothing.jsonl holds no prompt",), "again"),
+    "sample: no prompt": Case(asked("sample"), ("nothing.jsonl has no prompts",), "again"),
     "gather: no rollout": Case(
         files({"a.jsonl": b"", "b.jsonl": b""}, "gather", "--out", "out/x.jsonl", "a.jsonl", "b.jsonl"),
-        ("a.jsonl and the other shards", "no rollout"),
+        ("a.jsonl and its other shards", "no rollout"),
         "again",
     ),
     "benchmark: no such folder": Case(benchmark(path="gone"), ("gone is not a folder",), "folder"),
@@ -386,8 +386,8 @@ CASES: dict[str, Case] = {
     ),
     "scores: cut": Case(selected(parquet=scored()[:-20]), ("x.parquet", "not a readable parquet"), "again"),
     "scores: a column is missing": Case(selected(parquet=scored(composite=...)), ("x.parquet", "'composite' is missing"), "'content'?"),
-    "scores: of an item that was not asked": Case(selected(asked=b""), ("Item 1, k 0", "has no prompt"), "prompts"),
-    "scores: of a rollout that is not there": Case(selected(parquet=scored(k=5)), ("Item 1, k 5", "has no rollout"), "samples"),
+    "scores: of an item that was not asked": Case(selected(asked=b""), ("Item 1, k 0", "but no prompt"), "prompts"),
+    "scores: of a rollout that is not there": Case(selected(parquet=scored(k=5)), ("Item 1, k 5", "but no rollout"), "samples"),
     # archives: a reviewer replays what somebody else has made
     "archive: not there": Case(files({}, "replay", "--archive", "gone", "--run", "out"), ("gone does not exist",), "cardproof archive"),
     "archive: another file": Case(
