@@ -90,30 +90,31 @@ def write(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
 
 def bars(name: str, title: str, values: Mapping[str, float], folder: Path = RESULTS) -> None:
     """Write `NAME.svg`: ratios as bars, with a line at 1, the first on top."""
-    pyplot = _pyplot(name)
-    figure, axis = pyplot.subplots(figsize=(7, 0.8 + 0.4 * len(values)), layout="constrained")
+    plots = pyplot(name)
+    figure, axis = plots.subplots(figsize=(7, 0.8 + 0.4 * len(values)), layout="constrained")
     drawn = axis.barh(list(values)[::-1], list(values.values())[::-1], height=0.6)
     axis.bar_label(drawn, fmt="%.2g", padding=3)
     axis.axvline(1, color="black", linewidth=1)
     axis.set(title=title, xlim=(0, 1.1 * max(values.values())))
     axis.spines[["top", "right"]].set_visible(False)
-    _save(figure, name, folder)
+    save(figure, name, folder)
 
 
 def draw(name: str, panels: Sequence[tuple[str, str, str, Mapping[str, Sequence[tuple[float, float]]]]], folder: Path = RESULTS) -> None:
     """Write `NAME.svg`: panels of (title, x label, y label, curve name -> points), both axes logarithmic."""
-    pyplot = _pyplot(name)
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 3.6), layout="constrained", squeeze=False)
+    plots = pyplot(name)
+    figure, axes = plots.subplots(1, len(panels), figsize=(5 * len(panels), 3.6), layout="constrained", squeeze=False)
     for axis, (title, x, y, curves) in zip(axes[0], panels, strict=True):
         for label, points in curves.items():
             axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label)
         axis.set(title=title, xlabel=x, ylabel=y, xscale="log", yscale="log")
         axis.grid(alpha=0.3)
         axis.legend(fontsize="small")
-    _save(figure, name, folder)
+    save(figure, name, folder)
 
 
-def _pyplot(name: str) -> Any:
+def pyplot(name: str) -> Any:
+    """matplotlib's pyplot, set to write the same SVG for the same data."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -123,7 +124,8 @@ def _pyplot(name: str) -> Any:
     return pyplot
 
 
-def _save(figure: Any, name: str, folder: Path) -> None:
+def save(figure: Any, name: str, folder: Path = RESULTS) -> None:
+    """Write a figure as `NAME.svg`."""
     from matplotlib import pyplot
 
     folder.mkdir(exist_ok=True)

@@ -229,14 +229,14 @@
       tabs("arm", arms, at.arm, (name) => go({ arm: name, k: null })),
       tabs("rollout", rollouts.map((r) => r.k), at.k, (k) => go({ k }), (button, k) => {
         const r = rollouts.find((x) => x.k === k);
-        if (r.rank === 1) button.classList.add("picked");
-        button.append(`${r.rank === 1 ? "★ " : ""}${k} · ${value(r.scores.composite)}`);
+        if (r.picked > 0) button.classList.add("picked");
+        button.append(`${r.picked > 0 ? "★ " : ""}${k} · ${value(r.scores.composite)}`);
         const kinds = make("span", { class: "kinds", "aria-hidden": "true" });
         for (const quote of r.quotes) kinds.append(make("span", { class: quote.kind }));
         if (r.quotes.length) button.append(kinds);
         if (r.refusal) button.append(" refusal");
       }),
-      make("p", { class: "quiet" }, "★ picked. The number after the dot is the composite; a square stands for a quote, in the colour of its kind."),
+      make("p", { class: "quiet" }, "★ picked; where several are, they tie and count in equal parts. The number after the dot is the composite; a square stands for a quote, in the colour of its kind."),
     ];
     const left = make("div", {}, make("h3", {}, "Documents, as shown"));
     if (!shown.oracle_present) left.append(make("p", { class: "quiet" }, `The oracle passage ${shown.oracle} was left out: a refusal is right here.`));
@@ -263,8 +263,9 @@
     const factors = shown.factors.map((name) => `${axis(name)} ${value(rollout.scores[name])}`);
     const product = factors.length > 1 ? `Its composite: ${factors.join(" × ")} = ${value(rollout.scores.composite)}.` : `Its composite is ${factors[0]}.`;
     const made = rollout.refusal ? "A refusal gets no composite." : product;
-    const picked = rollout.rank === 1
-      ? `Picked: the highest composite of ${rollouts.length}${rollouts.some((r) => r !== rollout && r.scores.composite === rollout.scores.composite) ? ", the first of equals" : ""}.`
+    const ties = rollouts.filter((r) => r.picked > 0).length;
+    const picked = rollout.picked > 0
+      ? `Picked: the highest composite of ${rollouts.length}${ties > 1 ? `, as ${ties} are; each counts in equal part` : ""}.`
       : `Not picked: rank ${rollout.rank} of ${rollouts.length} by composite.`;
     const notes = [picked, made, `${rollout.tokens} tokens${rollout.finish === "length" ? ", cut at the limit" : ""}.`];
     if (rollout.refusal) notes.push(shown.oracle_present ? "A refusal, though the oracle passage was shown." : "A refusal, with no oracle passage shown.");

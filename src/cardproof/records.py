@@ -281,9 +281,9 @@ class Estimate(Result):
     level: float = 0.95
     """Level of the interval."""
     method: str
-    """Method of the interval, e.g. `wilson`, `bca bootstrap over items, 10000 resamples, seed 0`."""
+    """Method of the interval, e.g. `clopper-pearson`."""
     count: int | None = None
-    """For proportions: the numerator."""
+    """For proportions of whole items: the numerator."""
 
 
 class Comparison(Result):
@@ -302,6 +302,12 @@ class Comparison(Result):
     p: float | None
     """Two-sided p of the paired test; None without items."""
     p_holm: float | None = None
-    """p after Holm's correction over the axes of one table."""
+    """p after Holm's correction over its family."""
+    divisor: float | None = None
+    """What that correction divides 1 - level by for this test."""
+    low_holm: float | None = None
+    """Lower bound of the interval that goes with `p_holm`: it leaves 0 out exactly if `p_holm` is below 1 - level."""
+    high_holm: float | None = None
+    """Upper bound."""
     method: str
     """How interval and p were made."""

@@ -104,7 +104,7 @@ def test_a_missing_training_record_is_named(published):
 
 
 def test_claims_without_a_loss_are_refused(published, tmp_path):
-    text = CLAIMS.read_text(encoding="utf-8").replace("id: training.loss", "id: training.other_loss")
+    text = CLAIMS.read_text(encoding="utf-8").replace("training.loss", "training.other_loss")
     (tmp_path / "claims.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(CardproofError, match=r"has no value for training\.loss"):
         reconcile.reconcile(reading.load(published / "config.yaml"), published, tmp_path / "claims.yaml")

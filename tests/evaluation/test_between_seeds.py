@@ -87,7 +87,7 @@ def test_every_axis_has_its_value_under_every_seed(run):
         found = read_json(run / "evaluation" / f"{name}.json")["seeds"]
         assert list(found) == ["hybrid", "grounded"]
         table = pl.read_parquet(run / "scores" / "grounded.seed3" / f"{condition}.parquet")
-        expected = evaluate.axes({"base": table}, resamples=50).arms["base"]
+        expected = evaluate.axes({"base": table}, simulations=0).arms["base"]
         assert list(found["grounded"]) == [axis.name for axis in axes.AXES]
         for axis, spread in found["grounded"].items():
             assert spread["values"]["3"] == pytest.approx(getattr(expected, axis).value, abs=1e-12)
@@ -109,10 +109,10 @@ def test_the_card_shows_the_spread_and_every_seeds_loss(run):
 def test_a_replica_without_scores_is_named(run, tmp_path):
     replicas = {"grounded": {0: "grounded", 9: "grounded.seed9"}}
     with pytest.raises(CardproofError, match=r"grounded\.seed9/clean\.parquet does not exist"):
-        between_seeds.add(run / "scores", run / "evaluation", replicas, {"level": 0.95, "resamples": 50, "seed": 0})
+        between_seeds.add(run / "scores", run / "evaluation", replicas)
 
 
 def test_replicas_over_other_items_are_refused(run):
     first, second = (frames("clean", {"grounded": ARMS["grounded"]}, 1, items, 2)["grounded"] for items in (ITEMS, ITEMS - 1))
     with pytest.raises(CardproofError, match="item"):
-        between_seeds.axes_between_seeds({0: first, 1: second}, {"level": 0.95, "resamples": 50, "seed": 0})
+        between_seeds.axes_between_seeds({0: first, 1: second})

@@ -11,10 +11,11 @@ from cardproof import files
 from cardproof.errors import CardproofError
 from cardproof.evaluation import axes, evaluate, statistics
 from cardproof.evaluation.mechanism import counted, mechanism
+from cardproof.evaluation.results import Choices
 from cardproof.records import Comparison, Estimate, Score
 from cardproof.scoring.table import parquet_schema
 
-QUICK = {"resamples": 200, "seed": 3}
+QUICK = {"simulations": 40, "seed": 3}
 
 QUOTE = pl.DataFrame(parquet_schema().empty_table()).schema["quotes"].inner
 
@@ -72,7 +73,7 @@ def row(arm, condition, item, k, oracle, content):
 #   base      1: 0.5*1*0.8 = 0.4 / 0.0 refusal    -> k 0     grounded  1: 0.9 / 0.6            -> k 0
 #             2: 0.0 / 1*1*0.6 = 0.6              -> k 1               2: 0.5*0.6 = 0.3 / 0.8  -> k 1
 #             3: 0.0 / 0.0 refusals               -> k 0, refusal      3: 0.7 / 0.0 refusal    -> k 0
-#             4: 0.0 / 0.0 (validity 0)           -> k 0, by the tie   4: 0.5 / 0.5            -> k 0, by the tie
+#             4: 0.0 / 0.0 (validity 0)           -> either, half each  4: 0.5 / 0.5            -> either, half each
 CANDIDATES = {
     "base": {
         1: [([S, MARKUP], 1.0, 0.5, 0.8), REFUSAL],
@@ -127,13 +128,13 @@ def test_axes_by_hand(clean):
     assert (base.answered, base.oracle_present) == (3, 4)
     assert (grounded.answered, grounded.oracle_present) == (4, 4)
     assert numbers(base) == {
-        # Items 1, 2, 4 answer: k 0, k 1, k 0.
+        # Items 1, 2, 4 answer: k 0, k 1, and the mean of both.
         "strict": (pytest.approx((0.5 + 1 + 0) / 3), 3),
-        "content": (pytest.approx((1 + 1 + 1) / 3), 3),
+        "content": (pytest.approx((1 + 1 + 0.5) / 3), 3),
         "attribution": (pytest.approx((0.5 + 0 + 0) / 3), 3),
         "citation_validity": (pytest.approx(2 / 3), 3),
-        "gold_rouge": (pytest.approx(2 / 3), 3),
-        "rouge_l": (pytest.approx((0.5 + 0.3 + 0.2) / 3), 3),
+        "gold_rouge": (pytest.approx((1 + 1 + 0.5) / 3), 3),
+        "rouge_l": (pytest.approx((0.5 + 0.3 + 0.55) / 3), 3),
         "false_refusals": (0.25, 4),
         "support": (pytest.approx((0.8 + 0.6 + 0.5) / 3), 3),
         "composite": (pytest.approx((0.4 + 0.6 + 0) / 3), 3),
@@ -142,62 +143,100 @@ def test_axes_by_hand(clean):
         "composite_n1": (pytest.approx(1.0 / 5), 3),
     }
     assert numbers(grounded) == {
-        "strict": (pytest.approx((1 + 1 + 1 + 0.5) / 4), 4),
+        "strict": (pytest.approx((1 + 1 + 1 + 0.75) / 4), 4),
         "content": (1.0, 4),
-        "attribution": (pytest.approx((1 + 1 + 1 + 0.5) / 4), 4),
+        "attribution": (pytest.approx((1 + 1 + 1 + 0.25) / 4), 4),
         "citation_validity": (1.0, 4),
-        # 0.4, 0.6, 0.1, 0.3: three reach 0.30.
+        # 0.4, 0.6, 0.1, and 0.3 or 0.8: three reach 0.30.
         "gold_rouge": (0.75, 4),
-        "rouge_l": (pytest.approx(1.4 / 4), 4),
+        "rouge_l": (pytest.approx((0.4 + 0.6 + 0.1 + 0.55) / 4), 4),
         "false_refusals": (0.0, 4),
-        "support": (pytest.approx((0.9 + 0.8 + 0.7 + 1.0) / 4), 4),
+        "support": (pytest.approx((0.9 + 0.8 + 0.7 + 0.75) / 4), 4),
         "composite": (pytest.approx((0.9 + 0.8 + 0.7 + 0.5) / 4), 4),
         # Seven candidates answer: strict 1, 1 | 0.5, 1 | 1 | 0.5, 1; composite 0.9, 0.6 | 0.3, 0.8 | 0.7 | 0.5, 0.5.
         "strict_n1": (pytest.approx(6 / 7), 4),
         "composite_n1": (pytest.approx(4.3 / 7), 4),
     }
+    # Over all four items a refusal counts 0.
+    assert (base.all_items.strict.value, base.all_items.strict.n) == (pytest.approx(1.5 / 4), 4)
+    assert not hasattr(base.all_items, "false_refusals")
+    # Of base's items 3 and 4 all candidates tie; of grounded's item 4.
+    assert base.choices == Choices(items=4, unique=2, some=2)
+    assert grounded.choices == Choices(items=4, unique=3, some=3)
     assert base.false_refusals.count == 1
-    assert base.gold_rouge.method == "wilson"
-    assert base.strict.method == "bca bootstrap over items, 200 resamples, seed 3"
+    assert base.citation_validity.method == "clopper-pearson"
+    assert base.gold_rouge.count is None, "half an item is no count"
+    assert base.strict.method.startswith("bayesian bootstrap over items")
+
+
+def test_what_each_item_adds_is_kept(clean):
+    found = evaluate.axes(clean, **QUICK)
+    for arm in CANDIDATES:
+        for axis in axes.AXES:
+            kept = found.per_item[f"/arms/{arm}/{axis.name}"]
+            assert sum(kept.totals) / sum(kept.weights) == pytest.approx(getattr(found.arms[arm], axis.name).value)
+    assert found.per_item["/arms/base/strict"].model_dump() == {"totals": [0.5, 1.0, 0.0, 0.0], "weights": [1.0, 1.0, 0.0, 1.0]}
+
+
+def test_a_reply_without_answer_text_is_answered_and_has_no_support():
+    few = {arm: {1: [([S], 1.0, 0.5, 0.8)], 2: [([S], 1.0, 0.0, None)]} for arm in CANDIDATES}
+    found = evaluate.axes({arm: frame(arm, candidates=few) for arm in few}, **QUICK).arms["base"]
+    assert (found.answered, found.support.n, found.support.value) == (2, 2, pytest.approx(0.4))
+    assert {getattr(found, axis.name).n for axis in axes.AXES} == {2}
 
 
 def test_paired_axes_by_hand(clean):
     found = evaluate.axes(clean, **QUICK)
     assert list(found.paired) == ["grounded-base"]
     paired = found.paired["grounded-base"]
-    differences = {name: (comparison.difference, comparison.n, comparison.p) for name, comparison in paired.items()}
-    assert differences == {
-        # Both arms answer items 1, 2, 4. Differences 0.5, 0, 0.5: of 2^2 patterns of the two that differ, 2 reach the sum.
-        "strict": (pytest.approx(1 / 3), 3, 0.5),
-        "content": (0.0, 3, 1.0),
-        # 0.5, 1, 0.5: of 8 patterns, +++ and ---.
-        "attribution": (pytest.approx(2 / 3), 3, 0.25),
-        # Gained in item 4 alone: a fair coin once.
-        "citation_validity": (pytest.approx(1 / 3), 3, 1.0),
-        "gold_rouge": (pytest.approx(1 / 3), 3, 1.0),
-        # -0.1, 0.3, 0.1: the 8 patterns sum to 0.5, 0.3, 0.3, 0.1 in absolute value, each twice; 6 reach 0.3.
-        "rouge_l": (pytest.approx(0.1), 3, 0.75),
+    assert {name: (comparison.difference, comparison.n) for name, comparison in paired.items()} == {
+        # Both arms answer items 1, 2, 4.
+        "strict": (pytest.approx((0.5 + 0 + 0.75) / 3), 3),
+        "content": (pytest.approx((0 + 0 + 0.5) / 3), 3),
+        "attribution": (pytest.approx((0.5 + 1 + 0.25) / 3), 3),
+        "citation_validity": (pytest.approx(1 / 3), 3),
+        "gold_rouge": (pytest.approx((0 + 0 + 0.5) / 3), 3),
+        "rouge_l": (pytest.approx((-0.1 + 0.3 + 0) / 3), 3),
         # Over all four items: lost in item 3 alone.
-        "false_refusals": (-0.25, 4, 1.0),
-        # 0.1, 0.2, 0.5.
-        "support": (pytest.approx(0.8 / 3), 3, 0.25),
-        # 0.5, 0.2, 0.5.
-        "composite": (pytest.approx(0.4), 3, 0.25),
+        "false_refusals": (-0.25, 4),
+        "support": (pytest.approx((0.1 + 0.2 + 0.25) / 3), 3),
+        "composite": (pytest.approx((0.5 + 0.2 + 0.5) / 3), 3),
     }
-    # Nine hypotheses: 9 x 0.25 and all others are cut to 1.
+    # Three items show nothing, and would not have.
     assert {comparison.p_holm for comparison in paired.values()} == {1.0}
     assert found.differs == {"grounded-base": []}
-    # Differences of strict 0.5, 0, 0.5 have the standard deviation sqrt(1/12): 2.801585 x 0.288675 / sqrt(3).
-    assert found.minimal_detectable["grounded-base"]["strict"] == pytest.approx(0.466931, abs=1e-6)
-    assert found.minimal_detectable["grounded-base"]["content"] is None
+    assert found.minimal_detectable["grounded-base"]["strict"] is None
 
 
 def test_a_difference_is_found_where_there_is_one():
     few = {"base": {i: [([F], 1.0, 0.0, 0.2)] for i in range(20)}, "grounded": {i: [([S], 1.0, 0.0, 0.9 - i / 50)] for i in range(20)}}
     found = evaluate.axes({arm: frame(arm, candidates=few) for arm in few}, **QUICK)
-    # Sign flips of 20 items with 200 random patterns: p = 1/201, times 9 hypotheses is 0.0448.
     assert found.differs["grounded-base"] == ["strict", "content", "attribution", "support", "composite"]
-    assert found.paired["grounded-base"]["strict"].p_holm == pytest.approx(9 / 201)
+    strict = found.paired["grounded-base"]["strict"]
+    # All 20 differences are 1, of which the range allows 2: p = 2 (1/2)^20. The other axes cannot vary, or are no less certain.
+    assert strict.p == pytest.approx(2 * 0.5**20)
+    assert strict.p_holm == pytest.approx(5 * strict.p)
+
+
+def test_the_primary_hypotheses_are_one_family(clean):
+    stressed = {arm: frame(arm, "stress", absent=(3, 4)) for arm in CANDIDATES}
+    freeform = {arm: frame(arm, "freeform") for arm in CANDIDATES}
+    found = evaluate.results(clean, stressed, freeform, support_margin=0.05, **QUICK)
+    family = found.axes.primary["grounded-base"]
+    assert list(family) == ["strict_clean", "strict_stress", "gap_clean", "gap_stress", "compute", "support_equivalence"]
+    assert family["strict_clean"] == found.axes.paired["grounded-base"]["strict"]
+    assert family["strict_stress"] == found.stress.paired["grounded-base"]["strict"]
+    assert family["gap_clean"] == found.mechanism.paired["clean"]["grounded-base"]
+    assert family["compute"] == found.compute.equivalence["grounded"].single
+    ps = [family[name].p for name in ("strict_clean", "strict_stress", "gap_clean", "gap_stress", "compute")]
+    assert [family[name].p_holm for name in family if name != "support_equivalence"] == pytest.approx(
+        statistics.holm([*ps, family["support_equivalence"].p])[:-1]
+    )
+    # A family of one is not corrected, and what is not in it stays in its own table's family.
+    one = evaluate.results(clean, stressed, freeform, support_margin=0.05, hypotheses=["gap_clean"], **QUICK)
+    assert list(one.axes.primary["grounded-base"]) == ["gap_clean"]
+    assert one.mechanism.paired["clean"]["grounded-base"].p_holm == one.mechanism.paired["clean"]["grounded-base"].p
+    assert one.axes.paired == evaluate.axes(clean, **QUICK).paired
 
 
 def test_stress_by_hand():
@@ -212,10 +251,11 @@ def test_stress_by_hand():
     refusals = {arm: (found.correct_refusals[arm].count, found.correct_refusals[arm].n) for arm in CANDIDATES}
     assert refusals == {"base": (1, 2), "grounded": (0, 2)}
     residual = found.residual["base"]
-    # Quotes of the picked answers: S, near miss | M | near miss. M is the slip.
+    # Quotes of the picked answers: S, near miss | M | near miss or fabricated. M is the slip.
     assert (residual.quotes, residual.slips) == (4, 1)
     assert residual.strict.value - residual.attribution.value == pytest.approx(1 / 3)
-    assert found.residual["grounded"].slips == 0
+    # In grounded's item 4 either S and a near miss, or M.
+    assert (found.residual["grounded"].quotes, found.residual["grounded"].slips) == (5.5, 0.5)
 
 
 def test_nothing_to_be_over_gives_no_value(clean):
@@ -228,49 +268,49 @@ def test_nothing_to_be_over_gives_no_value(clean):
         assert (comparison.difference, comparison.p, comparison.p_holm) == (None, None, None)
     assert arm.strict_n1.value is None
     assert found.correct_refusals["base"].value == 1.0
-    gaps = mechanism({"stress": {arm: frame(arm, "stress", (1, 2), silent) for arm in silent}}, **QUICK)
+    gaps = mechanism({"stress": {arm: frame(arm, "stress", (1, 2), silent) for arm in silent}})
     assert gaps.conditions["stress"]["base"].gap.n == 0
     files.plain(found)
 
 
 def test_mechanism_by_hand(clean):
-    found = mechanism({"clean": clean}, **QUICK)
+    found = mechanism({"clean": clean})
     base = found.conditions["clean"]["base"]
-    # Gaps of items 1, 2, 4: 0.5, 0, 1.
-    assert (base.answered, base.gap.value, base.gap.n) == (3, pytest.approx(0.5), 3)
+    # Gaps of items 1, 2, 4: 0.5, 0, and 1 or 0.
+    assert (base.answered, base.gap.value, base.gap.n) == (3, pytest.approx(1 / 3), 3)
     assert base.quotes == 4
     assert {kind: share.count for kind, share in base.kinds.items()} == {
         "strict": 1,
-        "near_miss": 2,
+        "near_miss": 1.5,
         "misattributed": 1,
-        "fabricated": 0,
+        "fabricated": 0.5,
     }
-    assert base.kinds["near_miss"].share == 0.5
-    assert base.ladder.near_misses == 2
+    assert base.kinds["near_miss"].share == 1.5 / 4
+    assert base.ladder.near_misses == 1.5
     assert files.plain(base.ladder.repairs) == [
-        {"steps": ["markup"], "count": 1, "share": 0.5},
-        {"steps": ["whitespace", "markup"], "count": 1, "share": 0.5},
+        {"steps": ["markup"], "count": 1, "share": pytest.approx(2 / 3)},
+        {"steps": ["whitespace", "markup"], "count": 0.5, "share": pytest.approx(1 / 3)},
     ]
     involved = {step: share.count for step, share in base.ladder.involves.items()}
-    assert involved == {"whitespace": 1, "typography": 0, "markup": 2, "case": 0, "punctuation": 0}
+    assert involved == {"whitespace": 0.5, "typography": 0, "markup": 1.5, "case": 0, "punctuation": 0}
     # All candidates that answer: gaps 0.5 | 0, 0 | 1, 0 over five.
     assert (base.candidates.answered, base.candidates.gap.value) == (5, pytest.approx(0.3))
     assert base.candidates.kinds["fabricated"].model_dump() == {"count": 2, "share": pytest.approx(2 / 6)}
-    # Grounded has gaps 0, 0, 0, 0.5; on items 1, 2, 4 it differs from base by -0.5, 0, -0.5.
-    assert found.conditions["clean"]["grounded"].gap.value == 0.125
+    # Grounded has gaps 0, 0, 0, and 0.5 or 0; on items 1, 2, 4 it differs from base by -0.5, 0, -0.25.
+    assert found.conditions["clean"]["grounded"].gap.value == 0.0625
     paired = found.paired["clean"]["grounded-base"]
-    assert (paired.difference, paired.n, paired.p) == (pytest.approx(-1 / 3), 3, 0.5)
+    assert (paired.difference, paired.n) == (pytest.approx(-0.25), 3)
 
 
 def test_no_quotes_have_no_shares():
-    found = counted(2, statistics.mean([]), [[], []])
+    found = counted(2, statistics.estimate(statistics.column([])), [[], []])
     assert found.quotes == 0
     assert found.kinds["strict"].model_dump() == {"count": 0, "share": None}
     assert found.ladder.repairs == []
 
 
 def test_compute_by_hand(clean):
-    found = evaluate.compute(clean, **QUICK)
+    found = evaluate.compute(clean)
     assert (found.condition, found.metric, found.max_n) == ("clean", "composite", 2)
     base = found.arms["base"]
     # Over four items, a refusal counts 0. N = 1: means 0.2, 0.3, 0, 0; N = 2: 0.4, 0.6, 0, 0.
@@ -293,24 +333,29 @@ def test_compute_equivalence_between_two_n():
         "base": {i: [([S], 1.0, 0.0, 0.2), ([S], 1.0, 0.0, 0.6)] for i in range(5)},
         "grounded": {i: [([S], 1.0, 0.0, 0.5), ([S], 1.0, 0.0, 0.5)] for i in range(5)},
     }
-    found = evaluate.compute({arm: frame(arm, candidates=few) for arm in few}, **QUICK).equivalence["grounded"]
+    found = evaluate.compute({arm: frame(arm, candidates=few) for arm in few}).equivalence["grounded"]
     assert (found.n_equivalent, found.doublings) == pytest.approx((2**0.5, 0.5))
-    # All items are alike, so every resample says the same.
-    assert (found.low, found.high) == pytest.approx((2**0.5, 2**0.5))
+    # Five items are alike, and five are too few to say so: the interval is the whole curve.
+    assert (found.low, found.high) == (None, None)
+    assert found.level == 0.95
 
 
 def test_format_lock_by_hand(clean):
     freeform = {arm: frame(arm, "freeform") for arm in CANDIDATES}
-    found = evaluate.format_lock(freeform, clean, support_margin=0.1, **QUICK)
+    found = evaluate.format_lock(freeform, clean, support_margin=0.1)
     base = found.arms["base"]
-    assert (base.support.value, base.rouge_l.value) == pytest.approx((1.9 / 3, 1 / 3))
+    assert (base.support.value, base.rouge_l.value) == pytest.approx((1.9 / 3, 1.35 / 3))
     # Of four picked replies only the refusal holds no quote.
     assert (base.strict_rate_contract.count, base.strict_rate_contract.n) == (3, 4)
     paired = found.paired["grounded-base"]["support"]
-    assert (paired.difference, paired.p, paired.p_holm) == (pytest.approx(0.8 / 3), 0.25, 0.25)
+    assert (paired.difference, paired.n) == (pytest.approx(0.55 / 3), 3)
+    assert paired.p_holm == paired.p
     assert found.contract_paired["grounded-base"]["support"] == paired
+    items = statistics.differences(statistics.column([0.8, 0.6, 0.5]), statistics.column([0.9, 0.8, 0.75]))
+    expected = statistics.equivalence(items, 0.1)
     tost = found.equivalence["grounded-base"]
-    assert tost == statistics.tost_paired([0.8, 0.6, 0.5], [0.9, 0.8, 1.0], 0.1)
+    assert (tost.n, tost.margin, tost.level, tost.method) == (expected.n, expected.margin, expected.level, expected.method)
+    assert (tost.low, tost.high, tost.p) == pytest.approx((expected.low, expected.high, expected.p))
     assert tost.equivalent is False
 
 
@@ -334,14 +379,14 @@ def test_run_writes_five_files_and_the_same_bytes_again(scores, tmp_path):
 def test_results_do_not_depend_on_the_order_of_rows(clean):
     turned = {arm: table.reverse() for arm, table in clean.items()}
     assert files.plain(evaluate.axes(turned, **QUICK)) == files.plain(evaluate.axes(clean, **QUICK))
-    assert files.plain(mechanism({"clean": turned}, **QUICK)) == files.plain(mechanism({"clean": clean}, **QUICK))
+    assert files.plain(mechanism({"clean": turned})) == files.plain(mechanism({"clean": clean}))
 
 
-def test_another_seed_moves_only_what_is_random(clean):
-    one, two = (files.plain(evaluate.axes(clean, resamples=200, seed=seed).arms["grounded"]) for seed in (0, 1))
-    assert one["gold_rouge"] == two["gold_rouge"]
-    assert one["rouge_l"]["value"] == two["rouge_l"]["value"]
-    assert one["rouge_l"] != two["rouge_l"]
+def test_another_seed_moves_only_what_is_simulated(clean):
+    one, two = (files.plain(evaluate.axes(clean, simulations=40, seed=seed)) for seed in (0, 1))
+    for key in one:
+        if key != "minimal_detectable":
+            assert one[key] == two[key]
 
 
 def test_one_arm_is_enough(scores, tmp_path):

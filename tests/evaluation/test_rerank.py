@@ -11,27 +11,43 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cardproof.errors import CardproofError
-from cardproof.evaluation import rerank
+from cardproof.evaluation import rerank, statistics
+from cardproof.evaluation.results import Choices
 
 light = settings(max_examples=60, deadline=None)
+
+
+def brute(composites, metric, n):
+    """The mean over every subset of n candidates, and over every pick among its best."""
+    taken = []
+    for subset in itertools.combinations(range(len(composites)), n):
+        best = max(composites[k] for k in subset)
+        tied = [metric[k] for k in subset if composites[k] == best]
+        taken.append(sum(tied) / len(tied))
+    return sum(taken) / len(taken)
 
 
 @light
 @given(
     st.integers(1, 8).flatmap(
-        lambda n: st.tuples(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=n, max_size=n), st.integers(1, n))
+        lambda n: st.tuples(
+            st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=n, max_size=n), min_size=1, max_size=3),
+            st.lists(st.floats(0, 1), min_size=n, max_size=n),
+        )
     )
 )
-def test_expected_metric_agrees_with_all_subsets(drawn):
+def test_expected_metrics_agree_with_all_subsets_and_all_picks_among_equals(drawn):
     # Few distinct composites, so ties happen; the metric is another number of each candidate, so a wrong tie shows.
-    composites, n = drawn
-    metric = [float(k + 1) for k in range(len(composites))]
-    taken = []
-    for subset in itertools.combinations(range(len(composites)), n):
-        best = max(subset, key=lambda k: (composites[k], -k))
-        taken.append(metric[best])
-    by_rank = [metric[k] for k in rerank.ranked(frame([(1, k, c) for k, c in enumerate(composites)]))["k"]]
-    assert rerank.curves([by_rank])[0, n - 1] == pytest.approx(sum(taken) / len(taken))
+    composites, metric = drawn
+    total = len(metric)
+    rows = [(item, k, c) for item, row in enumerate(composites) for k, c in enumerate(row)]
+    table = rerank.ranked(frame(rows).with_columns(metric=pl.Series(metric * len(composites))))
+    found = table.curves(pl.col("metric"))
+    for item, row in enumerate(composites):
+        for n in range(1, total + 1):
+            expected = brute(row, metric, n)
+            assert abs(found[item, n - 1] - expected) < 1e-12
+            assert abs(table.expected(pl.col("metric"), n)[item] - expected) < 1e-12
 
 
 def test_weights_by_hand():
@@ -44,10 +60,18 @@ def test_weights_by_hand():
             rerank.rank_weights(8, n)
 
 
-def test_ties_go_to_the_earlier_candidate():
-    table = rerank.ranked(frame([(1, k, c) for k, c in enumerate([0.5, 0.9, 0.5, 0.9])]))
-    assert table["k"].to_list() == [1, 3, 0, 2]
-    assert rerank.picked(table)["k"].to_list() == [1]
+def test_ties_share_what_their_places_would_have_had():
+    # Of three pairs the two best tie in all three that hold either: (1, 2), (1, 3), (2, 3); the first pair is taken half by each.
+    assert rerank.shares([[0.9, 0.9, 0.1]])[0, :, 1] == pytest.approx([0.5, 0.5, 0.0])
+    assert rerank.shares([[0.0, 0.0, 0.0]])[0] == pytest.approx(np.full((3, 3), 1 / 3))
+    assert rerank.shares([[0.9, 0.5, 0.5]])[0, :, 2] == pytest.approx([1, 0, 0])
+
+
+def test_how_often_there_was_a_choice():
+    table = rerank.ranked(frame([(1, 0, 0.0), (1, 1, 0.0), (2, 0, 0.5), (2, 1, 0.7), (3, 0, 0.2), (3, 1, 0.2)]))
+    assert rerank.choices(table) == Choices(items=3, unique=1, some=1)
+    three = rerank.ranked(frame([(1, 0, 0.5), (1, 1, 0.5), (1, 2, 0.1)]))
+    assert rerank.choices(three) == Choices(items=1, unique=0, some=1)
 
 
 def frame(rows, arm="base", oracle_present=True):
@@ -58,10 +82,10 @@ def frame(rows, arm="base", oracle_present=True):
 
 def test_ranked_frame():
     table = rerank.ranked(frame([(2, 1, 0.1), (1, 0, 0.5), (2, 0, 0.1), (1, 1, 0.7)]))
-    assert table.select("item", "k", "rank").rows() == [(1, 1, 1), (1, 0, 2), (2, 0, 1), (2, 1, 2)]
-    assert rerank.picked(table)["k"].to_list() == [1, 0]
-    assert rerank.by_rank(table, pl.col("composite")).tolist() == [[0.7, 0.5], [0.1, 0.1]]
-    assert rerank.best_of(table) == 2
+    assert table.rows.select("item", "k", "rank").rows() == [(1, 1, 1), (1, 0, 2), (2, 0, 1), (2, 1, 2)]
+    assert table.matrix(pl.col("composite")).tolist() == [[0.7, 0.5], [0.1, 0.1]]
+    assert table.of_items("item").to_list() == [1, 2]
+    assert table.best_of == 2
 
 
 def test_ranked_frame_of_bad_rows():
@@ -108,22 +132,35 @@ def test_equivalence_by_hand():
 def test_equivalence_interval():
     rng = np.random.default_rng(0)
     curves = np.sort(rng.random((30, 4)), axis=1)
-    targets = curves[:, 1] + rng.normal(0, 0.02, 30)
-    found = rerank.equivalence_interval(curves, targets, resamples=1500, seed=1)
-    assert found == rerank.equivalence_interval(curves, targets, resamples=1500, seed=1)
+    targets = np.clip(curves[:, 1] + rng.normal(0, 0.02, 30), 0, 1)
+    found = rerank.equivalence_interval(curves, targets)
     assert found.low < rerank.equivalence(curves.mean(axis=0), targets.mean()).n < found.high
-    # Arms are resampled together: a target that is N = 2 of the same items stays N = 2 in every resample.
-    same = rerank.equivalence_interval(curves, curves[:, 1], resamples=200)
-    assert (same.low, same.high) == pytest.approx((2, 2))
+    # Arms are paired: a target that is N = 2 of the same items is as near to it as 30 equal differences can say.
+    same = rerank.equivalence_interval(curves, curves[:, 1])
+    assert same.low < 2 < same.high
+    assert same.high - same.low < found.high - found.low + 1
+
+
+def test_the_equivalence_interval_inverts_the_paired_test():
+    rng = np.random.default_rng(3)
+    curves = np.sort(rng.random((30, 4)), axis=1)
+    targets = np.clip(curves.mean(axis=1) + rng.normal(0, 0.1, 30), 0, 1)
+    found = rerank.equivalence_interval(curves, targets, 0.95)
+    for n in (1, 2, 3, 4):
+        gap = statistics.differences(statistics.column(targets), statistics.column(curves[:, n - 1]))
+        inside = (found.low is None or found.low <= n) and (found.high is None or n <= found.high)
+        assert (statistics.compare(gap).p >= 0.05) == inside
 
 
 def test_equivalence_interval_beyond_the_curve_is_open():
     rng = np.random.default_rng(0)
-    curves = np.sort(rng.random((20, 4)), axis=1)
-    above = rerank.equivalence_interval(curves, np.full(20, 2.0), resamples=100)
-    assert (above.low, above.high, above.below, above.above) == (None, None, 0.0, 1.0)
-    near_one = rerank.equivalence_interval(curves, curves[:, 0] + rng.normal(0, 0.3, 20), resamples=500)
+    curves = np.sort(rng.random((20, 4)), axis=1) / 2
+    above = rerank.equivalence_interval(curves, np.full(20, 1.0))
+    assert (above.low, above.high) == (None, None)
+    assert above.below < 1e-3
+    assert above.above > 1 - 1e-3
+    near_one = rerank.equivalence_interval(curves, np.clip(curves[:, 0] + rng.normal(0, 0.3, 20), 0, 1))
     assert near_one.low is None
     assert near_one.high is not None
-    assert 0 < near_one.below < 1
+    assert 0.025 < near_one.below < 1
     assert rerank.equivalence_interval(curves[:1], [0.1]).low is None

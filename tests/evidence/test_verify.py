@@ -148,7 +148,7 @@ def test_records_hold_no_time_host_or_place(ci_run: Path) -> None:
 
 def test_a_result_made_by_hand_from_other_settings_breaks_the_chain(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = contents(folder, "config.yaml")["config.yaml"]
-    replace(RUN / "config.yaml", kept.replace(b"resamples: 500", b"resamples: 700"))
+    replace(RUN / "config.yaml", kept.replace(b"simulations: 100", b"simulations: 150"))
     problems = {p.file: p.sentence for p in check(RUN).problems}
     assert next(iter(problems)) == "config.yaml"
     assert "evaluation was" in problems["evaluation/axes.json"]

@@ -13,14 +13,12 @@ from cardproof.claims import reconcile
 from cardproof.config import reading, texts
 from cardproof.config.settings import Config, TrainingRun, optimizer_steps
 from cardproof.evaluation import between_seeds, evaluate
-from cardproof.evaluation.mechanism import mechanism
-from cardproof.evaluation.statistics import How
 from cardproof.evidence import sidecars
 from cardproof.files import write_json, write_text
 from cardproof.scoring.table import parquet_schema
 
 ITEMS, CANDIDATES = 24, 8
-QUICK = {"resamples": 200, "seed": 0}
+QUICK = {"simulations": 40, "seed": 0}
 QUOTE = pl.DataFrame(parquet_schema().empty_table()).schema["quotes"].inner
 SCHEMA = {"quotes": pl.List(QUOTE), "support": pl.Float64, "citations": pl.List(pl.String), "defects": pl.List(pl.String)}
 REPAIRS = (("markup",), ("markup",), ("whitespace",), ("typography", "markup"), ("case",), ("punctuation",))
@@ -247,16 +245,14 @@ def write_run(
     stress = frames("stress", arms, 2, items, max(1, n // 2), dropped=items // 3)
     freeform = frames("freeform", arms, 3, items, max(1, n // 2))
     out = folder / "evaluation"
-    write_json(out / "axes.json", evaluate.axes(clean, **QUICK))
-    write_json(out / "stress.json", evaluate.stress(stress, **QUICK))
-    write_json(out / "mechanism.json", mechanism({"clean": clean, "stress": stress}, **QUICK))
-    write_json(out / "compute.json", evaluate.compute(clean, **QUICK))
-    write_json(out / "format_lock.json", evaluate.format_lock(freeform, clean, support_margin=resolved.evaluation.support_margin, **QUICK))
+    found = evaluate.results(clean, stress, freeform, support_margin=resolved.evaluation.support_margin, **QUICK)
+    for name, content in found._asdict().items():
+        write_json(out / f"{name}.json", content)
     for arm, by_seed in resolved.replicas.items():
         for seed, copy in by_seed.items():
             write_scores(folder / "scores" / copy, copy, arms[arm], seed, items, n)
     if resolved.replicas:
-        between_seeds.add(folder / "scores", out, resolved.replicas, How(level=0.95, **QUICK))
+        between_seeds.add(folder / "scores", out, resolved.replicas)
     for name, run in resolved.training_runs.items():
         write_json(folder / "training" / name / "metrics.json", metrics(name, run))
     write_json(out / "reconcile.json", reconcile.reconcile(resolved, folder))

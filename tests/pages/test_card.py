@@ -220,7 +220,7 @@ def test_verdicts_come_from_the_runs_claims_where_it_has_them(run):
     changed = {"text": "a | claim with a bar", "verdict": "not_run", "regenerated_printed": None}
     write_json(run / "claims.json", found.model_copy(update={"claims": [found.claims[0].model_copy(update=changed), *found.claims[1:]]}))
     text = rendered(run)
-    assert "| a \\| claim with a bar | 98 | – | not run (embedded scale) |" in text
+    assert "| a \\| claim with a bar | 98 | – | – | – | not run (embedded scale) |" in text
     (run / "claims.json").unlink()
     assert "## Published | this run" not in rendered(run)
 
@@ -304,6 +304,12 @@ def test_a_near_miss_is_only_gone_where_none_is_left(run):
     assert "No near miss is left" not in rendered(run)
 
 
+def flat(low, high):
+    """An equivalence test of support, of the primary family."""
+    tested = {"difference": (low + high) / 2, "n": 20, "margin": 0.05, "low": low, "high": high, "level": 0.9, "p": 0.02, "p_holm": 0.04}
+    return {**tested, "equivalent": low > -0.05 and high < 0.05, "method": "a test"}
+
+
 @pytest.mark.parametrize(
     ("low", "high", "p", "said"),
     [
@@ -314,8 +320,26 @@ def test_a_near_miss_is_only_gone_where_none_is_left(run):
     ],
 )
 def test_support(run, low, high, p, said):
-    change(run, "evaluation/axes.json", lambda axes: axes["paired"][PAIR].update(support=compared((low + high) / 2, p, low, high)))
+    def edit(axes):
+        axes["paired"][PAIR].update(support=compared((low + high) / 2, p, low, high))
+        axes["primary"][PAIR].update(support_equivalence=flat(low, high))
+
+    change(run, "evaluation/axes.json", edit)
     assert said in rendered(run)
+
+
+def test_the_answer_comes_first(run):
+    found = judge(run, CLAIMS)
+    write_json(run / "claims.json", found)
+    assert f"**Does the published card hold?** {formats.cell(found.answer.sentence)}[^claims-json-answer]" in summary(rendered(run))
+
+
+def test_a_difference_is_printed_with_the_interval_that_goes_with_its_p(run):
+    corrected = compared(0.2, 0.01) | {"p_holm": 0.06, "low_holm": -0.01, "high_holm": 0.41}
+    change(run, "evaluation/axes.json", lambda axes: axes["paired"][PAIR].update(strict=corrected))
+    text = rendered(run)
+    assert "+0.200 [-0.010, +0.410], n = 20, p = 0.060 (Holm)" in text
+    assert "**grounded is not shown to beat base** on strict verbatim grounding" in text
 
 
 @pytest.mark.parametrize(
@@ -385,7 +409,7 @@ def test_a_loss_that_did_not_fall_is_told(run):
 def test_undefined_values_are_a_dash_and_a_reason(tmp_path):
     refusing = {arm: profile._replace(refusal=1.0) for arm, profile in ARMS.items()}
     text = rendered(with_figures(write_run(tmp_path / "run", arms=refusing, items=4, n=2)))
-    assert "| strict verbatim grounding[^axes-strict] | – (mean: no items) |" in text
+    assert "| strict verbatim grounding[^axes-strict] | – (no items) |" in text
     assert "cannot be compared on strict verbatim grounding" in text
     assert "the near-miss gaps cannot be compared" in text
 

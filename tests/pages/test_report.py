@@ -72,8 +72,12 @@ def test_the_explorer_holds_every_rollout_with_its_quotes(ci_run: Path, pages: P
                     if quote["kind"] in ("strict", "misattributed"):
                         documents = {d["id"]: d["text"] for d in found[rollout.item]["conditions"][condition]["documents"]}
                         assert of_units(documents[quote["doc"]], *quote["span"]) == quote["text"]
-            picked = [r for item in found.values() for r in item["conditions"][condition]["arms"][arm] if r["rank"] == 1]
-            assert len(picked) == len(found)
+            for item in found.values():
+                shown = item["conditions"][condition]["arms"][arm]
+                best = max(r["scores"]["composite"] for r in shown)
+                picked = [r["picked"] for r in shown if r["scores"]["composite"] == best]
+                assert picked == pytest.approx([1 / len(picked)] * len(picked))
+                assert sum(r["picked"] for r in shown) == pytest.approx(1)
 
 
 def of_units(text: str, start: int, end: int) -> str:

@@ -35,7 +35,7 @@ SIZES_AND_PATHS = {
     *("verifier.id", "arms.hybrid.id"),
     "sampling.max_new_tokens",
     "training.seeds",
-    "evaluation.resamples",
+    "evaluation.simulations",
     *(f"runtime.{key}" for key in ("threads", "gpus", "memory_gb")),
 }
 """All that may differ from the published recipe: where things are, and how much of them."""
@@ -69,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Path:
         "arms": {"hybrid": {"id": "tiny/hybrid"}},
         "sampling": {"max_new_tokens": 80},
         "training": {"seeds": [0, 1]},
-        "evaluation": {"resamples": 200},
+        "evaluation": {"simulations": 100},
         "runtime": {"threads": 1, "gpus": 0, "memory_gb": 2},
     }
     (base / "tiny.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")

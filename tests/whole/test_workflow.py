@@ -96,7 +96,7 @@ AFTER_SCORES = {"evaluate", "figures", "provenance", "claims", "card", "report",
 @pytest.mark.parametrize(
     ("change", "made_again"),
     [
-        ('evaluation={"resamples": 600}', AFTER_SCORES),
+        ('evaluation={"simulations": 150}', AFTER_SCORES),
         ('scoring={"rouge_threshold": 0.4}', {"score", "distill", "train", "sample", "gather", "support", "check_verifier"} | AFTER_SCORES),
         (
             'training={"variants": {"hybrid": {"contract_share": 0.25}}}',

@@ -9,26 +9,34 @@ import math
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cardproof.claims.answer import answer
 from cardproof.claims.audit import Audit, run_audit
-from cardproof.claims.claims_file import CLAIMS_PATH, FACTOR, Claim, PredicateClaim, ValueClaim, read_claims, with_unit
+from cardproof.claims.claims_file import CLAIMS_PATH, FACTOR, Claim, ClaimsFile, Greater, PredicateClaim, ValueClaim, read_claims, with_unit
+from cardproof.claims.family import MEASURED, judge_together
 from cardproof.claims.grim import decimals, rounded
-from cardproof.claims.identities import references
+from cardproof.claims.identities import Ordered, references
 from cardproof.claims.pointers import rule_of, split_pointer
-from cardproof.claims.predicates import on_run, pointer_of
+from cardproof.claims.predicates import pointer_of
+from cardproof.claims.printed import OverItems, OverSeeds, printed_items
 from cardproof.claims.verdicts import VERDICTS, Chain, Judgement, OtherReading, SettingsLink, Tier, VerdictName, Verdicts
+from cardproof.claims.words import Measured, on_run
 from cardproof.errors import CardproofError
-from cardproof.evaluation.printed import interval, number
+from cardproof.evaluation.printed import number
+from cardproof.evaluation.statistics import Column, column
 from cardproof.files import sha256_file
 from cardproof.records import Estimate
 from cardproof.runs import AUDIT, COMPARABLE_SCALE, CONFIG, Run, metrics
 
 DIFFERS_EXIT_CODE = 3
+FAILING: tuple[VerdictName, ...] = ("differs", "refuted")
+"""What `--fail-on differs` fails on."""
+SAME_RECIPE = "the same recipe with seed"
 SCALAR = "a single number; no interval"
 
 
@@ -41,13 +49,14 @@ class Ruling(NamedTuple):
     regenerated: Estimate | None = None
     regenerated_printed: str | None = None
     difference: float | None = None
-    interval: tuple[float, float] | None = None
+    interval: tuple[float | None, float | None] | None = None
     computation: str | None = None
+    remark: str | None = None
     readings: Sequence[OtherReading] = ()
 
 
 def judge(run_dir: Path, claims_path: Path = CLAIMS_PATH) -> Verdicts:
-    """One row per claim, the content of `claims.json`.
+    """The answer and one row per claim, the content of `claims.json`.
 
     The run's audit counts if it is one of this claims file; else the card is audited here, without building modules. Raises CardproofError
     for a bad claims file, a folder that is not a run, or a result that is not a number.
@@ -56,15 +65,10 @@ def judge(run_dir: Path, claims_path: Path = CLAIMS_PATH) -> Verdicts:
     run = Run(run_dir)
     scale = run.scale
     audit = _audit(run, claims_path)
-    contradictions: dict[str, list[str]] = {}
-    for finding in audit.findings:
-        if finding.severity == "error":
-            for claim_id in finding.claims:
-                contradictions.setdefault(claim_id, []).append(finding.title)
-    values = file.values()
-    rows = [_row(claim, values, run, contradictions.get(claim.id, [])) for claim in file.claims]
+    rows = judged(file, run, audit)
     counts = Counter(row.verdict for row in rows)
     return Verdicts(
+        answer=answer(rows, audit.findings, run.comparable, scale),
         card=file.card,
         run=run.settings.get("run"),
         scale=scale,
@@ -75,9 +79,52 @@ def judge(run_dir: Path, claims_path: Path = CLAIMS_PATH) -> Verdicts:
     )
 
 
+def judged(file: ClaimsFile, run: Run, audit: Audit, power: Collection[str] | None = None) -> list[Judgement]:
+    """One row per claim, with its verdict; what would have been noticed is simulated for the claims in `power` (None: for all)."""
+    contradictions: dict[str, list[str]] = {}
+    for finding in audit.findings:
+        if finding.severity == "error":
+            for claim_id in finding.claims:
+                contradictions.setdefault(claim_id, []).append(finding.title)
+    rows = {claim.id: _row(claim, file, run, contradictions.get(claim.id, [])) for claim in file.claims}
+    items: dict[str, tuple[ValueClaim, OverItems]] = {}
+    seeds: dict[str, tuple[ValueClaim, OverSeeds]] = {}
+    for claim in file.values().values():
+        if claim.kind not in MEASURED or rows[claim.id].verdict != "not_resolved":
+            continue
+        per_item = _column(run, claim.result)
+        losses = _losses(run, claim) if claim.kind == "loss" else []
+        if per_item is not None and (per_item.weights > 0).any():
+            items[claim.id] = claim, OverItems(claim, per_item, printed_items(claim, file, per_item))
+        elif len(losses) > 1:
+            seeds[claim.id] = claim, OverSeeds(claim, losses)
+    for claim_id, tested in judge_together(items, seeds, file.tolerance(), power).items():
+        rows[claim_id] = rows[claim_id].model_copy(update=tested._asdict())
+    return list(rows.values())
+
+
+def _column(run: Run, result: str | None) -> Column | None:
+    """A result item by item; None if its file holds no items for it."""
+    if result is None:
+        return None
+    file, pointer = split_pointer(result)
+    if not run.has(file):
+        return None
+    content = run.settings if file == CONFIG else run.json(file)
+    kept = content.get("per_item", {}).get(pointer) if isinstance(content, dict) else None
+    return None if kept is None else column(kept["totals"], kept["weights"])
+
+
+def _losses(run: Run, claim: ValueClaim) -> list[float]:
+    """A loss under every training seed of its recipe."""
+    others = [result for text, result in _recipe_variants(run, claim) if text.startswith(SAME_RECIPE)]
+    found = [_lookup(run, result, None)[0] for result in (claim.result, *others)]
+    return [estimate.value for estimate in found if estimate is not None and estimate.value is not None]
+
+
 def exit_code(found: Verdicts, fail_on: str | None = None) -> int:
-    """0; or 3 if a claim differs and `fail_on` is `differs`."""
-    return DIFFERS_EXIT_CODE if fail_on == "differs" and found.counts["differs"] else 0
+    """0; or 3 if `fail_on` is `differs` and a number differs or the card's words are refuted."""
+    return DIFFERS_EXIT_CODE if fail_on == "differs" and any(found.counts[verdict] for verdict in FAILING) else 0
 
 
 def _audit(run: Run, claims_path: Path) -> Audit:
@@ -92,12 +139,12 @@ def _audit(run: Run, claims_path: Path) -> Audit:
 # --- one row -----------------------------------------------------------------------------------------------------------
 
 
-def _row(claim: Claim, values: dict[str, ValueClaim], run: Run, contradictions: list[str]) -> Judgement:
+def _row(claim: Claim, file: ClaimsFile, run: Run, contradictions: list[str]) -> Judgement:
     if isinstance(claim, ValueClaim):
         ruling = _judge_value(claim, run, contradictions)
         printed, unit, arm, result = claim.value, claim.unit, claim.arm, claim.result
     else:
-        ruling = _judge_words(claim, values, run)
+        ruling = _judge_words(claim, file, run)
         printed, unit, arm, result = claim.phrase, None, None, pointer_of(claim.expression)
     return Judgement(
         id=claim.id,
@@ -120,6 +167,7 @@ def _judge_value(claim: ValueClaim, run: Run, contradictions: list[str]) -> Ruli
     printed = None if value is None else rounded(_exact(value), places)
     tier = None if value is None else _tier(run, claim.result, [claim.arm])
     verdict: VerdictName
+    remark = None
     if claim.value is None:
         verdict, reason = "absent", "the card prints no number here; what the run finds has nothing to be compared with."
     elif contradictions:
@@ -127,11 +175,11 @@ def _judge_value(claim: ValueClaim, run: Run, contradictions: list[str]) -> Ruli
         verdict, reason = "inconsistent_as_published", f"the card contradicts itself: {contradictions[0]}{has}"
         tier = tier if run.comparable and tier else "audited"
     elif found is None or value is None:
-        verdict, reason = "not_run", missing
+        verdict, reason = "not_run" if found is None else "undefined", missing
     elif not run.comparable:
         verdict, reason = "not_comparable", _other_scale(run)
     else:
-        verdict, reason = compare(claim, found)
+        verdict, reason, remark = compare(claim, value)
     compares = run.comparable and claim.value is not None and value is not None
     return Ruling(
         verdict,
@@ -142,6 +190,7 @@ def _judge_value(claim: ValueClaim, run: Run, contradictions: list[str]) -> Ruli
         difference=float(_exact(value) - claim.exact) if compares and value is not None else None,
         interval=_interval(found),
         readings=_readings(run, claim, places),
+        remark=remark,
     )
 
 
@@ -171,59 +220,94 @@ def _recipe_variants(run: Run, claim: ValueClaim) -> list[tuple[str, str]]:
     for name in names:
         recipe, _, seed = name.partition(".seed")
         if seed and file == metrics(recipe):
-            results.append((f"the same recipe with seed {seed}", f"{metrics(name)}#{pointer}"))
+            results.append((f"{SAME_RECIPE} {seed}", f"{metrics(name)}#{pointer}"))
         elif not seed and name not in used:
             results.append((f"the recipe variant {name}", f"{metrics(name)}#{pointer}"))
     return [(text, result) for text, result in results if split_pointer(result)[0] != file]
 
 
-def compare(claim: ValueClaim, found: Estimate) -> tuple[VerdictName, str]:
-    """Verdict and reason for a published number and the regenerated estimate (with a value, in the claim's unit)."""
-    assert found.value is not None
-    value, places = _exact(found.value), decimals(claim.value or "")
-    shown = number(found.value, max(places + 2, 1)) if places else f"{found.value:g}"
-    if claim.interval.holds(value):
-        nearest = rounded(value, places)
-        if nearest == claim.value:
-            return "exact", f"{shown} prints as {claim.value}."
-        why = "cut off" if claim.compare == "rounded_or_truncated" else "with its last half rounded the other way"
-        return "exact", f"{shown} prints as {claim.value} {why}, as {nearest} rounded."
-    if found.low is None or found.high is None:
-        return "differs", f"the run has {shown} where the card prints {claim.value}."
-    span = f"the {found.level:.0%} interval {interval(found.low, found.high, places + 1)}"
-    if _exact(found.low) <= claim.interval.high and claim.interval.low <= _exact(found.high):
-        return "consistent", f"{shown} prints otherwise, but {span} holds {claim.value}."
-    return "differs", f"{shown}: {span} excludes {claim.value}."
+def compare(claim: ValueClaim, value: float) -> tuple[VerdictName, str, str | None]:
+    """What a run's value (in the claim's unit) says by itself: verdict, reason, and the remark that it prints as the card's number.
+
+    A measured number is not resolved until it is tested with all others.
+    """
+    remark = _prints(claim, value)
+    shown = _shown(claim, value)
+    if claim.kind in MEASURED:
+        why = "a single training seed has no spread" if claim.kind == "loss" else "the result has no items to test it with"
+        return "not_resolved", f"{shown} against {claim.value}: {why}.", remark
+    if remark is not None:
+        return "as_set", f"{remark} It follows from settings and confirms nothing.", remark
+    if claim.kind == "count":
+        return "not_resolved", f"the run has {shown}, the card {claim.value}; how much a count varies between runs is not known.", None
+    return "differs", f"the run has {shown}, the card {claim.value}; it follows from settings.", None
 
 
-def _judge_words(claim: PredicateClaim, values: Mapping[str, ValueClaim], run: Run) -> Ruling:
-    found: dict[str, Estimate] = {}
+def _prints(claim: ValueClaim, value: float) -> str | None:
+    """The remark that a value prints as the card's number; None if it does not."""
+    if not claim.interval.holds(_exact(value)):
+        return None
+    nearest = rounded(_exact(value), decimals(claim.value or ""))
+    if nearest == claim.value:
+        return f"{_shown(claim, value)} prints as {claim.value}."
+    why = "cut off" if claim.compare == "rounded_or_truncated" else "with its last half rounded the other way"
+    return f"{_shown(claim, value)} prints as {claim.value} {why}, as {nearest} rounded."
+
+
+def _shown(claim: ValueClaim, value: float) -> str:
+    places = decimals(claim.value or "")
+    return number(value, max(places + 2, 1)) if places else f"{value:g}"
+
+
+def _judge_words(claim: PredicateClaim, file: ClaimsFile, run: Run) -> Ruling:
+    values = file.values()
+    found: dict[str, Measured] = {}
     named = references(claim.expression)
     for name in named:
-        estimate, missing = _lookup(run, values[name].result, values[name])
+        estimate, missing = _lookup(run, values[name].result, None)
         if estimate is None or estimate.value is None:
-            return Ruling("not_run", f"needs {name}: {missing}")
-        found[name] = estimate
+            return Ruling("not_run" if estimate is None else "undefined", f"needs {name}: {missing}")
+        found[name] = Measured(estimate, _column(run, values[name].result))
     pointer = pointer_of(claim.expression)
-    result, missing = _lookup(run, pointer, None) if pointer else (None, "")
-    if pointer and result is None:
+    result, missing = _pointed(run, pointer)
+    if missing:
         return Ruling("not_run", missing)
-    outcome = on_run(claim.expression, found, result)
+    said = on_run(claim.expression, found, result, _ordered(claim, file))
+    estimate = _lookup(run, pointer, None)[0] if pointer else None
     verdict: VerdictName
-    if not run.comparable:
-        verdict, reason = "not_comparable", f"{_other_scale(run)} Here: {outcome.shown}."
-    elif outcome.holds:
-        verdict, reason = "consistent", f"holds as read here: {outcome.shown}."
+    if run.comparable:
+        verdict, reason = said.verdict, f"{said.verdict.replace('_', ' ')}, as read here: {said.shown}."
     else:
-        verdict, reason = "differs", f"does not hold as read here: {outcome.shown}."
+        verdict, reason = "not_comparable", f"{_other_scale(run)} Here: {said.shown}."
     return Ruling(
         verdict,
         reason,
         _tier(run, pointer or values[named[0]].result, [values[name].arm for name in named]),
-        regenerated=result if result is not None and result.value is not None else None,
-        interval=_interval(result),
-        computation=f"{outcome.shown}.",
+        regenerated=estimate if estimate is not None and estimate.value is not None else None,
+        interval=said.span,
+        computation=f"{said.shown}.",
     )
+
+
+def _pointed(run: Run, pointer: str | None) -> tuple[Any, str]:
+    """What an expression points to, whole (of a number of doublings, all that belongs to it); or the sentence why there is nothing."""
+    if pointer is None:
+        return None, ""
+    file, place = split_pointer(pointer)
+    if not run.has(file):
+        return None, f"{file} is not in the run; the rule {rule_of(file)} makes it."
+    try:
+        return run.at(file, place.removesuffix("/doublings")), ""
+    except KeyError:
+        return None, f"{file} has nothing at {place}."
+
+
+def _ordered(claim: PredicateClaim, file: ClaimsFile) -> bool:
+    """True if by definition no item's right side exceeds its left, as the file's identities say."""
+    expression = claim.expression
+    if not isinstance(expression, Greater):
+        return False
+    return any(isinstance(rule, Ordered) and (rule.smaller, rule.larger) == (expression.right, expression.left) for rule in file.identities)
 
 
 def _other_scale(run: Run) -> str:
@@ -326,10 +410,15 @@ def _exact(value: float) -> Fraction:
 
 
 def render_text(found: Verdicts, width: int = 100) -> str:
-    """The verdicts for a terminal of `width` columns, grouped, worst first; a reason common to a group is said once."""
+    """The answer and the verdicts for a terminal of `width` columns, grouped, worst first; a reason common to a group is said once."""
     counts = ", ".join(f"{n} {verdict.replace('_', ' ')}" for verdict, n in found.counts.items() if n)
     title = f"Claims of {found.card} against run {found.run} (scale {found.scale}): {counts}."
-    lines = [*textwrap.wrap(title, width), "A row is: claim, published -> regenerated, evidence tier."]
+    lines = [
+        *textwrap.wrap(found.answer.sentence, width),
+        "",
+        *textwrap.wrap(title, width),
+        "A row is: claim, published -> regenerated, evidence tier.",
+    ]
     rows = sorted(found.claims, key=lambda row: VERDICTS.index(row.verdict))
     longest = max((len(row.id) for row in rows), default=0)
     for verdict, group in groupby(rows, key=lambda row: row.verdict):

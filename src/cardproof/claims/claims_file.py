@@ -220,6 +220,23 @@ class Name(Row):
     why: Text
 
 
+class Tolerance(Row):
+    """How far a regenerated number may be off before it matters. This is the project's choice, never the card's."""
+
+    tolerance: str
+    """In the claims' unit: a run agrees with a number only where it would have noticed a deviation of this size."""
+    claims: list[Id] = Field(min_length=1)
+    assumed: Text
+    """Why this tolerance."""
+
+    @field_validator("tolerance")
+    @classmethod
+    def _positive(cls, tolerance: str) -> str:
+        if not NUMBER.fullmatch(tolerance) or Fraction(tolerance) <= 0:
+            raise ValueError(f"the tolerance {tolerance!r} is no number above 0|write it in the claims' unit, in quotes, e.g. '0.05'.")
+        return tolerance
+
+
 class ClaimsFile(Row):
     """A card's claims."""
 
@@ -228,7 +245,13 @@ class ClaimsFile(Row):
     arms: list[str]
     names: list[Name] = Field(default_factory=list)
     claims: list[Claim]
+    tolerances: list[Tolerance] = Field(default_factory=list)
+    """Each measured claim is in at most one; a run never agrees with a number that is in none."""
     identities: list[Identity] = Field(default_factory=list)
+
+    def tolerance(self) -> dict[str, Fraction]:
+        """The tolerance of each claim that has one, by id."""
+        return {name: Fraction(row.tolerance) for row in self.tolerances for name in row.claims}
 
     def values(self) -> dict[str, ValueClaim]:
         """The value claims by id, in the file's order."""
@@ -342,6 +365,15 @@ def _check_references(file: ClaimsFile, where: str) -> None:
             _check_ids(claim.expression, values, name)
     for identity in file.identities:
         _check_ids(identity, values, f"{where}, identity {identity.id!r}")
+    seen: set[str] = set()
+    for row in file.tolerances:
+        for name in row.claims:
+            place = f"{where}, tolerance {row.tolerance}"
+            if name not in values:
+                raise CardproofError(f"{place}: names the claim {name!r}, which is no value claim of this file.", _one_of(name, values))
+            if name in seen:
+                raise CardproofError(f"{place}: the claim {name!r} has a tolerance already.", "give each claim one tolerance.")
+            seen.add(name)
 
 
 def _check_ids(row: Row, values: dict[str, ValueClaim], where: str) -> None:

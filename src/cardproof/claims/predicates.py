@@ -1,4 +1,4 @@
-"""Claims of words, tested: on a card's printed values, or on a run's estimates and their intervals."""
+"""Claims of words, tested on a card's printed values; `words` tests them on a run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 from cardproof.claims.claims_file import DoublingsWithin, EquivalentWithin, Expression, Greater, IntervalBelow, RatioAtMost, ValueClaim
 from cardproof.claims.grim import decimals, rounded
-from cardproof.evaluation.printed import measured
-from cardproof.records import Estimate
 
 
 class Outcome(NamedTuple):
@@ -48,35 +46,6 @@ def on_card(expression: Expression, values: Mapping[str, ValueClaim]) -> Outcome
     return Outcome(holds, f"{left.shown} {'>' if holds else '<='} {right.shown}, by {d}")
 
 
-def on_run(expression: Expression, found: Mapping[str, Estimate], result: Estimate | None) -> Outcome:
-    """The test on a run's estimates (every operand has a value); `result` is the estimate the expression itself points to."""
-    if isinstance(expression, DoublingsWithin):
-        value = None if result is None else result.value
-        if value is None:
-            return Outcome(False, "the run finds no number of doublings: the two curves do not meet")
-        holds = float(expression.low) <= value <= float(expression.high)
-        return Outcome(holds, f"{value:.3g} doublings, {_in(holds)} [{expression.low}, {expression.high}]")
-    if isinstance(expression, IntervalBelow):
-        e = found[expression.claim]
-        top = e.high if e.high is not None else _value(e)
-        holds = top <= float(expression.bound)
-        return Outcome(holds, f"{_shown(e)} ends {'at or below' if holds else 'above'} {expression.bound}")
-    if isinstance(expression, RatioAtMost):
-        of, to = _value(found[expression.of]), _value(found[expression.to])
-        holds = of <= float(expression.bound) * to
-        return Outcome(holds, f"{of:.4g} / {to:.4g} {'<=' if holds else '>'} {expression.bound}")
-    left, right = _value(found[expression.left]), _value(found[expression.right])
-    beside = f"; paired difference {_shown(result)}" if result is not None and result.value is not None else ""
-    if isinstance(expression, EquivalentWithin):
-        low = high = left - right
-        if result is not None and result.low is not None and result.high is not None:
-            low, high = result.low, result.high
-        holds = -float(expression.margin) <= low and high <= float(expression.margin)
-        return Outcome(holds, f"{left:.4g} - {right:.4g} = {left - right:.4g}{beside}, {_in(holds)} ±{expression.margin}")
-    holds = left > right
-    return Outcome(holds, f"{left:.4g} {'>' if holds else '<='} {right:.4g}{beside}")
-
-
 def pointer_of(expression: Expression) -> str | None:
     """The result an expression itself points to."""
     return expression.result if isinstance(expression, EquivalentWithin | Greater | DoublingsWithin) else None
@@ -84,13 +53,3 @@ def pointer_of(expression: Expression) -> str | None:
 
 def _in(holds: bool) -> str:
     return "within" if holds else "outside"
-
-
-def _value(estimate: Estimate) -> float:
-    if estimate.value is None:
-        raise ValueError("an estimate without a value has no place in a test")
-    return estimate.value
-
-
-def _shown(e: Estimate) -> str:
-    return measured(_value(e), e.low, e.high)

@@ -12,10 +12,25 @@ from pydantic import Field
 from cardproof.records import Estimate, Result
 from cardproof.runs import CLAIMS, Run
 
-VerdictName = Literal["differs", "inconsistent_as_published", "exact", "consistent", "not_comparable", "not_run", "absent"]
-"""`exact`: the regenerated value, rounded as printed, is the printed one; `consistent`: the published value lies inside the regenerated
-interval; `differs`: neither; `inconsistent_as_published`: the card contradicts itself here, whatever a run finds; `not_comparable`: the run
-is at another scale; `not_run`: there is no result yet; `absent`: the card prints no number."""
+VerdictName = Literal[
+    "differs",
+    "inconsistent_as_published",
+    "refuted",
+    "not_resolved",
+    "undefined",
+    "agrees",
+    "shown",
+    "as_set",
+    "not_comparable",
+    "not_run",
+    "absent",
+]
+"""Measured numbers, tested all together: `agrees` (no significant difference, and a deviation of the claim's tolerance would have been
+noticed), `not_resolved` (no significant difference, but it would not have been), `differs` (a significant one). Claims in words: `shown`,
+`refuted` (the interval lies wholly where the words say, or wholly outside), `not_resolved`. `as_set`: a setting, or what follows from
+settings, is the card's; that confirms nothing. `inconsistent_as_published`: the card contradicts itself here, whatever a run finds;
+`undefined`: a number over no items; `not_comparable`: the run is at another scale; `not_run`: there is no result yet; `absent`: the card
+prints no number."""
 Tier = Literal["audited", "replayed", "regenerated", "retrained"]
 VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
 """Worst first."""
@@ -91,8 +106,22 @@ class Judgement(Result):
     """The same rounded to the printed decimals, halves away from zero."""
     difference: float | None
     """Regenerated minus published; None if the two do not compare."""
-    interval: tuple[float, float] | None
-    """Bounds of the regenerated interval."""
+    interval: tuple[float | None, float | None] | None
+    """Bounds of the regenerated interval, or of the one that a claim of words is tested by; None for a bound that is open."""
+    p: float | None = None
+    """For a measured number: two-sided p that card and run have one mean, both being estimates over their own items."""
+    p_holm: float | None = None
+    """The same after Holm's correction over all measured numbers."""
+    difference_interval: tuple[float, float] | None = None
+    """Bounds of `difference`, at the level that goes with `p_holm`: they leave 0 out exactly if the verdict is `differs`."""
+    tolerance: float | None = None
+    """How far the number may be off before it matters, as the claims file assumes."""
+    noticed: float | None = None
+    """Smallest true deviation that this comparison, its correction included, would have found with 80% power; None if none."""
+    method: str | None = None
+    """What the printed number is taken to be an estimate over."""
+    remark: str | None = None
+    """That the run's number prints as the card's, if it does: no verdict rests on it."""
     verdict: VerdictName
     """The verdict."""
     reason: str
@@ -108,8 +137,44 @@ class Judgement(Result):
     """What the verdict rests on."""
 
 
+class Answer(Result):
+    """What a run says about the card as a whole."""
+
+    sentence: str
+    """All of it in words, for a reader who reads nothing else."""
+    measured: int | None
+    """Measured numbers that the run has a verdict on; None if its scale is not the card's."""
+    agree: int
+    """Of these, how many agree."""
+    differ: int
+    """How many differ."""
+    not_resolved: int
+    """How many cannot be resolved."""
+    alpha: float
+    """Largest probability that a faithful rerun shows any `differs` by chance."""
+    noticed_least: float | None
+    """Smallest deviation that any comparison of a share or score would have noticed with 80% power."""
+    noticed_most: float | None
+    """The same for the weakest comparison."""
+    unnoticed: int
+    """Comparisons that would have noticed no deviation at all."""
+    shown: list[str]
+    """Ids of the card's words that the run shows."""
+    refuted: list[str]
+    """Ids of those it refutes."""
+    open: list[str]
+    """Ids of those it leaves open."""
+    contradictions: list[str]
+    """What the card contradicts by itself: the titles of the audit's errors."""
+    warnings: int
+    """The audit's warnings."""
+
+
 class Verdicts(Result):
     """`claims.json`: every claim of the published card, judged by a run."""
+
+    answer: Answer
+    """Does the card hold, and how sure is that?"""
 
     card: str
     """Name of the published model."""

@@ -21,7 +21,6 @@ def evaluate(config: Config, scores: Path, out: Path) -> None:
     """Turn scores into the card's numbers, each with n and an interval; with several training seeds, also the spread between them."""
     from cardproof.evaluation import between_seeds
     from cardproof.evaluation.evaluate import run
-    from cardproof.evaluation.statistics import How
 
     settings = config.evaluation
     run(
@@ -30,8 +29,9 @@ def evaluate(config: Config, scores: Path, out: Path) -> None:
         arms=list(config.arms),
         support_margin=settings.support_margin,
         level=settings.level,
-        resamples=settings.resamples,
+        hypotheses=settings.primary,
+        simulations=settings.simulations,
         seed=config.seed,
     )
     if config.replicas:
-        between_seeds.add(scores, out, config.replicas, How(level=settings.level, resamples=settings.resamples, seed=config.seed))
+        between_seeds.add(scores, out, config.replicas)

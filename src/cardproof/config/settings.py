@@ -12,7 +12,7 @@ import math
 import operator
 import re
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -271,13 +271,20 @@ class Arm(Section):
         return self
 
 
+Hypothesis = Literal["strict_clean", "strict_stress", "gap_clean", "gap_stress", "support_equivalence", "compute"]
+PRIMARY: tuple[Hypothesis, ...] = get_args(Hypothesis)
+
+
 class Evaluation(Section):
     """Intervals and tests."""
 
     level: float = Field(default=0.95, gt=0.5, lt=1)
     """Confidence level. Assumed, because the card gives no intervals."""
-    resamples: int = Field(default=10_000, ge=200)
-    """Bootstrap and permutation resamples. Assumed, because the card gives no intervals."""
+    simulations: int = Field(default=400, ge=100, le=10_000)
+    """Simulated repeats behind each statement of what would have been noticed. Assumed, because the card gives no power."""
+    primary: list[Hypothesis] = Field(default=list(PRIMARY), min_length=1)
+    """Hypotheses about two arms that are tested as one family; all other tests are of their own table's. Assumed, because the card tests
+    nothing: these are what its text claims."""
     support_margin: float = Field(default=0.05, gt=0, lt=1)
     """Largest difference in support that still counts as "flat". Assumed, because the card gives no margin."""
 

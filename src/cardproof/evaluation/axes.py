@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-ALPHA = 0.05
-
 
 class Axis(NamedTuple):
     """One row of an axis table."""

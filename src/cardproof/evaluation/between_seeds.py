@@ -9,10 +9,9 @@ from statistics import fmean, stdev
 import polars as pl
 
 from cardproof.evaluation.axes import AXES
-from cardproof.evaluation.evaluate import estimate
-from cardproof.evaluation.rerank import aligned, picked
+from cardproof.evaluation.evaluate import values
+from cardproof.evaluation.rerank import aligned
 from cardproof.evaluation.results import Axes, Spread, Stress
-from cardproof.evaluation.statistics import How
 from cardproof.files import read_json, write_json
 from cardproof.scoring.frames import read_scores
 
@@ -35,13 +34,13 @@ def spread(values: Mapping[int, float | None]) -> Spread:
     )
 
 
-def axes_between_seeds(frames: Mapping[int, pl.DataFrame], how: How) -> dict[str, Spread]:
+def axes_between_seeds(frames: Mapping[int, pl.DataFrame]) -> dict[str, Spread]:
     """Axis -> `spread` over the training seeds of one arm; `frames` maps each seed to the arm's Score rows under one condition."""
-    best = {seed: picked(table) for seed, table in aligned({str(seed): frame for seed, frame in frames.items()}).items()}
-    return {axis.name: spread({int(seed): estimate(frame, axis, how).value for seed, frame in best.items()}) for axis in AXES}
+    tables = aligned({str(seed): frame for seed, frame in frames.items()})
+    return {axis.name: spread({int(seed): values(table, axis).mean for seed, table in tables.items()}) for axis in AXES}
 
 
-def add(scores_dir: Path, out_dir: Path, replicas: Mapping[str, Mapping[int, str]], how: How) -> None:
+def add(scores_dir: Path, out_dir: Path, replicas: Mapping[str, Mapping[int, str]]) -> None:
     """Add `seeds` (arm -> axis -> spread) to axes.json and stress.json in `out_dir`.
 
     `replicas` is arm -> seed -> name of the arm trained with that seed, the folder of its scores. Raises CardproofError as
@@ -49,7 +48,7 @@ def add(scores_dir: Path, out_dir: Path, replicas: Mapping[str, Mapping[int, str
     """
     for condition, (name, model) in FILES.items():
         found = {
-            arm: axes_between_seeds({seed: read_scores(scores_dir, copy, condition) for seed, copy in by_seed.items()}, how)
+            arm: axes_between_seeds({seed: read_scores(scores_dir, copy, condition) for seed, copy in by_seed.items()})
             for arm, by_seed in replicas.items()
         }
         table = model.model_validate(read_json(out_dir / name))

@@ -6,16 +6,16 @@ its answered items of content - strict; the ladder says which steps repair the n
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import repeat
 from typing import Any, get_args
 
 import polars as pl
 
 from cardproof.evaluation import statistics
-from cardproof.evaluation.rerank import aligned, by_rank, picked
-from cardproof.evaluation.results import GapOfArm, Ladder, Mechanism, QuoteCounts, Repair, Share
-from cardproof.evaluation.statistics import Floats, How
+from cardproof.evaluation.rerank import Table, aligned
+from cardproof.evaluation.results import GapOfArm, Ladder, Mechanism, PerItem, QuoteCounts, Repair, Share
+from cardproof.evaluation.statistics import Column, column
 from cardproof.records import Comparison, Estimate, QuoteKind, Step
 
 KINDS: tuple[QuoteKind, ...] = get_args(QuoteKind)
@@ -27,69 +27,81 @@ def mechanism(
     *,
     reference: str = "base",
     level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
+    settled: Mapping[str, Mapping[str, Comparison]] | None = None,
 ) -> Mechanism:
     """The gap, the kinds of quotes and the ladder of every arm and condition, and the paired differences of the gap.
 
-    `conditions` is condition -> arm -> Score rows. Returns the content of `evaluation/mechanism.json`. The first fields of
-    an arm are about its picked candidates (best-of-N); `candidates` is the same over all of its candidates, where selection hides nothing.
-    Raises CardproofError as `rerank.aligned` does.
+    `conditions` is condition -> arm -> Score rows. Returns the content of `evaluation/mechanism.json`. The first fields of an arm are about its
+    picked candidates (best-of-N, in expectation over ties); `candidates` is the same over all of its candidates, where selection hides
+    nothing. `settled` (condition -> pair) are comparisons that a larger family has corrected. Raises CardproofError as `aligned` does.
     """
-    how = How(level=level, resamples=resamples, seed=seed)
     found: dict[str, dict[str, GapOfArm]] = {}
     paired: dict[str, dict[str, Comparison]] = {}
+    per_item: dict[str, PerItem] = {}
     for condition, frames in conditions.items():
         tables = aligned(frames)
-        found[condition] = {arm: _arm(table, how) for arm, table in tables.items()}
-        paired[condition] = {name: _paired_gap(tables[a], tables[b], how) for name, (a, b) in statistics.pairs(tables, reference).items()}
-    return Mechanism(conditions=found, paired=paired)
+        known = (settled or {}).get(condition, {})
+        found[condition] = {arm: _arm(table, level) for arm, table in tables.items()}
+        paired[condition] = {
+            name: known.get(name) or statistics.family({0: statistics.differences(gaps(tables[a]), gaps(tables[b]))}, level)[0]
+            for name, (a, b) in statistics.pairs(tables, reference).items()
+        }
+        for arm, table in tables.items():
+            per_item[f"/conditions/{condition}/{arm}/gap"] = gaps(table).kept()
+    return Mechanism(conditions=found, paired=paired, per_item=per_item)
 
 
-def _arm(table: pl.DataFrame, how: How) -> GapOfArm:
-    best = picked(table).filter(~pl.col("refusal"))
-    answered = by_rank(table, ~pl.col("refusal")).sum(axis=1)
-    lost = by_rank(table, pl.when("refusal").then(0.0).otherwise(pl.col("content") - pl.col("strict"))).sum(axis=1)
-    every = table.filter(~pl.col("refusal"))["quotes"]
-    candidates = counted(int(answered.sum()), statistics.ratio(lost, answered, **how), every)
-    return GapOfArm(**dict(counted(best.height, statistics.mean(_gaps(best), **how), best["quotes"])), candidates=candidates)
+def gaps(table: Table, n: int | None = None) -> Column:
+    """The gap item by item, in expectation over what best-of-n takes."""
+    lost = pl.when("refusal").then(0.0).otherwise(pl.col("content") - pl.col("strict"))
+    return column(table.expected(lost, n), table.expected(~pl.col("refusal"), n))
 
 
-def _paired_gap(first: pl.DataFrame, second: pl.DataFrame, how: How) -> Comparison:
-    a, b = picked(first), picked(second)
-    both = ~(a["refusal"] | b["refusal"])
-    return statistics.paired_difference(_gaps(a.filter(both)), _gaps(b.filter(both)), **how)
+def _arm(table: Table, level: float) -> GapOfArm:
+    answered = table.rows["refusal"].not_().to_numpy()
+    picked = table.shares[:, :, -1].reshape(-1)
+    taken = answered & (picked > 0)
+    gap = gaps(table)
+    every = counted(int(answered.sum()), statistics.estimate(gaps(table, 1), level), table.rows["quotes"].filter(pl.Series(answered)))
+    best = counted(gap.weights.sum(), statistics.estimate(gap, level), table.rows["quotes"].filter(pl.Series(taken)), picked[taken])
+    return GapOfArm(**dict(best), candidates=every)
 
 
-def _gaps(best: pl.DataFrame) -> Floats:
-    return (best["content"] - best["strict"]).to_numpy()
-
-
-def counted(answered: int, gap: Estimate, column: Iterable[Iterable[Mapping[str, Any]]]) -> QuoteCounts:
+def counted(
+    answered: float, gap: Estimate, rows: Iterable[Iterable[Mapping[str, Any]]], shares: Iterable[float] | None = None
+) -> QuoteCounts:
     """Counts and shares of the kinds of all quotes, and the ladder of their near misses, beside the gap they make.
 
-    `column` holds one list of Grounding fields per reply. A repair without steps is Unicode NFKC alone, which comes before the
-    ladder. Shares of kinds are of all quotes, shares of repairs and steps of the near misses; None if there are none.
+    `rows` holds one list of Grounding fields per reply; `shares` says how often each reply is taken (always if left out), so a count is an
+    expected one. A repair without steps is Unicode NFKC alone, which comes before the ladder. Shares of kinds are of all quotes, shares of
+    repairs and steps of the near misses; None if there are none.
     """
-    every = [quote for row in column for quote in row]
-    kinds = Counter(quote["kind"] for quote in every)
-    repairs = Counter(tuple(quote["steps"]) for quote in every if quote["kind"] == "near_miss")
-    misses = kinds["near_miss"]
-    involved = Counter(step for steps, count in repairs.items() for step in steps for _ in range(count))
+    kinds: dict[QuoteKind, float] = dict.fromkeys(KINDS, 0.0)
+    repairs: dict[tuple[Step, ...], float] = {}
+    involved: dict[Step, float] = dict.fromkeys(STEPS, 0.0)
+    for row, share in zip(rows, repeat(1.0) if shares is None else shares, strict=False):
+        for quote in row:
+            kinds[quote["kind"]] += share
+            if quote["kind"] == "near_miss":
+                steps = tuple(quote["steps"])
+                repairs[steps] = repairs.get(steps, 0.0) + share
+                for step in steps:
+                    involved[step] += share
+    every, misses = sum(kinds.values()), kinds["near_miss"]
     # Most frequent first; ties in the order of the ladder, so that the file does not depend on the order of rows.
-    by_count = sorted(repairs, key=lambda steps: (-repairs[steps], len(steps), [STEPS.index(step) for step in steps]))
+    by_count = sorted(repairs, key=lambda steps: (-round(repairs[steps], 9), len(steps), [STEPS.index(step) for step in steps]))
     return QuoteCounts(
-        answered=answered,
+        answered=statistics.whole(answered),
         gap=gap,
-        quotes=len(every),
-        kinds={kind: _share(kinds[kind], len(every)) for kind in KINDS},
+        quotes=statistics.whole(every),
+        kinds={kind: _share(kinds[kind], every) for kind in KINDS},
         ladder=Ladder(
-            near_misses=misses,
+            near_misses=statistics.whole(misses),
             repairs=[Repair(steps=list(steps), **dict(_share(repairs[steps], misses))) for steps in by_count],
             involves={step: _share(involved[step], misses) for step in STEPS},
         ),
     )
 
 
-def _share(count: int, total: int) -> Share:
-    return Share(count=count, share=count / total if total else None)
+def _share(count: float, total: float) -> Share:
+    return Share(count=statistics.whole(count), share=count / total if total else None)

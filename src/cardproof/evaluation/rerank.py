@@ -1,7 +1,8 @@
-"""Best-of-N: which candidate the reranker takes, what it scores on average at every N, and how many draws an arm is worth.
+"""Best-of-N: which candidates the reranker may take, what it scores on average at every N, and how many draws an arm is worth.
 
-Candidates of an item are ordered by composite, highest first, ties by candidate index k; nothing is random. A ranked frame is a
-frame of Score rows sorted by item and rank, so arrays of shape (items, N) come off it without a join.
+Candidates of an item are ordered by composite, highest first. Where the best of a subset tie, each of them is taken equally often: the
+expectation over these picks and over all subsets is exact, and nothing is random. A `Table` is a frame of Score rows sorted by item and
+rank, so arrays of shape (items, N) come off it without a join.
 """
 
 from __future__ import annotations
@@ -15,7 +16,39 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from cardproof.errors import CardproofError
-from cardproof.evaluation.statistics import BATCH, ROUNDING, Floats
+from cardproof.evaluation.bounded import METHOD, ROUNDING, Floats, Items, Side, beyond, bound
+from cardproof.evaluation.results import Choices
+
+
+class Table(NamedTuple):
+    """The scores of one arm and condition, ready for best-of-N."""
+
+    rows: pl.DataFrame
+    """Score rows sorted by item, then composite (best first), then k, with `rank` 1..N."""
+    shares: Floats
+    """How often each candidate is taken: shape (items, N places, N), the last axis best-of-1 to best-of-N."""
+
+    @property
+    def best_of(self) -> int:
+        """N, the number of candidates per item."""
+        return int(self.shares.shape[1])
+
+    def matrix(self, values: pl.Expr) -> Floats:
+        """A column as shape (items, N), best candidate first; an empty value is 0."""
+        flat = self.rows.select(values.cast(pl.Float64).fill_null(0.0)).to_series().to_numpy()
+        return np.asarray(flat.reshape(len(self.shares), -1))
+
+    def expected(self, values: pl.Expr, n: int | None = None) -> Floats:
+        """The mean of a column over the candidates that best-of-n takes (all N where n is None); shape (items,)."""
+        return np.asarray((self.matrix(values) * self.shares[:, :, (n or self.best_of) - 1]).sum(axis=1))
+
+    def curves(self, values: pl.Expr) -> Floats:
+        """`expected` for N = 1..N: shape (items, N)."""
+        return np.asarray(np.einsum("ik,ikn->in", self.matrix(values), self.shares))
+
+    def of_items(self, column: str) -> pl.Series:
+        """A column that is the same for all candidates of an item; one value for each item."""
+        return self.rows.filter(pl.col("rank") == 1)[column]
 
 
 def rank_weights(total: int, n: int) -> Floats:
@@ -29,27 +62,43 @@ def rank_weights(total: int, n: int) -> Floats:
     return np.array([math.comb(total - i, n - 1) / math.comb(total, n) for i in range(1, total + 1)])
 
 
-def curves(by_rank: ArrayLike) -> Floats:
-    """Expected metric of the candidate that best-of-N takes, for N = 1..total, exact over all subsets of the candidates.
+def shares(composites: ArrayLike) -> Floats:
+    """How often best-of-n takes each candidate, over all subsets and all picks among equals; n = 1..N.
 
-    `by_rank` has shape (items, total), each item's best candidate first; so has the result, N = 1 first.
+    `composites` has shape (items, N), best first; the result (items, N places, N). Candidates that tie have the mean of their places'
+    `rank_weights`: in a random subset every one of them is as likely to be there, and to be picked.
     """
-    values = np.asarray(by_rank, dtype=np.float64)
-    total = values.shape[1]
-    return values @ np.stack([rank_weights(total, n) for n in range(1, total + 1)], axis=1)
+    values = np.asarray(composites, dtype=np.float64)
+    items, total = values.shape
+    weights = np.stack([rank_weights(total, n) for n in range(1, total + 1)], axis=1)
+    summed = np.concatenate([np.zeros((1, total)), np.cumsum(weights, axis=0)])
+    place = np.arange(total)
+    begins = np.concatenate([np.ones((items, 1), dtype=bool), values[:, :-1] - values[:, 1:] > ROUNDING], axis=1)
+    first = np.maximum.accumulate(np.where(begins, place, 0), axis=1)
+    ends = np.concatenate([begins[:, 1:], np.ones((items, 1), dtype=bool)], axis=1)
+    last = np.minimum.accumulate(np.where(ends, place, total)[:, ::-1], axis=1)[:, ::-1] + 1
+    return np.asarray((summed[last] - summed[first]) / (last - first)[:, :, None])
 
 
 # --- frames of Score rows ---------------------------------------------------------------------------------------------
 
 
-def ranked(frame: pl.DataFrame) -> pl.DataFrame:
-    """Score rows of one arm and condition, sorted by item and best candidate first, with `rank` 1..N.
+def ranked(frame: pl.DataFrame) -> Table:
+    """Score rows of one arm and condition as a Table.
 
     Raises CardproofError if there are no rows, a candidate comes twice, or items have different numbers of candidates.
     """
-    best_of(frame)
-    frame = frame.sort("item", "composite", "k", descending=[False, True, False])
-    return frame.with_columns((pl.int_range(pl.len()).over("item") + 1).alias("rank"))
+    n = best_of(frame)
+    rows = frame.sort("item", "composite", "k", descending=[False, True, False])
+    rows = rows.with_columns((pl.int_range(pl.len()).over("item") + 1).alias("rank"))
+    return Table(rows, shares(rows["composite"].cast(pl.Float64).to_numpy().reshape(-1, n)))
+
+
+def choices(table: Table) -> Choices:
+    """For how many items the composite chose: `unique` where it has a single best candidate, `some` where not all tie; of `items`."""
+    composites = table.matrix(pl.col("composite"))
+    tied = (composites >= composites[:, :1] - ROUNDING).sum(axis=1)
+    return Choices(items=len(tied), unique=int((tied == 1).sum()), some=int((tied < table.best_of).sum()))
 
 
 def best_of(frame: pl.DataFrame) -> int:
@@ -72,8 +121,8 @@ def best_of(frame: pl.DataFrame) -> int:
     return int(fewest["rows"])
 
 
-def aligned(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """Every arm's ranked frame of one condition, checked to be pairable row by row.
+def aligned(frames: Mapping[str, pl.DataFrame]) -> dict[str, Table]:
+    """Every arm's Table of one condition, checked to be pairable item by item.
 
     Raises CardproofError where arms differ in their items, in which items have the oracle, or in N.
     """
@@ -81,17 +130,17 @@ def aligned(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     if not tables:
         raise CardproofError("there are no arms to evaluate.", "sample and score at least the reference arm.")
     first, *others = tables
-    top = picked(tables[first])
+    top = tables[first].rows.filter(pl.col("rank") == 1)
     for arm in others:
-        other = picked(tables[arm])
+        other = tables[arm].rows.filter(pl.col("rank") == 1)
         where = f"arms {first!r} and {arm!r} under {top['condition'][0]!r}"
         odd = sorted(set(top["item"]) ^ set(other["item"]))
         if odd:
             raise CardproofError(
                 f"{where} have different items: only one of them has item {odd[0]}.", "sample and score the same items for every arm."
             )
-        if tables[arm].height != tables[first].height:
-            n, m = best_of(tables[first]), best_of(tables[arm])
+        n, m = tables[first].best_of, tables[arm].best_of
+        if n != m:
             raise CardproofError(f"{where} have {n} and {m} candidates per item.", "sample the same number for every arm.")
         differ = top.filter(top["oracle_present"] != other["oracle_present"])
         if not differ.is_empty():
@@ -99,17 +148,6 @@ def aligned(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
                 f"{where} disagree whether item {differ['item'][0]} had its oracle.", "sample every arm on the same prompts."
             )
     return tables
-
-
-def picked(table: pl.DataFrame) -> pl.DataFrame:
-    """The best candidate of each item of a ranked frame, sorted by item."""
-    return table.filter(pl.col("rank") == 1)
-
-
-def by_rank(table: pl.DataFrame, values: pl.Expr) -> Floats:
-    """A column of a ranked frame as shape (items, N), best candidate first; nulls become NaN."""
-    items = table["item"].n_unique()
-    return table.select(values.cast(pl.Float64).fill_null(float("nan"))).to_series().to_numpy().reshape(items, -1)
 
 
 # --- compute equivalence ----------------------------------------------------------------------------------------------
@@ -146,40 +184,52 @@ class EquivalenceInterval(NamedTuple):
     low: float | None
     high: float | None
     below: float
-    """Share of resamples whose target lies below N = 1."""
+    """Probability that the target lies below N = 1."""
     above: float
-    """Share of resamples whose target lies above N = M."""
+    """Probability that the target lies above N = M."""
     method: str
 
 
-def equivalence_interval(
-    reference: ArrayLike, targets: ArrayLike, level: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> EquivalenceInterval:
-    """Percentile bootstrap interval of `equivalence`, items resampled for both arms together.
+def equivalence_interval(reference: ArrayLike, targets: ArrayLike, level: float = 0.95) -> EquivalenceInterval:
+    """Every N at which the paired difference between curve and target is not shown to be other than 0, at `level`.
 
-    `reference` has shape (items, M): each item's curve; `targets` has shape (items,): the other arm's metric at N = 1. A resample
-    beyond the curve counts as infinitely far there, so a bound beyond the curve is None, never cut to the curve's end.
+    `reference` has shape (items, M): each item's curve, which rises; `targets` has shape (items,): the other arm's metric at N = 1, both in
+    [0, 1]. Between neighbouring N each item's curve is linear in log2 N, as in `equivalence`. A bound beyond the curve is None, never cut
+    to the curve's end.
     """
     base, other = np.asarray(reference, dtype=np.float64), np.asarray(targets, dtype=np.float64)
-    items, most = base.shape
-    if items < 2:
-        return EquivalenceInterval(None, None, 0.0, 0.0, "no interval: one item")
-    joint = np.column_stack([base, other])
-    rng = np.random.default_rng(seed)
-    found = np.empty(resamples)
-    for start in range(0, resamples, BATCH):
-        size = min(BATCH, resamples - start)
-        means = rng.multinomial(items, np.full(items, 1 / items), size=size) @ joint / items
-        for offset, row in enumerate(means):
-            n, reason = equivalence(row[:-1], float(row[-1]))
-            found[start + offset] = n if n is not None else -math.inf if reason == "below N=1" else math.inf
-    # inverted_cdf takes one of the resamples: interpolating between infinities would be NaN.
-    low, high = (float(q) for q in np.quantile(found, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf"))
-    method = f"percentile bootstrap over items, both arms together, {resamples} resamples, seed {seed}; a bound outside N=1..{most} is null"
-    return EquivalenceInterval(
-        low if math.isfinite(low) else None,
-        high if math.isfinite(high) else None,
-        float((found == -math.inf).mean()),
-        float((found == math.inf).mean()),
-        method,
-    )
+    most, tail = base.shape[1], (1 - level) / 2
+
+    def gaps(logs: Floats) -> Items:
+        """Curve less target at each N, given as log2; a row for each."""
+        n = 2**logs
+        i = np.clip(np.floor(n + ROUNDING).astype(int), 1, max(1, most - 1))
+        f = np.log2(n / i) / np.log2((i + 1) / i)
+        upper = base[:, np.minimum(i, most - 1)]
+        values = ((1 - f) * base[:, i - 1] + f * upper - other[:, None]).T
+        return Items(values, np.ones(values.shape), np.ones(values.shape), low=-1.0)
+
+    def edge(side: Side) -> float | None:
+        """The N at which the bound of the gap on one side reaches 0; None if it is there before N = 1, or not yet at the last N."""
+        low, high = 0.0, math.log2(most)
+        ends = bound(gaps(np.array([low, high])), tail, side)
+        if ends[0] >= 0 or ends[1] <= 0:
+            return None
+        for _ in range(5):
+            grid = np.linspace(low, high, 17)
+            first = int(np.argmax(bound(gaps(grid[1:]), tail, side) >= 0))
+            low, high = float(grid[first]), float(grid[first + 1])
+        return float(2**high)
+
+    first, last = (_share_above_zero(gaps(np.array([log]))) for log in (0.0, math.log2(most)))
+    method = f"every N that the paired test ({METHOD}) does not exclude; a bound outside N=1..{most} is null"
+    # The gap rises with N: its upper bound reaches 0 first, its lower bound last.
+    return EquivalenceInterval(edge(1), edge(-1), first, 1 - last, method)
+
+
+def _share_above_zero(items: Items) -> float:
+    """Probability that the mean of one sample is above 0, by the side that `bound` uses."""
+    value = float(items.value[0])
+    if abs(value) <= ROUNDING:
+        return 0.5
+    return 1 - float(beyond(items, 0.0, -1)[0]) if value > 0 else float(beyond(items, 0.0, 1)[0])

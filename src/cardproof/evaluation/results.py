@@ -9,6 +9,9 @@ from pydantic import Field
 
 from cardproof.records import Comparison, Estimate, QuoteKind, Result, Step
 
+Count = int | float
+"""A number of things: whole, or an expected number if candidates that tie split it."""
+
 # --- axes.json and stress.json ----------------------------------------------------------------------------------------
 
 
@@ -29,13 +32,60 @@ class Spread(Result):
     """Greatest value."""
 
 
-class AxesOfArm(Result):
-    """The axes of one arm under one condition. Quality axes are over the items that the arm answers."""
+class Choices(Result):
+    """On how many items the composite chose among an arm's candidates."""
 
-    answered: int
-    """Items whose picked candidate is not a refusal."""
+    items: int
+    """Items asked."""
+    unique: int
+    """Items that have a single best candidate."""
+    some: int
+    """Items whose candidates do not all tie."""
+
+
+class PerItem(Result):
+    """What each item adds to a number: the number is sum(totals) / sum(weights)."""
+
+    totals: list[float]
+    """The axis times the weight, item by item, in the order of item ids."""
+    weights: list[float]
+    """How often the item counts: 0 or 1, or between them if only some of the candidates that tie do."""
+
+
+class AllItems(Result):
+    """The quality axes over all items: a refusal counts 0."""
+
+    strict: Estimate
+    """As in the arm's axes, over all items; so are the others."""
+    content: Estimate
+    """Content verbatim."""
+    attribution: Estimate
+    """Attribution."""
+    citation_validity: Estimate
+    """Citation validity."""
+    gold_rouge: Estimate
+    """Items that reach the ROUGE-L threshold."""
+    rouge_l: Estimate
+    """ROUGE-L."""
+    support: Estimate
+    """Verifier support."""
+    composite: Estimate
+    """Reranking score."""
+
+
+class AxesOfArm(Result):
+    """The axes of one arm under one condition. Quality axes are over the items that the arm answers.
+
+    An item is answered if its picked candidate is not a refusal; a reply without answer text has support 0. If candidates tie in the
+    composite, each is picked equally often, and the item counts in part.
+    """
+
+    answered: Count
+    """Items whose picked candidate is not a refusal: an expected number, which is whole unless candidates tie."""
     oracle_present: int
     """Items that show the oracle passage."""
+    choices: Choices
+    """On how many items there was anything to pick."""
     strict: Estimate
     """Strict verbatim grounding: mean share of quotes that are exact substrings of a document shown."""
     content: Estimate
@@ -58,6 +108,8 @@ class AxesOfArm(Result):
     """Strict verbatim grounding of a single rollout (N = 1): over all candidates that answer."""
     composite_n1: Estimate
     """Composite of a single rollout (N = 1): over all candidates that answer."""
+    all_items: AllItems
+    """The quality axes over all items."""
 
 
 class AxisTable(Result):
@@ -72,15 +124,47 @@ class AxisTable(Result):
     arms: dict[str, AxesOfArm]
     """Arm -> its axes."""
     paired: dict[str, dict[str, Comparison]]
-    """Pair of arms `SECOND-FIRST` -> axis -> paired difference over the items that count for both; Holm corrects p over the axes."""
+    """Pair of arms `SECOND-FIRST` -> axis -> paired difference over the items that count for both. Holm corrects p over the axes of the
+    table that are not primary hypotheses; those are corrected together (`primary` of axes.json)."""
     minimal_detectable: dict[str, dict[str, float | None]]
-    """Pair -> axis -> smallest difference found with 80% power at alpha 0.05, uncorrected; None if it cannot be told."""
+    """Pair -> axis -> smallest difference that this very test, its correction included, finds with 80% power, by simulation; None if it
+    finds none."""
     differs: dict[str, list[str]]
-    """Pair -> the axes whose corrected p is below 0.05."""
+    """Pair -> the axes whose corrected p is below 1 - level."""
+    per_item: dict[str, PerItem]
+    """JSON pointer of an estimate in this file -> what each item adds to it."""
+
+
+class Equivalence(Result):
+    """Whether the mean paired difference of two arms lies within a margin: two one-sided tests (TOST)."""
+
+    difference: float | None
+    """Second arm minus first; None without items."""
+    n: int
+    """Items that count for both arms."""
+    margin: float
+    """The difference held to be none, in the unit of the axis."""
+    low: float | None
+    """Lower bound at `level`; None without items."""
+    high: float | None
+    """Upper bound at `level`."""
+    level: float
+    """Level of the interval that decides the test: 1 - 2 alpha, alpha being corrected if the test is one of a family."""
+    p: float | None
+    """The larger of the two one-sided p values."""
+    p_holm: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    """p after Holm's correction over its family; left out if it is in none."""
+    equivalent: bool
+    """True if the interval lies inside the margin."""
+    method: str
+    """The test in words."""
 
 
 class Axes(AxisTable):
     """`evaluation/axes.json`: every axis under clean prompts."""
+
+    primary: dict[str, dict[str, Comparison | Equivalence]] = Field(default_factory=dict)
+    """Pair of arms `SECOND-FIRST` -> primary hypothesis (`evaluation.primary`) -> its test; all of a pair are one family."""
 
     seeds: dict[str, dict[str, Spread]] | None = Field(default=None, exclude_if=lambda value: value is None)
     """Arm -> axis -> spread between training seeds; left out if each arm was trained once."""
@@ -102,9 +186,9 @@ class Residual(Result):
     """As in `arms`."""
     attribution: Estimate
     """As in `arms`."""
-    quotes: int
-    """Quotes of the answered items."""
-    slips: int
+    quotes: Count
+    """Quotes of the answered items, as an expected number."""
+    slips: Count
     """Quotes that are verbatim in a document shown, but not in the one they cite."""
 
 
@@ -125,9 +209,9 @@ class Stress(AxisTable):
 
 
 class Share(Result):
-    """A number of quotes, and what share it is."""
+    """A number of quotes, and what share it is. Over picked candidates it is an expected number, whole unless candidates tie."""
 
-    count: int
+    count: Count
     """Quotes."""
     share: float | None
     """Share of all quotes or near misses that this part of the file is about; None if there are none."""
@@ -138,7 +222,7 @@ class Repair(Result):
 
     steps: list[Step]
     """The steps; empty for Unicode NFKC alone, which comes before the ladder."""
-    count: int
+    count: Count
     """Near misses that these steps repair."""
     share: float | None
     """Share of all near misses."""
@@ -147,7 +231,7 @@ class Repair(Result):
 class Ladder(Result):
     """Which steps of the normalisation ladder repair the near misses."""
 
-    near_misses: int
+    near_misses: Count
     """Quotes found in a document only after the ladder."""
     repairs: list[Repair]
     """Every set of steps that occurs, most frequent first."""
@@ -158,11 +242,11 @@ class Ladder(Result):
 class QuoteCounts(Result):
     """The quotes of an arm's answers and the near-miss gap."""
 
-    answered: int
+    answered: Count
     """Items (or, over all candidates, replies) that are not refusals."""
     gap: Estimate
     """Near-miss gap: mean of content verbatim minus strict verbatim grounding."""
-    quotes: int
+    quotes: Count
     """Quotes."""
     kinds: dict[QuoteKind, Share]
     """Kind -> share of all quotes."""
@@ -184,6 +268,8 @@ class Mechanism(Result):
     """Condition -> arm -> its quotes."""
     paired: dict[str, dict[str, Comparison]]
     """Condition -> pair of arms `SECOND-FIRST` -> paired difference of the near-miss gap."""
+    per_item: dict[str, PerItem]
+    """JSON pointer of an estimate in this file -> what each item adds to it."""
 
 
 # --- compute.json -----------------------------------------------------------------------------------------------------
@@ -214,13 +300,15 @@ class EquivalentN(Result):
     high: float | None
     """Upper bound; None if it lies beyond the curve."""
     level: float
-    """Level of the interval, e.g. 0.95."""
+    """Level of the interval, which goes with the corrected p of `single`."""
     share_below: float
-    """Share of resamples whose target lies below N = 1."""
+    """Probability that the target lies below N = 1."""
     share_above: float
-    """Share of resamples whose target lies above the largest N."""
+    """Probability that the target lies above the largest N."""
     doublings: float | None
     """log2 of the N: doublings of inference compute; None if there is no N."""
+    single: Comparison
+    """The other arm's single rollout against the reference's: whether training is worth anything at all."""
     method: str
     """How N and interval were found."""
 
@@ -238,6 +326,8 @@ class Compute(Result):
     """Arm -> its curves."""
     equivalence: dict[str, EquivalentN]
     """Arm other than the reference -> the N it is worth."""
+    per_item: dict[str, PerItem]
+    """JSON pointer of an estimate in this file -> what each item adds to it."""
 
 
 # --- format_lock.json -------------------------------------------------------------------------------------------------
@@ -246,8 +336,10 @@ class Compute(Result):
 class FreeformArm(Result):
     """An arm asked without the contract."""
 
-    answered: int
-    """Items whose picked candidate is not a refusal."""
+    answered: Count
+    """Items whose picked candidate is not a refusal, as an expected number."""
+    choices: Choices
+    """On how many items there was anything to pick."""
     support: Estimate
     """Mean verifier support over the answered items."""
     rouge_l: Estimate
@@ -256,33 +348,6 @@ class FreeformArm(Result):
     """Share of answered items whose ROUGE-L reaches the threshold."""
     strict_rate_contract: Estimate
     """Share of all picked replies that quote although nobody asked for quotes."""
-
-
-class Equivalence(Result):
-    """Whether the mean paired difference of two arms lies within a margin: two one-sided tests (TOST)."""
-
-    difference: float | None
-    """Second arm minus first; None without items."""
-    n: int
-    """Items that count for both arms."""
-    margin: float
-    """The difference held to be none, in the unit of the axis."""
-    low: float | None
-    """Lower bound at `level`; None with fewer than two items."""
-    high: float | None
-    """Upper bound at `level`."""
-    level: float
-    """Level of the interval that decides the test: 1 - 2 alpha."""
-    p_above_lower: float | None
-    """One-sided p that the difference lies below -margin."""
-    p_below_upper: float | None
-    """One-sided p that the difference lies above +margin."""
-    p: float | None
-    """The larger of the two."""
-    equivalent: bool
-    """True where p < alpha."""
-    method: str
-    """The test in words."""
 
 
 class FormatLock(Result):
@@ -302,6 +367,8 @@ class FormatLock(Result):
     """Pair -> whether support is the same within `evaluation.support_margin`."""
     contract_paired: dict[str, dict[str, Comparison]]
     """Pair -> `support` -> paired difference under the contract (clean prompts)."""
+    per_item: dict[str, PerItem]
+    """JSON pointer of an estimate in this file -> what each item adds to it."""
 
 
 MODELS: dict[str, type[Result]] = {"axes": Axes, "stress": Stress, "mechanism": Mechanism, "compute": Compute, "format_lock": FormatLock}

@@ -30,14 +30,17 @@ from cardproof.pages import card_metadata
 from cardproof.pages.figures import FIGURES
 from cardproof.pages.formats import (
     above_chance,
+    apart,
     bounds,
     called,
     cell,
     change,
+    chosen,
     code,
     estimate,
     held_in,
     interval,
+    noticed,
     number,
     p_value,
     percent,
@@ -53,7 +56,6 @@ from cardproof.pages.formats import (
     short,
     stance,
     value,
-    within,
     words,
 )
 from cardproof.records import Estimate
@@ -243,7 +245,7 @@ class Sources:
 
 FILTERS = (
     *(estimate, value, interval, change, p_value, number, short, percent, bounds, seed_spread, seed_name),
-    *(stance, within, above_chance, saves),
+    *(stance, above_chance, saves),
     *(setting, code, cell, words, pluck, called, held_in, conclusion),
-    *(published, regenerated, remark, place),
+    *(published, regenerated, apart, noticed, chosen, remark, place),
 )

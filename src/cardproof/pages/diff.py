@@ -65,6 +65,7 @@ def markdown(claims: Verdicts) -> str:
     if warning(claims):
         lines += [f"**{warning(claims)}**", ""]
     counted = [f"{count} {words(verdict)}" for verdict, count in claims.counts.items() if count]
+    lines += [f"**Does the card hold?** {claims.answer.sentence}", ""]
     lines += [f"{len(claims.claims)} claims of {claims.card}: {', '.join(counted)}.", ""]
     for name, group in by_section(rows(claims)):
         lines += [f"## {name.capitalize()}", "", "| claim | printed | this run | n | verdict | why |", "|---|---|---|---|---|---|"]

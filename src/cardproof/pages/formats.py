@@ -15,9 +15,8 @@ from cardproof.claims.claims_file import with_unit
 from cardproof.claims.verdicts import Judgement
 from cardproof.config import settings
 from cardproof.evaluation import printed
-from cardproof.evaluation.axes import ALPHA
 from cardproof.evaluation.printed import DASH
-from cardproof.evaluation.results import Equivalence, EquivalentN, Spread
+from cardproof.evaluation.results import Choices, Equivalence, EquivalentN, Spread
 from cardproof.records import Comparison, Estimate
 
 TINY = 1e-12
@@ -42,21 +41,35 @@ def interval(e: Estimate) -> str:
 
 
 def change(c: Difference) -> str:
-    """A paired difference with interval, n and p, e.g. `+0.100 [+0.020, +0.180], n = 45, p = 0.012`; a dash and the reason for none."""
+    """A paired difference with interval, n and p, e.g. `+0.100 [+0.020, +0.180], n = 45, p = 0.012`; a dash and the reason for none.
+
+    If p is corrected for a family, so is the interval: it leaves 0 out exactly if that p is significant.
+    """
     if c.difference is None:
         return f"{DASH} ({c.method})"
-    span = "" if c.low is None or c.high is None else f" [{c.low:+.3f}, {c.high:+.3f}]"
+    low, high = c.low, c.high
+    if isinstance(c, Comparison) and c.low_holm is not None and c.high_holm is not None:
+        low, high = c.low_holm, c.high_holm
+    span = "" if low is None or high is None else f" {signed(low, high)}"
     p = p_value(c)
     return f"{c.difference:+.3f}{span}, n = {c.n}{', ' + p if p else ''}"
+
+
+def signed(low: float, high: float) -> str:
+    """An interval of a difference, e.g. `[-0.020, +0.180]`."""
+    return f"[{low:+.{printed.PLACES}f}, {high:+.{printed.PLACES}f}]"
 
 
 def p_value(c: Difference) -> str:
     """The p of a paired difference, after Holm's correction if it is one of a table; empty if it has none."""
     corrected = getattr(c, "p_holm", None)
     p, how = (c.p, "") if corrected is None else (corrected, " (Holm)")
-    if p is None:
-        return ""
-    return f"p < 0.001{how}" if p < 0.001 else f"p = {p:.3f}{how}"
+    return "" if p is None else f"{p_text(p)}{how}"
+
+
+def p_text(p: float) -> str:
+    """A p value, e.g. `p = 0.012`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def number(x: float | None) -> str:
@@ -103,7 +116,7 @@ def seed_name(seed: int) -> str:
 def stance(c: Comparison) -> str:
     """What a comparison shows: `higher`, `lower`, the same with `_uncertain` if chance explains it, `same`, or `undefined`.
 
-    Judged at the evaluation's alpha, by p after Holm's correction if the comparison is one of a table.
+    Judged at 1 - level, by p after Holm's correction if the comparison is one of a family.
     """
     if c.difference is None:
         return "undefined"
@@ -111,12 +124,7 @@ def stance(c: Comparison) -> str:
         return "same"
     p = c.p if c.p_holm is None else c.p_holm
     direction = "higher" if c.difference > 0 else "lower"
-    return direction if p is not None and p < ALPHA else f"{direction}_uncertain"
-
-
-def within(c: Comparison, margin: float) -> bool:
-    """True if a comparison's whole interval lies inside +-margin: only then is it shown that no difference matters."""
-    return c.low is not None and c.high is not None and -margin < c.low and c.high < margin
+    return direction if p is not None and p < 1 - c.level else f"{direction}_uncertain"
 
 
 def above_chance(auc: Estimate) -> bool:
@@ -180,6 +188,24 @@ def regenerated(row: Judgement) -> str:
     """What the run has for a claim, in the card's unit and with its decimals, and the interval; a dash if it has nothing."""
     span = "" if row.interval is None or row.regenerated_printed is None else f" {printed.interval(*row.interval)}"
     return f"{with_unit(row.regenerated_printed, row.unit)}{span}"
+
+
+def apart(row: Judgement) -> str:
+    """How far a run's number is from the printed one, with the interval and p after correction; a dash if they are not compared."""
+    if row.difference is None:
+        return DASH
+    span = "" if row.difference_interval is None else f" {signed(*row.difference_interval)}"
+    return f"{row.difference:+.3f}{span}{'' if row.p_holm is None else f', {p_text(row.p_holm)}'}"
+
+
+def noticed(row: Judgement) -> str:
+    """The smallest deviation that a comparison would have noticed; a dash if there is none."""
+    return printed.number(row.noticed)
+
+
+def chosen(choices: Choices) -> str:
+    """On how many items the composite chose among candidates, e.g. `10 of 12 (8 with a single best)`."""
+    return f"{choices.some} of {choices.items} ({choices.unique} with a single best)"
 
 
 def remark(row: Judgement) -> str:

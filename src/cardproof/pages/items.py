@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import polars as pl
+
 from cardproof.config.settings import CONDITIONS, Config
 from cardproof.contract import reading
 from cardproof.contract.grounding import near_miss_diff
@@ -89,8 +91,9 @@ def to_json(value: Any) -> str:
 
 
 def _scored(run: Run, arm: str, condition: str) -> list[tuple[Mapping[str, Any], Rollout]]:
-    """Each rollout of an arm with its row of scores, in the order of items and k, and its `rank` by composite."""
-    scores = ranked(read_scores(run.path("scores"), arm, condition))
+    """Each rollout of an arm with its row of scores, in the order of items and k; the row has its `rank` and how often it is `picked`."""
+    table = ranked(read_scores(run.path("scores"), arm, condition))
+    scores = table.rows.with_columns(pl.Series("picked", table.shares[:, :, -1].reshape(-1)))
     rows = {(row["item"], row["k"]): row for row in scores.iter_rows(named=True)}
     return [(rows[r.item, r.k], r) for r in read_rows(run.path(samples(arm, condition)), Rollout) if (r.item, r.k) in rows]
 
@@ -101,6 +104,7 @@ def _rollout(rollout: Rollout, row: Mapping[str, Any], prompt: Prompt, phrases: 
     return {
         "k": rollout.k,
         "rank": row["rank"],
+        "picked": row["picked"],
         "text": rollout.text,
         "tokens": rollout.completion_tokens,
         "finish": rollout.finish_reason,

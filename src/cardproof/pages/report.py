@@ -92,9 +92,8 @@ def environment(folder: Path) -> jinja2.Environment:
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True
     )
-    env.filters |= {
-        f.__name__: f for f in (formats.published, formats.regenerated, formats.remark, formats.words, formats.number, formats.setting)
-    }
+    filters = (formats.published, formats.regenerated, formats.apart, formats.noticed, formats.remark)
+    env.filters |= {f.__name__: f for f in (*filters, formats.words, formats.number, formats.setting)}
     env.filters |= {"section": diff.section, "over": diff.count, "code_spans": _code_spans, "duration": _duration, "counted": _counted}
     env.globals["part"] = lambda name: Markup((folder / name).read_text(encoding="utf-8"))
     env.globals["script_hash"] = lambda name: _hash((folder / name).read_text(encoding="utf-8"))
