@@ -200,7 +200,7 @@ def _score(items: Items, c: Floats, masses: Floats, start: Floats) -> tuple[Floa
         at_mean, (masses * np.where(at_mean[..., None], q, 0.0) ** 3).sum(-1) / (3 * np.where(at_mean, second, 1.0) ** 1.5), 0.0
     )
     z = np.where(at_mean, r + skew, safe + 0.5 * np.log1p(g / np.where(at_mean, 1.0, 2 * f)) / safe)
-    slope = np.where(at_mean, 1 / np.sqrt(second), t / safe) * (masses * items.weights / (1 - x)).sum(-1)
+    slope = np.where(at_mean, 1 / np.sqrt(np.maximum(second, 1e-300)), t / safe) * (masses * items.weights / (1 - x)).sum(-1)
     return z, slope, t
 
 

@@ -31,8 +31,8 @@ def mechanism(
 ) -> Mechanism:
     """The gap, the kinds of quotes and the ladder of every arm and condition, and the paired differences of the gap.
 
-    `conditions` is condition -> arm -> Score rows. Returns the content of `evaluation/mechanism.json`. The first fields of an arm are about its
-    picked candidates (best-of-N, in expectation over ties); `candidates` is the same over all of its candidates, where selection hides
+    `conditions` is condition -> arm -> Score rows. Returns the content of `evaluation/mechanism.json`. The first fields of an arm are about
+    its picked candidates (best-of-N, in expectation over ties); `candidates` is the same over all of its candidates, where selection hides
     nothing. `settled` (condition -> pair) are comparisons that a larger family has corrected. Raises CardproofError as `aligned` does.
     """
     found: dict[str, dict[str, GapOfArm]] = {}
