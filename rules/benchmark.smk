@@ -52,6 +52,7 @@ rule prompts:
         corpus=rules.acquire_benchmark.output.corpus,
         questions=lambda wildcards: rules.split.output["train" if wildcards.condition == "train" else "eval"],
         templates=sorted(str(p) for p in Path(workflow.basedir, "prompts").iterdir()),
+        train_side=lambda wildcards: [] if wildcards.condition == "train" else rules.split.output.train,
     output:
         f"{RUN}/prompts/{{condition}}.jsonl",
     log:
@@ -63,8 +64,9 @@ rule prompts:
         settings=lambda wildcards: settings("prompts_train") if wildcards.condition == "train" else settings("prompts", **wildcards),
         code=code("prompts"),
         templates=lambda wildcards, input: Path(input.templates[0]).parent,
+        train_side=lambda wildcards, input: f"--train-side {input.train_side}" if input.train_side else "",
     message:
         "Rendering the {wildcards.condition} prompts."
     shell:
         "cardproof prompts --config {params.config} --condition {wildcards.condition} --corpus {input.corpus}"
-        " --questions {input.questions} --templates {params.templates:q} --out {output} 2>&1 | tee {log}"
+        " --questions {input.questions} {params.train_side} --templates {params.templates:q} --out {output} 2>&1 | tee {log}"

@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from cardproof.benchmark.prompts import build_prompts, near_duplicates, prompt_hash
+from cardproof.benchmark.prompts import build_prompts, prompt_hash
+from cardproof.benchmark.retrieval import near_duplicates
 from cardproof.config.settings import Condition, Contract
 from cardproof.contract.form import format_reply
 from cardproof.contract.grounding import ground

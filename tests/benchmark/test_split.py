@@ -7,13 +7,15 @@ from hypothesis import strategies as st
 
 from cardproof.benchmark.embedded import load_embedded
 from cardproof.benchmark.folder import load_folder
-from cardproof.benchmark.passages import document_of, word_ngrams
+from cardproof.benchmark.passages import document_of, is_section_of, word_ngrams
+from cardproof.benchmark.prompts import build_prompts
 from cardproof.benchmark.split import Overlap, _draw, choose, shared
 from cardproof.benchmark.split import split as split_questions
 from cardproof.config import reading
+from cardproof.config.settings import Condition, Contract
 from cardproof.errors import CardproofError
 from cardproof.records import Passage, Question
-from helpers.places import SHARED
+from helpers.places import ROOT, SHARED
 
 REAL = SHARED / "data" / "legal_rag_bench"
 needs_real = pytest.mark.skipif(not (REAL / "qa.jsonl").exists(), reason=f"Legal RAG Bench is not at {REAL} (set CARDPROOF_SHARED)")
@@ -121,7 +123,7 @@ def test_near_duplicate_questions_stay_together():
     questions = [q.model_copy(update={"question": LINE + f" {q.id}"}) if q.id in (0, 3) else q for q in questions]
     train, held_out, leakage = split(passages, questions)
     assert {0, 3} in ({q.id for q in train}, {q.id for q in held_out})
-    assert leakage["joined"] == {"near_duplicate_questions": 1, "near_duplicate_passages": 0, "near_duplicate_documents": 0}
+    assert leakage["joined"] == {"near_duplicate_questions": 1, "near_duplicate_passages": 0, "near_duplicate_documents": 0, "sections": 0}
 
 
 def test_near_duplicate_passages_join_their_documents():
@@ -165,6 +167,44 @@ def test_unknown_passage():
         split(passages[:1], questions)
 
 
+@pytest.mark.parametrize(
+    ("document", "other", "inside"),
+    [("4.12.2", "4.12", True), ("4.12.2.1", "4.12", True), ("4.12", "4.12.2", False), ("4.1", "4.12", False), ("4.12", "4.1", False)],
+)
+def test_a_section_is_told_by_its_number(document, other, inside):
+    assert is_section_of(document, other) == inside
+    assert not is_section_of("GPL-3.0-only", "GPL-3.0")
+
+
+def test_a_section_and_its_subsections_stay_on_one_side():
+    names = ["4.12", "4.12.2", "5", "6", "7", "8"]
+    passages = [Passage(id=f"{name}-c1-s1", title="", text=f"text {name} " + " ".join(f"{name}w{i}" for i in range(30))) for name in names]
+    questions = [Question(id=i, question=f"q{i}", answer="a", relevant_passage_id=p.id) for i, p in enumerate(passages)]
+    for seed in range(8):
+        found = split(passages, questions, seed=seed)
+        assert ({0, 1} <= {q.id for q in found.train}) or ({0, 1} <= {q.id for q in found.eval})
+    assert found.leakage["joined"]["sections"] == 1
+    assert found.leakage["component_sizes"] == [2, 1, 1, 1, 1]
+
+
+def test_train_side_distractors_are_counted_and_can_be_kept_out(embedded):
+    train, held_out, leakage = split(*embedded)
+    counted = leakage["distractors"]
+    assert not counted["kept_out"]
+    assert list(counted["by_k"]) == [str(k) for k in range(1, 11)]
+    shown = counted["by_k"]["4"]
+    assert shown["shown"] == 4 * len(held_out)
+    assert 0 < shown["train_oracles"] <= shown["train_documents"] < shown["shown"]
+    # The same passages as the stress prompts show.
+    prompts, _ = build_prompts("stress", Condition(distractors=4), Contract(), embedded[0], held_out, 0, ROOT / "prompts")
+    drawn = [d.id for p in prompts for d in p.documents if d.role == "distractor"]
+    documents = {document_of(q.relevant_passage_id) for q in train}
+    assert sum(document_of(id) in documents for id in drawn) == shown["train_documents"]
+    kept_out = split(*embedded, held_out_distractors=True).leakage["distractors"]
+    assert kept_out["kept_out"]
+    assert {row["train_documents"] for row in kept_out["by_k"].values()} == {0}
+
+
 # --- the two benchmarks -----------------------------------------------------------------------------------------------
 
 
@@ -195,3 +235,7 @@ def test_real_benchmark_splits_50_50(seed):
     assert (leakage["questions"], leakage["passages"], leakage["documents"]) == (100, 95, 60)
     assert leakage["shared_passages"] == leakage["shared_documents"] == 0
     assert leakage["max_overlap"]["oracle_passages"]["value"] < 0.05
+    sides = [{document_of(q.relevant_passage_id) for q in half} for half in (train, held_out)]
+    assert not [(a, b) for a in sides[0] for b in sides[1] if is_section_of(a, b) or is_section_of(b, a)]
+    # 4.12 and 4.12.2 are on one subject.
+    assert any({"4.12", "4.12.2"} <= side for side in sides)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cardproof.records import Passage, Question
 
@@ -13,6 +13,16 @@ def document_of(passage_id: str) -> str:
     if "#" in passage_id:
         return passage_id.split("#", 1)[0]
     return re.sub(r"-c\d+(?:-s\d+)?$", "", passage_id)
+
+
+def documents_of(questions: Iterable[Question]) -> frozenset[str]:
+    """The documents that hold the oracle passages of some questions."""
+    return frozenset(document_of(q.relevant_passage_id) for q in questions)
+
+
+def is_section_of(document: str, other: str) -> bool:
+    """True if a document is a subsection of another by its number: `4.12.2` of `4.12`, at any depth."""
+    return re.fullmatch(r"\d+(\.\d+)*", other) is not None and re.match(rf"{re.escape(other)}(\.\d+)+$", document) is not None
 
 
 def fold(text: str) -> str:
@@ -28,5 +38,5 @@ def word_ngrams(text: str, n: int) -> frozenset[tuple[str, ...]]:
 
 def passages_of(passages: Sequence[Passage], questions: Sequence[Question]) -> list[Passage]:
     """All passages of the documents with an oracle passage of these questions."""
-    documents = {document_of(q.relevant_passage_id) for q in questions}
+    documents = documents_of(questions)
     return [p for p in passages if document_of(p.id) in documents]

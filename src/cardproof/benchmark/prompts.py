@@ -7,23 +7,19 @@ nor the Python version, and a larger share of dropped oracles includes the small
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
+from cardproof.benchmark.passages import document_of, documents_of
+from cardproof.benchmark.retrieval import retriever
 from cardproof.benchmark.subset import subset
 from cardproof.config.settings import Condition, Config, Contract
 from cardproof.contract.asking import render
 from cardproof.contract.form import MAX_ID
-from cardproof.contract.ladder import normalise
 from cardproof.errors import CardproofError, did_you_mean
 from cardproof.files import sha256_text
 from cardproof.records import Document, Message, Passage, Prompt, Question, Role
-
-SHINGLE = 5
-"""Two passages overlap where they share this many words in a row."""
-NEAR_DUPLICATE = 0.5
-"""Two passages are near-duplicates if they share this part of the smaller one's shingles (an assumption)."""
 
 
 def build_prompts(
@@ -34,13 +30,14 @@ def build_prompts(
     questions: Sequence[Question],
     seed: int,
     templates: Path,
+    kept_out: Set[str] = frozenset(),
 ) -> tuple[list[Prompt], dict[str, Any]]:
     """One prompt per question, in their order, and a summary of what was shown.
 
-    Each item gets the `settings.distractors` passages that BM25 ranks nearest to its question, except its oracle and near-duplicates of
-    it. The `round(settings.oracle_drop * n)` items of lowest rank lose their oracle. Without `settings.shuffle` the oracle comes first,
-    then the distractors as ranked. CardproofError if a question's oracle is not in the corpus, an id cannot be shown as `[doc_id]`, or the
-    corpus has too few distractors.
+    Each item gets the `settings.distractors` passages that BM25 ranks nearest to its question, except its oracle, near-duplicates of it,
+    and passages of the documents in `kept_out`. The `round(settings.oracle_drop * n)` items of lowest rank lose their oracle. Without
+    `settings.shuffle` the oracle comes first, then the distractors as ranked. CardproofError if a question's oracle is not in the corpus,
+    an id cannot be shown as `[doc_id]`, or the corpus has too few distractors.
     """
     _check_ids(passages, questions)
     _check_counts(condition, settings, len(passages))
@@ -48,7 +45,8 @@ def build_prompts(
     reply_prefix = contract.reply_prefix if settings.contract else ""
     by_id = {p.id: p for p in passages}
     dropped = _dropped(condition, [q.id for q in questions], settings.oracle_drop, seed)
-    nearest_passages = _retriever(passages, settings.distractors) if settings.distractors else None
+    pool = [p for p in passages if document_of(p.id) not in kept_out]
+    nearest_passages = retriever(pool, settings.distractors) if settings.distractors else None
 
     prompts: list[Prompt] = []
     duplicates = 0
@@ -88,63 +86,29 @@ def build_prompts(
 
 
 def prompts_of(
-    config: Config, condition: str, passages: Sequence[Passage], questions: Sequence[Question], templates: Path
+    config: Config,
+    condition: str,
+    passages: Sequence[Passage],
+    questions: Sequence[Question],
+    templates: Path,
+    train_side: Sequence[Question] = (),
 ) -> tuple[list[Prompt], dict[str, Any]]:
-    """The prompts of one condition over one side of the split, by a configuration; `train` asks under the plain contract."""
+    """The prompts of one condition over one side of the split, by a configuration; `train` asks under the plain contract.
+
+    With `split.held_out_distractors`, no distractor comes from a document of the `train_side`.
+    """
     train = condition == "train"
     settings: Condition = Condition() if train else getattr(config.conditions, condition)
     most = config.distill.max_items if train else config.conditions.max_items
     asked = subset(questions, most, config.seed, lambda q: q.id)
-    return build_prompts(condition, settings, config.contract, passages, asked, config.seed, templates)
+    kept_out = documents_of(train_side) if config.split.held_out_distractors else frozenset()
+    return build_prompts(condition, settings, config.contract, passages, asked, config.seed, templates, kept_out)
 
 
 def prompt_hash(messages: Sequence[Message], reply_prefix: str) -> str:
     """sha256 over the canonical JSON (sorted keys, no spaces, UTF-8) of messages and reply prefix."""
     content = {"messages": [m.model_dump() for m in messages], "reply_prefix": reply_prefix}
     return sha256_text(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
-
-
-def near_duplicates(a: str, b: str) -> bool:
-    """Whether two passages share at least `NEAR_DUPLICATE` of the smaller one's word `SHINGLE`-grams, after the full ladder."""
-    first, second = _shingles(a), _shingles(b)
-    return len(first & second) >= NEAR_DUPLICATE * min(len(first), len(second))
-
-
-def _shingles(text: str) -> set[tuple[str, ...]]:
-    words = normalise(text).split()
-    return {tuple(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))}
-
-
-def _retriever(passages: Sequence[Passage], k: int) -> Callable[[str, Passage], tuple[list[Passage], int]]:
-    """A function from (question, oracle) to its K distractors and the number of near-duplicates of the oracle that it skipped."""
-    import bm25s  # here, because importing it would slow every other verb
-
-    index = bm25s.BM25()
-    index.index(bm25s.tokenize([p.text for p in passages], stopwords="en", show_progress=False), show_progress=False)
-
-    def distractors(question: str, oracle: Passage) -> tuple[list[Passage], int]:
-        words = bm25s.tokenize([question], stopwords="en", return_ids=False, show_progress=False)[0]
-        scores = index.get_scores(words).tolist() if words else [0.0] * len(passages)
-        ranked = sorted(range(len(passages)), key=lambda i: (-scores[i], passages[i].id))  # equal scores: by id, not by place in the file
-        chosen: list[Passage] = []
-        skipped = 0
-        for i in ranked:
-            if len(chosen) == k:
-                break
-            if passages[i].id == oracle.id:
-                continue
-            if near_duplicates(passages[i].text, oracle.text):
-                skipped += 1
-            else:
-                chosen.append(passages[i])
-        if len(chosen) < k:
-            raise CardproofError(
-                f"the corpus has {len(chosen)} distractors for oracle {oracle.id!r} (without {skipped} near-duplicates of it), not {k}.",
-                "lower `distractors`, or use a larger corpus.",
-            )
-        return chosen, skipped
-
-    return distractors
 
 
 def _document(passage: Passage, role: Role) -> Document:

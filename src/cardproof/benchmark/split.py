@@ -6,13 +6,16 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Set
 from typing import Any, NamedTuple
 
-from cardproof.benchmark.passages import document_of, word_ngrams
+from cardproof.benchmark.passages import document_of, documents_of, is_section_of, word_ngrams
+from cardproof.benchmark.retrieval import retriever
 from cardproof.config import settings as config
 from cardproof.errors import CardproofError
 from cardproof.files import sha256_text
 from cardproof.records import Passage, Question
 
 Grams = Set[tuple[str, ...]]
+MOST_DISTRACTORS = 10
+"""The largest K that `leakage.json` counts train-side distractors for. It lists every K, so that no setting of a condition changes it."""
 
 
 class Overlap(NamedTuple):
@@ -35,10 +38,10 @@ class Halves(NamedTuple):
 def split(passages: list[Passage], questions: list[Question], settings: config.Split, seed: int) -> Halves:
     """Questions in two halves that share no passage, no document and no near-duplicate text.
 
-    Two questions are joined if they share a document, or if their own texts, oracle passages or documents share at least
-    `near_duplicate_threshold` of the shorter one's word n-grams. Each component of joined questions goes to one side. The train side gets
-    `train_share` of the questions, or as near to it as whole components come; the seed chooses among equally good splits. CardproofError if
-    a side would be empty.
+    Two questions are joined if they share a document, if one's document is a section of the other's, or if their own texts, oracle passages
+    or documents share at least `near_duplicate_threshold` of the shorter one's word n-grams. Each component of joined questions goes to one
+    side. The train side gets `train_share` of the questions, or as near to it as whole components come; the seed chooses among equally good
+    splits. CardproofError if a side would be empty.
     """
     texts = _texts(passages, questions, settings.ngram)
     groups, edges = components(questions, texts, settings.near_duplicate_threshold)
@@ -54,7 +57,7 @@ def split(passages: list[Passage], questions: list[Question], settings: config.S
             "raise near_duplicate_threshold, or add questions on other documents.",
         )
     leakage = {
-        "method": "union of questions that share a document or near-duplicate text; whole components by subset sum",
+        "method": "union of questions that share a document, a section or near-duplicate text; whole components by subset sum",
         "ngram": settings.ngram,
         "near_duplicate_threshold": settings.near_duplicate_threshold,
         "seed": seed,
@@ -68,6 +71,7 @@ def split(passages: list[Passage], questions: list[Question], settings: config.S
         "target": {"train": target, "eval": (1 - settings.train_share) * len(questions)},
         "achieved": {"train": len(train), "eval": len(held_out)},
         **measure(train, held_out, texts),
+        "distractors": distractors(passages, train, held_out, settings.held_out_distractors),
     }
     return Halves(train, held_out, leakage)
 
@@ -115,6 +119,9 @@ def components(questions: list[Question], texts: _Texts, threshold: float) -> tu
         joined.union(("document", document_of(p.a)), ("document", document_of(p.b)))
     for p in near_documents:
         joined.union(("document", p.a), ("document", p.b))
+    sections = [(a, b) for a in texts.documents for b in texts.documents if is_section_of(a, b)]
+    for a, b in sections:
+        joined.union(("document", a), ("document", b))
     groups: dict[Hashable, list[Question]] = defaultdict(list)
     for q in questions:
         groups[joined.find(("question", str(q.id)))].append(q)
@@ -122,6 +129,7 @@ def components(questions: list[Question], texts: _Texts, threshold: float) -> tu
         "near_duplicate_questions": len(near_questions),
         "near_duplicate_passages": len(near_oracles),
         "near_duplicate_documents": len(near_documents),
+        "sections": len(sections),
     }
     return list(groups.values()), counts
 
@@ -165,6 +173,35 @@ def measure(train: list[Question], held_out: list[Question], texts: _Texts) -> d
             "documents": crossing(texts.documents, {document_of(q.relevant_passage_id): side for q, side in sides}),
         },
     }
+
+
+def distractors(passages: list[Passage], train: list[Question], held_out: list[Question], kept_out: bool) -> dict[str, Any]:
+    """How many of the K passages nearest to each held-out question are of the train side, for K = 1, 2, ...
+
+    `shown` counts all of them, `train_documents` those of a document with a question of the train side, `train_oracles` those that answer
+    such a question. With `kept_out` none is drawn from those documents. K ends where the corpus has no more.
+    """
+    documents, oracles = documents_of(train), {q.relevant_passage_id for q in train}
+    pool = [p for p in passages if not kept_out or document_of(p.id) not in documents]
+    by_id = {p.id: p for p in passages}
+    # The oracle and what nearly repeats it are never drawn; a small corpus has fewer to give.
+    most = min(MOST_DISTRACTORS, max(0, len(pool) - 1))
+    found: dict[str, Any] = {"kept_out": kept_out, "by_k": {}}
+    for k in range(most, 0, -1):
+        try:
+            nearest = retriever(pool, k)
+            drawn = [nearest(q.question, by_id[q.relevant_passage_id])[0] for q in held_out]
+        except CardproofError:
+            continue
+        for n in range(1, k + 1):
+            shown = [p.id for row in drawn for p in row[:n]]
+            found["by_k"][str(n)] = {
+                "shown": len(shown),
+                "train_documents": sum(document_of(id) in documents for id in shown),
+                "train_oracles": sum(id in oracles for id in shown),
+            }
+        break
+    return found
 
 
 def choose(sizes: list[int], target: float, draws: list[int]) -> list[int]:

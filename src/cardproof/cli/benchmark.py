@@ -58,9 +58,10 @@ def _step_of_prompts(values: dict[str, Any]) -> tuple[str, dict[str, str]]:
 @click.option("--condition", type=click.Choice(["train", "clean", "stress", "freeform"]), required=True)
 @reads("--corpus", "Passages.")
 @reads("--questions", "One side of the split.")
+@reads("--train-side", "Train side of the split, whose documents `split.held_out_distractors` keeps out.", required=False)
 @reads("--templates", "Prompt templates.", default=ROOT / "prompts", show_default=True)
 @makes("--out", "Prompts to write.")
-def prompts(config: Config, condition: str, corpus: Path, questions: Path, templates: Path, out: Path) -> None:
+def prompts(config: Config, condition: str, corpus: Path, questions: Path, train_side: Path | None, templates: Path, out: Path) -> None:
     """Render what a model is asked about each item under one condition."""
     from cardproof.benchmark.prompts import prompts_of
     from cardproof.files import read_rows, write_rows
@@ -69,6 +70,9 @@ def prompts(config: Config, condition: str, corpus: Path, questions: Path, templ
     asked = read_rows(questions, Question)
     if not asked:
         raise CardproofError(f"{questions} has no questions.", "split the questions again.")
-    rows, shown = prompts_of(config, condition, read_rows(corpus, Passage), asked, templates)
+    if config.split.held_out_distractors and condition != "train" and train_side is None:
+        raise CardproofError("split.held_out_distractors needs the train side.", "give it with --train-side: split/train.jsonl.")
+    trained = read_rows(train_side, Question) if train_side is not None else []
+    rows, shown = prompts_of(config, condition, read_rows(corpus, Passage), asked, templates, trained)
     write_rows(out, rows)
     click.echo(f"{out}: {len(rows)} prompts, {shown}", err=True)

@@ -64,6 +64,9 @@ class Split(Section):
     "leakage-disjoint"."""
     ngram: int = Field(default=8, ge=2, le=50)
     """Words in each n-gram of that comparison. Assumed, because the card does not say: shorter ones match legal boilerplate."""
+    held_out_distractors: bool = False
+    """Draw no distractor of the evaluation from a document with a question of the train side. Assumed, because the card does not say: false
+    searches the whole corpus, as a user of the model would; `split/leakage.json` counts what that shows of the train side."""
 
 
 class Contract(Section):

@@ -65,6 +65,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "prompts": (
         *(f"conditions.{{condition}}.{key}" for key in ("contract", "distractors", "oracle_drop", "shuffle")),
         "conditions.max_items",
+        "split.held_out_distractors",
         *_PROMPT,
     ),
     "sample_train": (*_ROLLOUT, "distill.n"),
