@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from cardproof.acquire import hub, wheels
 from cardproof.acquire.acquire_model import acquire_model
-from cardproof.acquire.folders import fingerprint
+from cardproof.acquire.model_hash import fingerprint
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, sha256_file, write_json
 

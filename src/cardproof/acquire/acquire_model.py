@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from cardproof.acquire.folders import fingerprint, link
+from cardproof.acquire.folders import link
 from cardproof.acquire.hub import LISTING, check, fetch, from_mirror, listing, mirrored, resolve
+from cardproof.acquire.model_hash import fingerprint
 from cardproof.acquire.wheels import unpack
 from cardproof.files import nothing_partial, write_json
 

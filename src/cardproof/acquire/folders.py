@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from cardproof.acquire.model_hash import fingerprint
 from cardproof.acquire.weights import shapes
 from cardproof.errors import CardproofError
-from cardproof.files import read_json, sha256_file, sha256_text, write_json
+from cardproof.files import read_json, write_json
 
 
 def link(folder: Path, out: Path, check: Callable[[Path], None] = lambda folder: None) -> None:
@@ -46,24 +46,3 @@ def refuse_remote_code(folder: Path) -> None:
             f"{file}: field 'auto_map': the architecture {kind!r} needs code that comes with the model, which cardproof never runs.",
             "use a model whose architecture is part of transformers.",
         )
-
-
-def fingerprint(folder: Path) -> str:
-    """sha256 over the names and sha256 of a model folder's weights, configuration and tokenizer files.
-
-    Raises CardproofError if the folder has no safetensors. Pickled weights are refused because they can run code.
-    """
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise CardproofError(
-            f"{folder} has no *.safetensors file.",
-            "give a model folder in safetensors format; pickled weights (*.bin, *.pt) are refused because loading them can run code.",
-        )
-    rest = sorted(p for p in folder.iterdir() if p.suffix in {".json", ".txt", ".jinja", ".model"} and p.name != "source.json")
-    return sha256_text("\n".join(f"{p.name} {sha256_file(p)}" for p in [*weights, *rest]))
-
-
-def model_hash(folder: Path) -> str:
-    """A model folder's fingerprint, as its `source.json` records it, or computed now."""
-    source = folder / "source.json"
-    return json.loads(source.read_text())["model_hash"] if source.exists() else fingerprint(folder)

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from cardproof.acquire.folders import fingerprint
+from cardproof.acquire.model_hash import fingerprint
 from cardproof.errors import CardproofError
 from cardproof.files import atomic, sha256_file, write_json
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from cardproof.acquire.folders import model_hash
+from cardproof.acquire.model_hash import model_hash
 from cardproof.acquire.weights import check_adapter
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError, did_you_mean

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cardproof.acquire.folders import model_hash
+from cardproof.acquire.model_hash import model_hash
 from cardproof.files import sha256_file
 from cardproof.models.device import Quantization, quiet
 from cardproof.models.loading import load_for_sampling

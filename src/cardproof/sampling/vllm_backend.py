@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cardproof.acquire.folders import model_hash
+from cardproof.acquire.model_hash import model_hash
 from cardproof.acquire.weights import check_adapter
 from cardproof.errors import CardproofError
 from cardproof.files import sha256_file

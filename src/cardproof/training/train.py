@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cardproof.acquire.folders import fingerprint, model_hash
+from cardproof.acquire.model_hash import fingerprint, model_hash
 from cardproof.config.settings import Config, Training, TrainingRun, optimizer_steps
 from cardproof.errors import CardproofError, did_you_mean
 from cardproof.evidence.provenance import code_fingerprint
