@@ -12,6 +12,7 @@ from cardproof.evidence.provenance import ENGINES, STEPS, code_fingerprint, modu
 RERUNS = {
     "benchmark/licences": {"acquire_benchmark"},
     "acquire/wheels": {"acquire_model"},
+    "acquire/folders": {"acquire_model"},
     "verifier/planted": {"train_verifier", "check_verifier"},
     "verifier/check_verifier": {"check_verifier"},
     "contract/asking": {"prompts", "distill"},

@@ -1,4 +1,4 @@
-"""Model folders: links to a local one, a fingerprint of any, and the refusal of code that comes with a model."""
+"""Model folders: links to a local one, and the refusal of code that comes with a model."""
 
 from __future__ import annotations
 
