@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from cardproof.evidence.verify import check
+from cardproof.files import read_json
+from cardproof.runs import EVALUATION
+from helpers.agreement import disagreements
 from helpers.places import ROOT
 from helpers.workflow import PATIENCE, RUN, contents, finished, planned, snakemake
 
@@ -62,6 +65,11 @@ def test_the_training_is_qlora_and_counts_are_consistent(first: Path) -> None:
         # 30 layers: q, o 576x576; k, v 576x192; gate, up 576x1536; down 1536x576; rank 8.
         per_layer = 2 * (576 + 576) + 2 * (576 + 192) + 3 * (576 + 1536)
         assert metrics["trainable_parameters"] == 30 * 8 * per_layer
+
+
+def test_tests_and_intervals_of_the_results_agree(first: Path) -> None:
+    for name in (*(f"evaluation/{file}.json" for file in EVALUATION), "claims.json"):
+        assert list(disagreements(read_json(first / RUN / name))) == [], name
 
 
 def test_a_second_run_does_nothing(first: Path) -> None:
