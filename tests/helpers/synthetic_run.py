@@ -165,6 +165,7 @@ LEAKAGE = {
         "oracle_passages": {"value": 0.0, "train": None, "eval": None},
         "documents": {"value": 0.031, "train": "MPL-2.0", "eval": "EPL-2.0"},
     },
+    "distractors": {"kept_out": False, "by_k": {"4": {"shown": 120, "train_documents": 45, "train_oracles": 11}}},
 }
 
 
