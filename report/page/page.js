@@ -44,14 +44,14 @@
   function filter() {
     const [section, verdict, text] = ["section", "verdict", "text"].map((name) => $(`filter-${name}`).value);
     const wanted = text.trim().toLowerCase();
-    let shown = 0;
+    let count = 0;
     for (const body of bodies) {
       const fits = (!section || body.dataset.section === section) && (!verdict || body.dataset.verdict === verdict) &&
         (!wanted || body.rows[0].textContent.toLowerCase().includes(wanted) || body.rows[1].textContent.toLowerCase().includes(wanted));
       body.hidden = !fits;
-      shown += fits;
+      count += fits;
     }
-    $("filter-count").textContent = `${shown} of ${bodies.length} claims`;
+    $("filter-count").textContent = `${count} of ${bodies.length} claims`;
     for (const button of counts) button.setAttribute("aria-pressed", String(button.dataset.verdict === verdict));
   }
   const counts = [...document.querySelectorAll(".counts button")];
@@ -99,9 +99,9 @@
   function searchable(item) {
     if (item.searched === undefined) {
       const parts = [`${item.id} ${item.question} ${item.reference ?? ""}`];
-      for (const shown of Object.values(item.conditions ?? {})) {
-        for (const document of shown.documents) parts.push(document.id, document.text);
-        for (const rollouts of Object.values(shown.arms)) for (const rollout of rollouts) parts.push(rollout.text);
+      for (const view of Object.values(item.conditions ?? {})) {
+        for (const document of view.documents) parts.push(document.id, document.text);
+        for (const rollouts of Object.values(view.arms)) for (const rollout of rollouts) parts.push(rollout.text);
       }
       item.searched = parts.join("\n").toLowerCase();
     }
@@ -109,10 +109,10 @@
   }
   // --- looking for near misses, refusals and the like: `places` are the replies of an item that bear the mark, in the order of the tabs.
   function places(id) {
-    const found = [];
+    const replies = [];
     for (const [condition, arms] of Object.entries(items.get(id).marks[$("item-mark").value] ?? {}))
-      for (const [arm, ks] of Object.entries(arms)) for (const k of ks) found.push({ item: id, condition, arm, k });
-    return found;
+      for (const [arm, ks] of Object.entries(arms)) for (const k of ks) replies.push({ item: id, condition, arm, k });
+    return replies;
   }
   const open = (id) => go(places(id)[0] ?? { item: id, k: null });
   function next() {
@@ -212,10 +212,10 @@
     const item = items.get(at.item);
     const conditions = Object.keys(item.conditions);
     if (!conditions.includes(at.condition)) at.condition = conditions[0];
-    const shown = item.conditions[at.condition];
-    const arms = Object.keys(shown.arms);
+    const view = item.conditions[at.condition];
+    const arms = Object.keys(view.arms);
     if (!arms.includes(at.arm)) at.arm = arms.at(-1);
-    const rollouts = shown.arms[at.arm] ?? [];
+    const rollouts = view.arms[at.arm] ?? [];
     const best = rollouts.find((r) => r.rank === 1);
     if (!rollouts.some((r) => r.k === at.k)) at.k = best?.k ?? null;
     const rollout = rollouts.find((r) => r.k === at.k);
@@ -239,8 +239,8 @@
       make("p", { class: "quiet" }, "★ picked; where several are, they tie and count in equal parts. The number after the dot is the composite; a square stands for a quote, in the colour of its kind."),
     ];
     const left = make("div", {}, make("h3", {}, "Documents, as shown"));
-    if (!shown.oracle_present) left.append(make("p", { class: "quiet" }, `The oracle passage ${shown.oracle} was left out: a refusal is right here.`));
-    for (const source of shown.documents) {
+    if (!view.oracle_present) left.append(make("p", { class: "quiet" }, `The oracle passage ${view.oracle} was left out: a refusal is right here.`));
+    for (const source of view.documents) {
       const spans = quotes.filter((q) => q.doc === source.id && q.span).map((q) => [...q.span, q.kind]);
       left.append(
         make("div", {}, make("code", {}, source.id), make("span", { class: `role ${source.role}` }, source.role)),
@@ -249,7 +249,7 @@
     }
     const right = make("div", {}, make("h3", {}, "Reply"));
     if (!rollout) right.append(make("p", {}, "No rollouts."));
-    else right.append(...reply(rollout, rollouts, { ...shown, factors: data.factors[at.condition] }));
+    else right.append(...reply(rollout, rollouts, { ...view, factors: data.factors[at.condition] }));
     article.replaceChildren(...parts, make("div", { class: "panes" }, left, right));
     document.querySelectorAll("#item-list [aria-current]").forEach((b) => b.removeAttribute("aria-current"));
     const button = document.querySelector(`#item-list [data-id="${CSS.escape(at.item)}"]`);
@@ -258,17 +258,17 @@
     reveal();
   }
 
-  function reply(rollout, rollouts, shown) {
+  function reply(rollout, rollouts, view) {
     const spans = rollout.quotes.filter((q) => q.at).map((q) => [...q.at, q.kind]);
-    const factors = shown.factors.map((name) => `${axis(name)} ${value(rollout.scores[name])}`);
+    const factors = view.factors.map((name) => `${axis(name)} ${value(rollout.scores[name])}`);
     const product = factors.length > 1 ? `Its composite: ${factors.join(" × ")} = ${value(rollout.scores.composite)}.` : `Its composite is ${factors[0]}.`;
-    const made = rollout.refusal ? "A refusal gets no composite." : product;
+    const composite = rollout.refusal ? "A refusal gets no composite." : product;
     const ties = rollouts.filter((r) => r.picked > 0).length;
     const picked = rollout.picked > 0
       ? `Picked: the highest composite of ${rollouts.length}${ties > 1 ? `, as ${ties} are; each counts in equal part` : ""}.`
       : `Not picked: rank ${rollout.rank} of ${rollouts.length} by composite.`;
-    const notes = [picked, made, `${rollout.tokens} tokens${rollout.finish === "length" ? ", cut at the limit" : ""}.`];
-    if (rollout.refusal) notes.push(shown.oracle_present ? "A refusal, though the oracle passage was shown." : "A refusal, with no oracle passage shown.");
+    const notes = [picked, composite, `${rollout.tokens} tokens${rollout.finish === "length" ? ", cut at the limit" : ""}.`];
+    if (rollout.refusal) notes.push(view.oracle_present ? "A refusal, though the oracle passage was shown." : "A refusal, with no oracle passage view.");
     if (rollout.defects.length) notes.push(`Departs from the contract: ${rollout.defects.map(words).join(", ")}.`);
     const out = [make("p", { class: "text", dir: "auto", tabindex: "0" }, marked(rollout.text, spans)), make("p", { class: "quiet" }, notes.join(" "))];
     const table = make("table", { class: "scores" });
@@ -317,14 +317,14 @@
     }
   }
   function fromHash() {
-    const given = new URLSearchParams(location.hash.slice(1));
-    if (given.has("claim")) return toClaim(given.get("claim"));
-    const id = given.get("item") ?? (given.has("arm") || given.has("condition") ? at.item ?? order[0] : null);
+    const query = new URLSearchParams(location.hash.slice(1));
+    if (query.has("claim")) return toClaim(query.get("claim"));
+    const id = query.get("item") ?? (query.has("arm") || query.has("condition") ? at.item ?? order[0] : null);
     if (id === null || !items.has(id)) return false;
-    const k = given.get("k");
+    const k = query.get("k");
     at.item = id;
     list();
-    go({ arm: given.get("arm"), condition: given.get("condition"), k: k === null ? null : Number(k) }, false).then(() => $(matchMedia("(max-width: 48rem)").matches ? "item" : "items").scrollIntoView());
+    go({ arm: query.get("arm"), condition: query.get("condition"), k: k === null ? null : Number(k) }, false).then(() => $(matchMedia("(max-width: 48rem)").matches ? "item" : "items").scrollIntoView());
     return true;
   }
   const step = (names, current, by = 1) => names[(names.indexOf(current) + by + names.length) % names.length];
@@ -347,8 +347,8 @@
       return;
     }
     const item = items.get(at.item);
-    const shown = item && full(item) ? item.conditions[at.condition] : null;
-    const ks = shown?.arms[at.arm]?.map((r) => r.k) ?? [];
+    const view = item && full(item) ? item.conditions[at.condition] : null;
+    const ks = view?.arms[at.arm]?.map((r) => r.k) ?? [];
     const within = (by) => visible[Math.min(visible.length - 1, Math.max(0, visible.indexOf(at.item) + by))];
     const keys = {
       j: () => open(within(1) ?? at.item),
@@ -356,7 +356,7 @@
       n: () => ks.length && go({ k: step(ks, at.k) }),
       p: () => ks.length && go({ k: step(ks, at.k, -1) }),
       m: next,
-      a: () => shown && go({ arm: step(Object.keys(shown.arms), at.arm), k: null }),
+      a: () => view && go({ arm: step(Object.keys(view.arms), at.arm), k: null }),
       c: () => item && full(item) && go({ condition: step(Object.keys(item.conditions), at.condition), k: null }),
       "/": () => $("item-search").focus(),
       "?": () => $("help").showModal(),

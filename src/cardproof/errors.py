@@ -146,7 +146,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 # --- Jinja ------------------------------------------------------------------------------------------------------------
 
 
-def of_template(error: TemplateError, folder: Path, name: str, given: str) -> CardproofError:
+def of_template(error: TemplateError, folder: Path, name: str, missing: str) -> CardproofError:
     """What is wrong with the template `name` of a folder, or one that it includes; `given`: the hint if a value is missing."""
     import jinja2
 
@@ -155,5 +155,5 @@ def of_template(error: TemplateError, folder: Path, name: str, given: str) -> Ca
     if isinstance(error, jinja2.TemplateSyntaxError):
         return CardproofError(f"{folder / (error.name or name)}, line {error.lineno}: {error.message}.", "correct the template (Jinja2).")
     if isinstance(error, jinja2.UndefinedError):
-        return CardproofError(f"{folder / name} asks for a value that it is not given: {error.message}.", given)
+        return CardproofError(f"{folder / name} asks for a value that it is not given: {error.message}.", missing)
     return CardproofError(f"{folder / name} cannot be filled: {error}.", "correct the template (Jinja2).")

@@ -102,14 +102,14 @@ class Run:
 
         path = self.path(CONFIG)
         try:
-            found = reading.parse(path.read_bytes(), str(path))
+            content = reading.parse(path.read_bytes(), str(path))
         except OSError:
             raise CardproofError(
                 f"{path} does not exist, so the scale of the run is unknown.", "give the folder of a run: results/NAME."
             ) from None
-        if "scale" not in found:
+        if "scale" not in content:
             raise CardproofError(f"{path} names no scale.", "give the resolved configuration of a run; it has the keys run and scale.")
-        return found
+        return content
 
     @cached_property
     def config(self) -> Config:
@@ -179,31 +179,31 @@ class Run:
             except ValidationError as e:
                 again = "another version made it: run the step that makes it again."
                 raise of_validation(e, str(self.path(file)), model, hint=again) from None
-        found = self._models[file]
-        assert isinstance(found, model)
-        return found
+        result = self._models[file]
+        assert isinstance(result, model)
+        return result
 
     def at(self, file: str, pointer: str) -> Any:
         """What a JSON pointer into a file leads to; KeyError if it leads nowhere."""
-        found = self.settings if file == CONFIG else self.json(file)
+        content = self.settings if file == CONFIG else self.json(file)
         for part in pointer.strip("/").split("/"):
-            if isinstance(found, list) and part.isdecimal() and int(part) < len(found):
-                found = found[int(part)]
-            elif isinstance(found, dict) and part in found:
-                found = found[part]
+            if isinstance(content, list) and part.isdecimal() and int(part) < len(content):
+                content = content[int(part)]
+            elif isinstance(content, dict) and part in content:
+                content = content[part]
             else:
                 raise KeyError(pointer)
-        return found
+        return content
 
     # --- what several rooms ask of them
 
     @cached_property
     def steps(self) -> dict[str, dict[str, Any]]:
         """Rule -> {code, config}: the fingerprints that each step recorded; empty before they are."""
-        found = self.json(STEPS) if self.has(STEPS) else {}
-        if not isinstance(found, dict):
+        content = self.json(STEPS) if self.has(STEPS) else {}
+        if not isinstance(content, dict):
             raise CardproofError(f"{self.path(STEPS)} is not a mapping of rules.", "delete it and run the workflow again.")
-        return {rule: step for rule, step in found.items() if isinstance(step, dict)}
+        return {rule: step for rule, step in content.items() if isinstance(step, dict)}
 
     def training(self, model: type[M]) -> dict[str, M]:
         """Training run -> its metrics, for each one that an arm uses, and for each further one that was trained."""
@@ -213,14 +213,14 @@ class Run:
 
     def unpinned(self) -> list[dict[str, str]]:
         """What was taken from the Hub at a revision that nobody pinned: the file that says so, name, revision."""
-        found = []
+        entries = []
         for path in sorted(p for pattern in _SOURCES for p in self.folder.glob(pattern)):
             file = path.relative_to(self.folder).as_posix()
             source = self.json(file)
             # Models and adapters are told by their own folders; any other revision looked up is a benchmark's.
             if source.get("pinned") is False and source.get("kind") != "model":
-                found.append({"file": file, "name": source["name"], "revision": source["revision"]})
-        return found
+                entries.append({"file": file, "name": source["name"], "revision": source["revision"]})
+        return entries
 
 
 class _Results(Mapping[str, Any]):

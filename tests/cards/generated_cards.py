@@ -117,8 +117,8 @@ def results(t: Training, places: int = 2, swapped: int | None = None, steps: dic
 def scores(t: Training, row: int = -1, loss: float | None = None, accuracy: str | None = None) -> str:
     """The scores above the table."""
     _, _, _, evaluated, right = t.rows[row]
-    shown = accuracy or f"{right:.4f}"
-    return f"It achieves the following results on the evaluation set:\n- Loss: {loss or evaluated:.4f}\n- Accuracy: {shown}\n\n"
+    printed = accuracy or f"{right:.4f}"
+    return f"It achieves the following results on the evaluation set:\n- Loss: {loss or evaluated:.4f}\n- Accuracy: {printed}\n\n"
 
 
 def front(value: str | None = None, extra: str = "", task: str = "text-classification") -> str:
@@ -338,12 +338,12 @@ def _average_row(rng: random.Random) -> str:
 
 def gains(rng: random.Random, unit: str = " pts") -> list[list[str]]:
     """Rows of before, after and change, in tenths of a per cent."""
-    found = []
+    rows = []
     for i in range(5):
         a = rng.randint(300, 700)
         b = a + rng.randint(20, 250)
-        found.append([f"task {i}", f"{a / 10:.1f}%", f"{b / 10:.1f}%", f"+{(b - a) / 10:.1f}{unit}"])
-    return found
+        rows.append([f"task {i}", f"{a / 10:.1f}%", f"{b / 10:.1f}%", f"+{(b - a) / 10:.1f}{unit}"])
+    return rows
 
 
 def gain_table(rows: list[list[str]]) -> str:
@@ -385,18 +385,18 @@ def small_share(rng: random.Random, n: int) -> str:
 
 def _support(rng: random.Random) -> str:
     sizes = [rng.randint(11, 60) for _ in range(6)]
-    shown = [f"{100 * rng.randint(1, n) / n:.1f}%" for n in sizes]
+    shares = [f"{100 * rng.randint(1, n) / n:.1f}%" for n in sizes]
     i = rng.randrange(6)
-    shown[i] = small_share(rng, sizes[i])
-    rows = "".join(f"| head {j} | {p} | {n} |\n" for j, (p, n) in enumerate(zip(shown, sizes, strict=True)))
+    shares[i] = small_share(rng, sizes[i])
+    rows = "".join(f"| head {j} | {p} | {n} |\n" for j, (p, n) in enumerate(zip(shares, sizes, strict=True)))
     return "# Heads\n\n| Head | Accuracy | Support |\n|---|---|---|\n" + rows
 
 
 def _heading(rng: random.Random) -> str:
     n = rng.randint(12, 60)
-    shown = [f"{100 * rng.randint(1, n) / n:.1f}%" for _ in range(5)]
-    shown[rng.randrange(5)] = small_share(rng, n)
-    rows = "".join(f"| way {j} | {p} |\n" for j, p in enumerate(shown))
+    shares = [f"{100 * rng.randint(1, n) / n:.1f}%" for _ in range(5)]
+    shares[rng.randrange(5)] = small_share(rng, n)
+    rows = "".join(f"| way {j} | {p} |\n" for j, p in enumerate(shares))
     return f"# m\n\n## Evaluation ({n} test cases)\n\n| Strategy | Result |\n|---|---|\n{rows}"
 
 

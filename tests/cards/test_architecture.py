@@ -55,7 +55,7 @@ def test_the_size_is_pefts_count(tmp_path: Path, values: dict[str, Any], targets
     import peft
     import transformers
 
-    found = read_architecture(config(tmp_path, values))
+    size = read_architecture(config(tmp_path, values))
     kind = values["model_type"]
     model = transformers.AutoModelForCausalLM.from_config(
         transformers.CONFIG_MAPPING[kind](**{k: v for k, v in values.items() if k != "model_type"})
@@ -63,7 +63,7 @@ def test_the_size_is_pefts_count(tmp_path: Path, values: dict[str, Any], targets
     base = sum(p.numel() for p in model.parameters())
     adapted = peft.get_peft_model(model, peft.LoraConfig(r=8, target_modules=targets or "all-linear", task_type="CAUSAL_LM"))
     trainable, total = adapted.get_nb_trainable_parameters()
-    assert (found.base, found.lora(8, set(targets) if targets else None)) == (base, trainable)
+    assert (size.base, size.lora(8, set(targets) if targets else None)) == (base, trainable)
     assert total == base + trainable
 
 
@@ -85,8 +85,8 @@ def card(folder: Path, trainable: str, base: str = "241,734,912") -> Path:
 )
 def test_a_printed_adapter(tmp_path: Path, trainable: str, severity: str, which: str) -> None:
     audit = audit_file(card(tmp_path, trainable), config(tmp_path, WHISPER))
-    found = [f for f in audit.findings if f.kind == "lora_parameters" and "trainable" in f.title]
-    assert [(f.severity, which in f.title) for f in found] == [(severity, True)]
+    findings = [f for f in audit.findings if f.kind == "lora_parameters" and "trainable" in f.title]
+    assert [(f.severity, which in f.title) for f in findings] == [(severity, True)]
     assert any("241,734,912" in f.title and f.severity == "ok" for f in audit.findings)
 
 

@@ -54,9 +54,9 @@ def test_a_card_and_its_exit_code(tmp_path: Path, kind: str, fail_on: str | None
 def test_json_says_the_same(tmp_path: Path) -> None:
     out = tmp_path / "audit.json"
     ran = cardproof("audit", card(tmp_path, "columns shifted"), "--format", "json", "--out", str(out))
-    found = json.loads(ran.stdout)
-    assert found == json.loads(out.read_text(encoding="utf-8"))
-    assert found["counts"]["error"] == 1 and found["findings"][0]["lines"]
+    audit = json.loads(ran.stdout)
+    assert audit == json.loads(out.read_text(encoding="utf-8"))
+    assert audit["counts"]["error"] == 1 and audit["findings"][0]["lines"]
 
 
 def test_the_claims_file_has_the_same_exit_codes() -> None:

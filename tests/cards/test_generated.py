@@ -16,17 +16,17 @@ EACH = 12
 
 def test_every_planted_contradiction_is_found(record_property: Callable[[str, object], None]) -> None:
     cards = planted(EACH)
-    made: Counter[str] = Counter()
-    found: Counter[str] = Counter()
+    contradictions: Counter[str] = Counter()
+    hits: Counter[str] = Counter()
     for card in cards:
-        made[card.kind] += 1
+        contradictions[card.kind] += 1
         findings = audit_text(card.text, card.kind).findings
-        found[card.kind] += any(f.kind in card.relations and f.severity in {"error", "warning"} for f in findings)
+        hits[card.kind] += any(f.kind in card.relations and f.severity in {"error", "warning"} for f in findings)
     print(f"\n{'planted contradiction':<32}{'planted':>8}{'found':>8}{'missed':>8}")
-    for kind in made:
-        print(f"{kind:<32}{made[kind]:>8}{found[kind]:>8}{made[kind] - found[kind]:>8}")
+    for kind in contradictions:
+        print(f"{kind:<32}{contradictions[kind]:>8}{hits[kind]:>8}{contradictions[kind] - hits[kind]:>8}")
     record_property("planted contradictions, cards", len(cards))
-    assert found == made
+    assert hits == contradictions
 
 
 def test_no_consistent_card_is_called_wrong(record_property: Callable[[str, object], None]) -> None:

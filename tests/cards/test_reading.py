@@ -34,9 +34,9 @@ from cardproof.cards.numbers import numbers, one_number
     ],
 )
 def test_a_number_as_people_print_it(text: str, value: Fraction, unit: str, places: int) -> None:
-    found = one_number(text)
-    assert found is not None
-    assert (found.value, found.unit, found.places) == (value, unit, places)
+    number = one_number(text)
+    assert number is not None
+    assert (number.value, number.unit, number.places) == (value, unit, places)
 
 
 @pytest.mark.parametrize("text", ["2.0.1", "4x4", "12/112", "v2", "bert-base", "", "1.2.3.4", "0x1f", "2021-05-04", "–"])
@@ -47,14 +47,14 @@ def test_what_is_no_number(text: str) -> None:
 @given(st.integers(-(10**7), 10**7), st.integers(0, 5))
 def test_a_rounding_interval_holds_all_that_prints_so(scaled: int, places: int) -> None:
     printed = f"{scaled / 10**places:.{places}f}"
-    found = one_number(printed)
-    assert found is not None and found.value == Fraction(printed)
+    number = one_number(printed)
+    assert number is not None and number.value == Fraction(printed)
     half = Fraction(1, 2 * 10**places)
     if places:
-        assert found.interval.holds(found.value + half) and found.interval.holds(found.value - half)
-        assert not found.loose.holds(found.value + 2 * half), "the next printed number, cut off, is the next one"
+        assert number.interval.holds(number.value + half) and number.interval.holds(number.value - half)
+        assert not number.loose.holds(number.value + 2 * half), "the next printed number, cut off, is the next one"
     else:
-        assert found.interval.low == found.interval.high
+        assert number.interval.low == number.interval.high
 
 
 def test_tables_of_markdown_and_in_fences_keep_their_lines() -> None:

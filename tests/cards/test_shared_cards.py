@@ -36,16 +36,16 @@ NAMES = sorted(p.stem for p in CARDS.glob("*.md") if p.stem != "INDEX") if CARDS
 @pytest.mark.parametrize("name", NAMES)
 def test_a_real_card(name: str) -> None:
     start = time.perf_counter()
-    found = audit_file(CARDS / f"{name}.md")
+    audit = audit_file(CARDS / f"{name}.md")
     assert time.perf_counter() - start < 1
-    bad = [f for f in found.findings if f.severity in {"error", "warning"}]
+    bad = [f for f in audit.findings if f.severity in {"error", "warning"}]
     expected = CONTRADICTIONS.get(name, [])
     for kind, part in expected:
         assert any(f.kind == kind and part in f.arithmetic for f in bad), f"{kind} {part} is not among {[f.text() for f in bad]}"
     others = [f.text() for f in bad if not any(f.kind == kind and part in f.arithmetic for kind, part in expected)]
     assert others == []
     if name in NAMES and name != "xlsr-private-batch":
-        assert any(f.severity == "ok" for f in found.findings)
+        assert any(f.severity == "ok" for f in audit.findings)
 
 
 def test_the_index_is_covered() -> None:

@@ -34,13 +34,13 @@ def rows(out: Path) -> list[dict[str, object]]:
 def test_every_card_has_a_row_and_the_summary_counts_them(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "findings.jsonl"
     summary = survey(folder, out, jobs=2)
-    found = rows(out)
+    entries = rows(out)
     cards = len(planted(1)) + len(consistent(1)) + 2
-    assert len(found) == len({str(r["card"]) for r in found}) == cards == summary["cards"]
-    assert summary["failed"] == 1 and [r["card"] for r in found if "failed" in r] == ["huge.md"]
+    assert len(entries) == len({str(r["card"]) for r in entries}) == cards == summary["cards"]
+    assert summary["failed"] == 1 and [r["card"] for r in entries if "failed" in r] == ["huge.md"]
     for name, kind in summary["kinds"].items():
-        assert kind["cards_checked"] == sum(name in dict(r.get("relations") or {}) for r in found)  # type: ignore[call-overload]
-    wrong = sum(any(f["severity"] == "error" for f in r.get("findings", [])) for r in found)  # type: ignore[attr-defined,union-attr]
+        assert kind["cards_checked"] == sum(name in dict(r.get("relations") or {}) for r in entries)  # type: ignore[call-overload]
+    wrong = sum(any(f["severity"] == "error" for f in r.get("findings", [])) for r in entries)  # type: ignore[attr-defined,union-attr]
     assert summary["cards_with_an_error"] == wrong > 0
     markdown = (tmp_path / "findings.summary.md").read_text(encoding="utf-8")
     page = (tmp_path / "findings.summary.html").read_text(encoding="utf-8")

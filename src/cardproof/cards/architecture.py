@@ -12,7 +12,7 @@ from typing import Any
 
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import shown
+from cardproof.cards.intervals import numeral
 from cardproof.cards.names import words
 from cardproof.cards.numbers import numbers
 from cardproof.cards.tables import Cell
@@ -118,13 +118,13 @@ QUERY_VALUE = {"q_proj", "v_proj", "query", "value"}
 def choices(model: Architecture, rank: int, named: set[str]) -> dict[str, int]:
     """The sizes of the adapters that people train, by name; `named` are the layers that the card names."""
     kinds = model.kinds()
-    found = {"all linear layers": model.lora(rank), "all linear layers and the head": model.lora(rank, head=True)}
+    sizes = {"all linear layers": model.lora(rank), "all linear layers and the head": model.lora(rank, head=True)}
     if named & kinds:
-        found = {f"the layers the card names ({', '.join(sorted(named & kinds))})": model.lora(rank, named & kinds)} | found
+        sizes = {f"the layers the card names ({', '.join(sorted(named & kinds))})": model.lora(rank, named & kinds)} | sizes
     for name, wanted in (("attention only", ATTENTION), ("queries and values", QUERY_VALUE)):
         if wanted & kinds:
-            found[name] = model.lora(rank, wanted & kinds)
-    return {k: v for k, v in found.items() if v}
+            sizes[name] = model.lora(rank, wanted & kinds)
+    return {k: v for k, v in sizes.items() if v}
 
 
 def lora(card: Document, model: Architecture) -> Iterator[Finding]:
@@ -152,7 +152,7 @@ def lora(card: Document, model: Architecture) -> Iterator[Finding]:
             yield finding(
                 KIND,
                 "ok" if good else "note",
-                f"The base model has {shown(Fraction(model.base))} parameters{'' if good else ', printed ' + cell.number.text}.",
+                f"The base model has {numeral(Fraction(model.base))} parameters{'' if good else ', printed ' + cell.number.text}.",
                 [cell],
                 f"counted on the modules of {model.name}",
                 [] if good else ["embeddings or the head counted otherwise"],

@@ -46,11 +46,11 @@ def audit_document(card: Document, name: str, model: Architecture | None = None)
     """Audit a card that was read; with the architecture of its model, LoRA's parameters, too."""
     findings: list[Finding] = []
     seen = set()
-    for found in [f for relation in RELATIONS for f in relation(card)] + ([] if model is None else list(lora(card, model))):
-        key = (found.kind, tuple(found.cells))
+    for entry in [f for relation in RELATIONS for f in relation(card)] + ([] if model is None else list(lora(card, model))):
+        key = (entry.kind, tuple(entry.cells))
         if key not in seen:
             seen.add(key)
-            findings.append(found)
+            findings.append(entry)
     findings.sort(key=lambda f: SEVERITIES.index(f.severity))
     return CardAudit(name, findings, card.unread)
 

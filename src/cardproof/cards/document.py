@@ -49,15 +49,15 @@ class Block:
     @cached_property
     def numbers(self) -> dict[str, Pair]:
         """The numeric pairs by their written label in lower case; a label given twice is left out."""
-        found: dict[str, Pair] = {}
+        named: dict[str, Pair] = {}
         twice = set()
         for p in self.pairs:
             key = words(p.label).replace(" ", "_")
             if p.number is not None:
-                if key in found:
+                if key in named:
                     twice.add(key)
-                found[key] = p
-        return {k: v for k, v in found.items() if k not in twice}
+                named[key] = p
+        return {k: v for k, v in named.items() if k not in twice}
 
     @property
     def is_hyperparameters(self) -> bool:
@@ -256,10 +256,10 @@ def read_pair(line: str, number: int) -> Pair | None:
     """A line as a label and its value; None where it is none."""
     if ":" not in line and "=" not in line:
         return None
-    found = PAIR.match(line)
-    if found is None or found[2].startswith("//"):
+    match = PAIR.match(line)
+    if match is None or match[2].startswith("//"):
         return None
-    label, value = bare_text(found[1]), found[2].strip().strip("*").strip()
+    label, value = bare_text(match[1]), match[2].strip().strip("*").strip()
     if line.lstrip(" -*").startswith('"'):
         value = value.removesuffix(",").strip('"')
     return Pair(label, bare_text(value), number, one_number(value))

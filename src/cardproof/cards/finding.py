@@ -43,12 +43,12 @@ class Finding:
         room = LONGEST - len(self.title) - len(self.arithmetic) - len(readings) - 3
         if len(cells) > room:
             cells = cells[: max(20, room - 2)].rsplit(";", 1)[0] + " …"
-        found = [p for p in (self.title, cells, self.arithmetic, readings) if p]
-        while sum(map(len, found)) + len(found) > LONGEST:
-            longest = max(range(len(found)), key=lambda i: len(found[i]))
-            over = sum(map(len, found)) + len(found) - LONGEST
-            found[longest] = found[longest][: max(40, len(found[longest]) - over - 2)] + " …"
-        return found
+        parts = [p for p in (self.title, cells, self.arithmetic, readings) if p]
+        while sum(map(len, parts)) + len(parts) > LONGEST:
+            longest = max(range(len(parts)), key=lambda i: len(parts[i]))
+            over = sum(map(len, parts)) + len(parts) - LONGEST
+            parts[longest] = parts[longest][: max(40, len(parts[longest]) - over - 2)] + " …"
+        return parts
 
     def row(self) -> dict[str, Any]:
         """As plain JSON types, without the cells themselves."""
@@ -57,5 +57,5 @@ class Finding:
 
 def finding(kind: str, severity: Severity, title: str, cells: list[Cell], arithmetic: str, readings: list[str] | None = None) -> Finding:
     """A finding over these cells."""
-    shown = [str(c) for c in cells[:8]] + ([f"and {len(cells) - 8} more"] if len(cells) > 8 else [])
-    return Finding(kind, severity, title, shown, arithmetic, readings or [], sorted({c.line for c in cells}), list(cells))
+    places = [str(c) for c in cells[:8]] + ([f"and {len(cells) - 8} more"] if len(cells) > 8 else [])
+    return Finding(kind, severity, title, places, arithmetic, readings or [], sorted({c.line for c in cells}), list(cells))

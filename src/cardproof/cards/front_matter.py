@@ -57,32 +57,32 @@ def split_front_matter(lines: list[str]) -> tuple[int, int]:
 
 def read_front_matter(lines: list[str], first: int) -> FrontMatter:
     """The front matter from its lines; `first` is the number of lines before it. What cannot be read is listed, never raised."""
-    found = FrontMatter()
+    front = FrontMatter()
     text = "\n".join(lines)
     if len(text) > LARGEST:
-        found.unread.append((first + 1, f"the front matter has more than {LARGEST:,} characters"))
-        return found
+        front.unread.append((first + 1, f"the front matter has more than {LARGEST:,} characters"))
+        return front
     try:
         node = _compose(text)
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
-        found.unread.append((first + 1 + (mark.line if mark else 0), f"no valid YAML: {getattr(e, 'problem', None) or e}"[:150]))
-        return found
+        front.unread.append((first + 1 + (mark.line if mark else 0), f"no valid YAML: {getattr(e, 'problem', None) or e}"[:150]))
+        return front
     except (RecursionError, ValueError, OverflowError) as e:
-        found.unread.append((first + 1, f"no YAML that can be read: {e}"[:150]))
-        return found
+        front.unread.append((first + 1, f"no YAML that can be read: {e}"[:150]))
+        return front
     if not isinstance(node, yaml.MappingNode):
-        return found
+        return front
     top = _mapping(node)
-    found.tags = _words(top.get("tags")) | _words(top.get("pipeline_tag")) | _words(top.get("library_name")) | _words(top.get("tag"))
-    found.base_model = next(iter(_words(top.get("base_model"))), "")
+    front.tags = _words(top.get("tags")) | _words(top.get("pipeline_tag")) | _words(top.get("library_name")) | _words(top.get("tag"))
+    front.base_model = next(iter(_words(top.get("base_model"))), "")
     for model in _items(top.get("model-index")):
         for result in _items(_mapping(model).get("results")):
-            _read_result(_mapping(result), found, first)
+            _read_result(_mapping(result), front, first)
     emissions = _mapping(top.get("co2_eq_emissions")).get("emissions") or top.get("co2_eq_emissions")
     if isinstance(emissions, yaml.ScalarNode) and (number := one_number(emissions.value)):
-        found.emissions = (number, first + emissions.start_mark.line + 1)
-    return found
+        front.emissions = (number, first + emissions.start_mark.line + 1)
+    return front
 
 
 def _compose(text: str) -> yaml.Node | None:
@@ -101,10 +101,10 @@ def _compose(text: str) -> yaml.Node | None:
     return composed
 
 
-def _read_result(result: dict[str, yaml.Node], found: FrontMatter, first: int) -> None:
+def _read_result(result: dict[str, yaml.Node], front: FrontMatter, first: int) -> None:
     task, data = _mapping(result.get("task")), _mapping(result.get("dataset"))
     kind = _scalar(task.get("type"))
-    found.tags |= {kind.lower()} if kind else set()
+    front.tags |= {kind.lower()} if kind else set()
     for metric in _items(result.get("metrics")):
         row = _mapping(metric)
         value = row.get("value")
@@ -114,9 +114,9 @@ def _read_result(result: dict[str, yaml.Node], found: FrontMatter, first: int) -
         number = one_number(value.value) if isinstance(value, yaml.ScalarNode) else None
         if number is None:
             written = value.value if isinstance(value, yaml.ScalarNode) else "no single value"
-            found.unread.append((line, f"the model-index value {str(written)[:40]!r} is not a number"))
+            front.unread.append((line, f"the model-index value {str(written)[:40]!r} is not a number"))
             continue
-        found.metrics.append(
+        front.metrics.append(
             IndexMetric(
                 type=_scalar(row.get("type")),
                 name=_scalar(row.get("name")),

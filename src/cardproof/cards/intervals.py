@@ -55,8 +55,8 @@ def exactly(value: Fraction | int) -> ExactInterval:
 
 def total(parts: Iterable[ExactInterval]) -> ExactInterval:
     """The sum of intervals."""
-    found = list(parts)
-    return ExactInterval(sum((p.low for p in found), Fraction(0)), sum((p.high for p in found), Fraction(0)))
+    intervals = list(parts)
+    return ExactInterval(sum((p.low for p in intervals), Fraction(0)), sum((p.high for p in intervals), Fraction(0)))
 
 
 def mean(parts: list[ExactInterval]) -> ExactInterval:
@@ -81,7 +81,7 @@ def rounded(value: Fraction, places: int) -> str:
     return sign + (f"{digits[:-places]}.{digits[-places:]}" if places else digits)
 
 
-def shown(value: Fraction, places: int = 6) -> str:
+def numeral(value: Fraction, places: int = 6) -> str:
     """A number for a reader: whole numbers with thousands separators, others with at most `places` decimals."""
     if value.denominator == 1:
         return f"{int(value):,}"
@@ -92,5 +92,7 @@ def shown(value: Fraction, places: int = 6) -> str:
 def span(interval: ExactInterval, places: int = 6) -> str:
     """An interval for a reader."""
     return (
-        shown(interval.low, places) if interval.low == interval.high else f"{shown(interval.low, places)} to {shown(interval.high, places)}"
+        numeral(interval.low, places)
+        if interval.low == interval.high
+        else f"{numeral(interval.low, places)} to {numeral(interval.high, places)}"
     )

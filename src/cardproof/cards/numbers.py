@@ -75,10 +75,10 @@ class Printed:
     @property
     def places(self) -> int:
         """Printed decimals."""
-        found = 0
-        while self.step * 10**found < 1 and found < 20:
-            found += 1
-        return found
+        count = 0
+        while self.step * 10**count < 1 and count < 20:
+            count += 1
+        return count
 
     @property
     def whole(self) -> bool:
@@ -121,8 +121,8 @@ class Printed:
 
 def numbers(text: str) -> Iterator[Printed]:
     """Every number of a line, from left to right."""
-    for found in NUMBER.finditer(text):
-        if (number := _printed(found)) is not None:
+    for match in NUMBER.finditer(text):
+        if (number := _printed(match)) is not None:
             yield number
 
 
@@ -146,17 +146,17 @@ def one_number(text: str) -> Printed | None:
     comma = re.fullmatch(r"(-?\d{1,3}),(\d{1,2}|\d{4,})(\s?%)?", bare)
     if comma or re.fullmatch(r"-?0,\d+(\s?%)?", bare):
         bare = bare.replace(",", ".")
-    found = NUMBER.match(bare)
-    if found is None or found.end() != len(bare):
+    match = NUMBER.match(bare)
+    if match is None or match.end() != len(bare):
         return None
-    return _printed(found)
+    return _printed(match)
 
 
 def first_number(text: str) -> Printed | None:
     """The number a cell starts with, whatever follows it (`0.536 (60/112)`, `0.4735 ± 0.0146`); None where it starts otherwise."""
     bare = bare_text(text)
-    found = NUMBER.match(bare)
-    return None if found is None else _printed(found)
+    match = NUMBER.match(bare)
+    return None if match is None else _printed(match)
 
 
 EMPHASIS = re.compile(r"\*\*|__|`|\$|<[^<>]{0,80}>|(?<!\w)[*_]|[*_](?!\w)|\\(?=[%$_*])|&nbsp;")
@@ -171,39 +171,39 @@ def bare_text(text: str) -> str:
     return (text if money else EMPHASIS.sub("", text)).replace(" ", " ").strip()
 
 
-def _printed(found: re.Match[str]) -> Printed | None:
-    if found.end() - found.start() > LONGEST:
+def _printed(match: re.Match[str]) -> Printed | None:
+    if match.end() - match.start() > LONGEST:
         return None
-    digits = found["digits"].replace(",", "")
+    digits = match["digits"].replace(",", "")
     if digits.startswith("."):
         digits = "0" + digits
-    power = int((found["exponent"] or "e0")[1:]) + int((found["power"] or "0").replace("−", "-"))
+    power = int((match["exponent"] or "e0")[1:]) + int((match["power"] or "0").replace("−", "-"))
     if abs(power) > 60:
         return None
-    after = (found["after"] or "").strip().lower().replace("\\", "")
+    after = (match["after"] or "").strip().lower().replace("\\", "")
     factor = Fraction(10) ** power * MULTIPLIER.get(after, 1)
     value, step = Fraction(digits) * factor, Fraction(1, 10 ** len(digits.partition(".")[2])) * factor
-    sign = (found["sign"] or "").strip()
-    mark = (found["mark"] or "").strip().lower()
-    unit = (found["unit"] or "").strip()
+    sign = (match["sign"] or "").strip()
+    mark = (match["mark"] or "").strip().lower()
+    unit = (match["unit"] or "").strip()
     if after in {"%", "per cent", "percent"}:
         unit = "%"
     elif after in {"point", "points", "pt", "pts", "pp"} or after.startswith("percentage"):
         unit = "points"
     elif after == "x":
         unit = "x"
-    elif found["currency"] or found["dollar"]:
+    elif match["currency"] or match["dollar"]:
         unit = "$"
     if unit == "" and after in MULTIPLIER:
         unit = after[0].upper()
     return Printed(
-        text=found.group().strip(),
+        text=match.group().strip(),
         value=-value if sign in {"-", "−", "–"} else value,
         step=step,
         unit=unit,
         mark=">" if after == "+" else MARKS.get(mark, mark),
         digits=len(digits.replace(".", "").lstrip("0")) or 1,
-        start=found.start(),
-        end=found.end(),
+        start=match.start(),
+        end=match.end(),
         extra={"sign": sign},
     )

@@ -56,14 +56,14 @@ def audit_one(folder: str, name: str) -> dict[str, Any]:
     try:
         text = read_text(Path(folder) / name)
         row["sha256"] = sha256_text(text)
-        found = audit_text(text, name)
+        audit = audit_text(text, name)
         counts: dict[str, Counter[str]] = {}
-        for f in found.findings:
+        for f in audit.findings:
             counts.setdefault(f.kind, Counter())[f.severity] += 1
         row |= {
             "relations": {k: dict(c) for k, c in counts.items()},
-            "findings": [f.row() for f in found.findings if f.severity in {"error", "warning"}],
-            "unread": len(found.unread),
+            "findings": [f.row() for f in audit.findings if f.severity in {"error", "warning"}],
+            "unread": len(audit.unread),
         }
     except _TooLong:
         row["failed"] = f"took more than {SECONDS} seconds"
@@ -125,13 +125,13 @@ def _done(out: Path) -> set[str]:
     whole = raw[: raw.rfind(b"\n") + 1]
     if whole != raw:
         out.write_bytes(whole)
-    found = set()
+    cards = set()
     for number, line in enumerate(whole.splitlines(), 1):
         try:
-            found.add(str(json.loads(line)["card"]))
+            cards.add(str(json.loads(line)["card"]))
         except (ValueError, KeyError, TypeError):
             raise CardproofError(f"{out}, line {number}: not a row of findings.", "give a new file, or remove this one.") from None
-    return found
+    return cards
 
 
 def summarise(out: Path, names: set[str], examples: int = EXAMPLES) -> dict[str, Any]:
@@ -159,11 +159,11 @@ def summarise(out: Path, names: set[str], examples: int = EXAMPLES) -> dict[str,
                 kind.checked += 1
                 kind.worst[next(s for s in SEVERITIES if s in counts)] += 1
                 kind.findings.update(counts)
-            for found in row["findings"]:
-                kind = kinds[found["kind"]]
+            for entry in row["findings"]:
+                kind = kinds[entry["kind"]]
                 if len(kind.examples) < examples:
                     kind.examples.append(
-                        {"card": row["card"], "severity": found["severity"], "title": found["title"], "arithmetic": found["arithmetic"]}
+                        {"card": row["card"], "severity": entry["severity"], "title": entry["title"], "arithmetic": entry["arithmetic"]}
                     )
     return {
         "cards": cards,

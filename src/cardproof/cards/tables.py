@@ -70,8 +70,8 @@ class Table:
 
     def cell(self, row: int, column: int) -> Cell | None:
         """A cell's number with its place."""
-        found = self.leading(row, column)
-        return None if found is None else self.placed(row, column, found)
+        number = self.leading(row, column)
+        return None if number is None else self.placed(row, column, number)
 
     def placed(self, row: int, column: int, number: Printed) -> Cell:
         """A number of a cell with the cell's place."""
@@ -88,8 +88,8 @@ class Table:
 
     def column(self, *names: str) -> int | None:
         """The one column of these names; None where none or several have one."""
-        found = self.columns(*names)
-        return found[0] if len(found) == 1 else None
+        columns = self.columns(*names)
+        return columns[0] if len(columns) == 1 else None
 
     def numeric(self, column: int) -> bool:
         """Whether more than half of a column's cells start with a number."""
@@ -155,15 +155,15 @@ def report_at(lines: list[str], at: int, heading: str, intro: str) -> tuple[Tabl
         if not text.strip():
             end = i + 1
             continue
-        found = REPORT_ROW.fullmatch(text) if len(text) < 300 else None
-        if found is None:
+        match = REPORT_ROW.fullmatch(text) if len(text) < 300 else None
+        if match is None:
             break
-        values = found[2].split()
+        values = match[2].split()
         # The row of accuracy leaves precision and recall empty.
         values = ["", "", *values] if len(values) == 2 else values if len(values) == 4 else []
         if not values:
             break
-        rows.append([found[1], *values])
+        rows.append([match[1], *values])
         numbers.append(i + 1)
         end = i + 1
     if len(rows) < 2:

@@ -184,17 +184,17 @@ def steps(config: Config) -> dict[str, dict[str, Any]]:
     A step that runs once per condition or training run has one entry for each, named `step:wildcard`, beside the one over all of them.
     """
     wildcards = {"prompts": ("condition", list(CONDITIONS)), "train": ("variant", list(config.training_runs))}
-    found: dict[str, dict[str, Any]] = {}
+    fingerprints: dict[str, dict[str, Any]] = {}
     for step in SETTINGS:
         code = code_fingerprint(step_of(step), config.sampling.backend)
         if step in wildcards:
             name, values = wildcards[step]
             each = {value: settings_fingerprint(config, step, **{name: value}) for value in values}
-            found |= {f"{step}:{value}": {"code": code, "config": digest} for value, digest in each.items()}
-            found[step] = {"code": code, "config": sha256_text("".join(each.values()))}
+            fingerprints |= {f"{step}:{value}": {"code": code, "config": digest} for value, digest in each.items()}
+            fingerprints[step] = {"code": code, "config": sha256_text("".join(each.values()))}
         else:
-            found[step] = {"code": code, "config": settings_fingerprint(config, step)}
+            fingerprints[step] = {"code": code, "config": settings_fingerprint(config, step)}
     if config.replay:
-        for step in found.keys() - RESCORED:
-            found[step]["replayed"] = True
-    return found
+        for step in fingerprints.keys() - RESCORED:
+            fingerprints[step]["replayed"] = True
+    return fingerprints

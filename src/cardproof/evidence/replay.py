@@ -26,14 +26,14 @@ def configuration(source: Path) -> Config:
     if name != runs.CONFIG:
         raise CardproofError(f"{source} has no {runs.CONFIG}.", MADE_BY)
     where = f"{source}: {runs.CONFIG}"
-    found = validate(parse(content, where), where)
+    config = validate(parse(content, where), where)
     here = {
-        "run": f"{found.run}-replayed",
+        "run": f"{config.run}-replayed",
         "replay": str(source),
-        "sampling": found.sampling.model_copy(update={"python": None}),
-        "runtime": found.runtime.model_copy(update={"image": None, "gpus": 0}),
+        "sampling": config.sampling.model_copy(update={"python": None}),
+        "runtime": config.runtime.model_copy(update={"image": None, "gpus": 0}),
     }
-    return found.model_copy(update=here)
+    return config.model_copy(update=here)
 
 
 def replay(source: Path, run: Path) -> list[str]:
@@ -52,23 +52,23 @@ def replay(source: Path, run: Path) -> list[str]:
     if not contents:
         raise CardproofError(f"{source} has no samples.", MADE_BY)
     for name, content in contents.items():
-        found = records.get(name)
-        if found is None:
+        record = records.get(name)
+        if record is None:
             raise CardproofError(f"{source}: {name} has no record.", CHANGED)
         with atomic(run / name) as tmp:
             tmp.write_bytes(content)
-        if sha256_file(run / name) != found.digest:
+        if sha256_file(run / name) != record.digest:
             (run / name).unlink()
-            raise CardproofError(f"{source}: {name} is not the file that the step {found.step} made.", CHANGED)
+            raise CardproofError(f"{source}: {name} is not the file that the step {record.step} made.", CHANGED)
     write_json(run / runs.REPLAYED, {name: records[name] for name in sorted(contents)})
     return [*sorted(contents), runs.REPLAYED]
 
 
 def _record(source: Path, name: str, content: bytes) -> Record:
     try:
-        found = Record.model_validate_json(content)
+        record = Record.model_validate_json(content)
     except ValueError:
         raise CardproofError(f"{source}: {name} is not a record of a result.", CHANGED) from None
-    if found.seal != found.sealed():
+    if record.seal != record.sealed():
         raise CardproofError(f"{source}: {name} was changed after it was written.", CHANGED)
-    return found
+    return record

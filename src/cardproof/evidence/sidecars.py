@@ -122,12 +122,12 @@ def record(call: Call, run: Path, config: Config | None) -> None:
     inputs = {_name(p, run): _input_digest(p, run) for p in call.inputs if p.exists()}
     code, values = code_of(call.step, engine), settings_of(call.step, call.wildcards, config)
     fingerprint = settings_fingerprint(config, call.step, **call.wildcards) if config is not None and values else None
-    run_given = _as_given(call.command, run)
-    command = ["cardproof", *(a.replace(run_given, "{run}").replace(str(PROJECT), "{project}") for a in call.command)]
+    spelling = _spelling(call.command, run)
+    command = ["cardproof", *(a.replace(spelling, "{run}").replace(str(PROJECT), "{project}") for a in call.command)]
     for output in call.outputs:
         if not output.exists():
             continue
-        made = Record(
+        entry = Record(
             file=_name(output, run),
             step=call.step,
             wildcards=call.wildcards,
@@ -139,7 +139,7 @@ def record(call: Call, run: Path, config: Config | None) -> None:
             environment=environment(call.step, engine),
             command=command,
         )
-        write_json(record_path(run, made.file), made.model_copy(update={"seal": made.sealed()}))
+        write_json(record_path(run, entry.file), entry.model_copy(update={"seal": entry.sealed()}))
 
 
 def code_of(step: str, engine: str = "transformers") -> str | None:
@@ -165,12 +165,12 @@ def settings_of(step: str, wildcards: Mapping[str, str], config: Config | None) 
 def read(path: Path) -> Record:
     """Read one record; CardproofError if it is not one, or was changed after it was written."""
     try:
-        found = Record.model_validate(read_json(path))
+        entry = Record.model_validate(read_json(path))
     except ValueError:
         raise CardproofError(f"{path} is not a record of a result.", "delete it and run the workflow again.") from None
-    if found.seal != found.sealed():
+    if entry.seal != entry.sealed():
         raise CardproofError(f"{path} was changed after it was written.", "delete it and run the workflow again.")
-    return found
+    return entry
 
 
 @lru_cache
@@ -227,11 +227,11 @@ def _input_digest(path: Path, run: Path) -> str:
     """The digest of an input. A folder of the run is not read again, because weights are large: its record says the digest."""
     if path.is_dir() and record_path(run, _name(path, run)).is_file():
         return read(record_path(run, _name(path, run))).digest
-    found = hashes(path)
-    return found[""] if "" in found else digest_of(found)
+    digests = hashes(path)
+    return digests[""] if "" in digests else digest_of(digests)
 
 
-def _as_given(arguments: Iterable[str], run: Path) -> str:
+def _spelling(arguments: Iterable[str], run: Path) -> str:
     """The run's folder as the command line spells it: relative if the command has it so."""
     relative = os.path.relpath(run)
     return relative if any(a.startswith(f"{relative}/") or a == relative for a in arguments) else str(run)

@@ -68,14 +68,14 @@ def check(run: Path, skip: tuple[str, ...] = ()) -> Chain:
         if name.startswith(skip):
             continue
         try:
-            found = read(record_path(run, name))
+            record = read(record_path(run, name))
         except CardproofError as e:
             problems.append(Problem(f"{runs.RECORDS}/{name}.json", e.sentence))
             continue
-        if found.file != name:
-            problems.append(Problem(f"{runs.RECORDS}/{name}.json", f"{record_path(run, name)} is the record of {found.file}."))
+        if record.file != name:
+            problems.append(Problem(f"{runs.RECORDS}/{name}.json", f"{record_path(run, name)} is the record of {record.file}."))
         else:
-            records[name] = found
+            records[name] = record
     used = _used(records)
     config, notes = _config(run, problems), []
     ordered = _ordered(records, problems)
@@ -152,12 +152,12 @@ def _follows(run: Path, record: Record, records: Mapping[str, Record], config: C
         if not _is_temporary(record.file):
             yield Problem(record.file, f"{path} is missing.")
         return
-    found = hashes(path)
-    if digest_of(found) != digest_of(record.sha256):
-        for part in sorted(found.keys() | record.sha256.keys()):
-            if found.get(part) != record.sha256.get(part):
+    digests = hashes(path)
+    if digest_of(digests) != digest_of(record.sha256):
+        for part in sorted(digests.keys() | record.sha256.keys()):
+            if digests.get(part) != record.sha256.get(part):
                 name = f"{record.file}/{part}" if part else record.file
-                how = "added" if part not in record.sha256 else "changed" if part in found else "removed"
+                how = "added" if part not in record.sha256 else "changed" if part in digests else "removed"
                 yield Problem(name, f"{run / name} was {how} after the step {record.step} made it.")
 
 
@@ -224,8 +224,8 @@ def _logs(run: Path) -> Iterator[Problem]:
 def logs(run: Path) -> dict[str, str]:
     """The content of `provenance/logs.json`: log or measured cost -> sha256, and a seal over them."""
     paths = sorted(p for folder in ("logs", "cost") for p in (run / folder).rglob("*") if p.is_file())
-    found = {p.relative_to(run).as_posix(): sha256_file(p) for p in paths}
-    return {**found, "seal": digest_of(found)}
+    digests = {p.relative_to(run).as_posix(): sha256_file(p) for p in paths}
+    return {**digests, "seal": digest_of(digests)}
 
 
 def _other_code(records: Iterator[Record]) -> list[str]:
@@ -240,7 +240,7 @@ def _other_code(records: Iterator[Record]) -> list[str]:
         for name, digest in record.inputs.items():
             if name.startswith("project:"):
                 path = PROJECT / name.removeprefix("project:")
-                if not path.exists() or (digest not in (found := hashes(path)).values() and digest != digest_of(found)):
+                if not path.exists() or (digest not in (digests := hashes(path)).values() and digest != digest_of(digests)):
                     files[name.removeprefix("project:")] = None
     notes = [f"made by code that differs from this checkout's: {', '.join(steps)}."] if steps else []
     return notes + ([f"made from other versions of this checkout's files: {', '.join(files)}."] if files else [])

@@ -150,13 +150,13 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
 def _training(run: Run, trained: Mapping[str, TrainingMetrics]) -> dict[str, Any]:
     """What the card says of training data and recipe."""
     config = run.config
-    variants = {name: found for name, found in trained.items() if name in config.training.variants}
+    variants = {name: metrics for name, metrics in trained.items() if name in config.training.variants}
     return {
         "variants": variants,
         "packages": _packages(variants),
         "replicas": {
-            arm: {seed: trained[str(config.sampled_arms[copy].variant)] for seed, copy in found.items()}
-            for arm, found in config.replicas.items()
+            arm: {seed: trained[str(config.sampled_arms[copy].variant)] for seed, copy in copies.items()}
+            for arm, copies in config.replicas.items()
         },
         "readings": run.read(RECONCILE, Reconciliation) if config.reading_runs else None,
         # A run whose adapters all come from elsewhere has no training data of its own.
@@ -168,8 +168,8 @@ def _training(run: Run, trained: Mapping[str, TrainingMetrics]) -> dict[str, Any
 def _verifier(run: Run) -> dict[str, Any]:
     """What the card says of the verifier; a run may leave one taken from elsewhere unmeasured."""
     measured = run.config.verifier.source == "embedded" or run.has(VERIFIER)
-    found = run.read(VERIFIER, VerifierMetrics) if measured else None
-    return {"verifier": found, "aucs": _aucs(found) if found else []}
+    metrics = run.read(VERIFIER, VerifierMetrics) if measured else None
+    return {"verifier": metrics, "aucs": _aucs(metrics) if metrics else []}
 
 
 def subject_of(run: Config) -> str:
@@ -194,19 +194,19 @@ def _without_folders(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _aucs(verifier: VerifierMetrics) -> list[dict[str, Any]]:
     """Every AUC of the verifier but those by kind of error: name in words, JSON pointer, estimate."""
-    found = []
+    aucs = []
     for name, auc in verifier.auc.items():
         parts = {"": auc} if isinstance(auc, Estimate) else {"all": auc.all, "planted": auc.planted}
-        for part, found_auc in parts.items():
+        for part, part_auc in parts.items():
             path = [name, part] if part else [name]
-            found.append({"name": ", ".join(map(words, path)), "pointer": "/" + "/".join(["auc", *path]), "estimate": found_auc})
-    return found
+            aucs.append({"name": ", ".join(map(words, path)), "pointer": "/" + "/".join(["auc", *path]), "estimate": part_auc})
+    return aucs
 
 
 def _packages(variants: Mapping[str, TrainingMetrics]) -> dict[str, str]:
     """Versions of the packages that trained, from the first variant: all are trained in one environment."""
-    found = next(iter(variants.values())).environment if variants else {}
-    return {name: found[name] for name in PACKAGES if name in found}
+    versions = next(iter(variants.values())).environment if variants else {}
+    return {name: versions[name] for name in PACKAGES if name in versions}
 
 
 def _figures(run: Run, out_path: Path) -> dict[str, str]:

@@ -24,7 +24,7 @@ HUB_IDS = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 """Embedded models by the name under which the Hub knows them."""
 SCHEMAS = Path(__file__).resolve().parents[3] / "schemas"
 TASK = "text-generation"
-SHOWN = {"axes": "oracle passage alone", "stress": "distractors added, oracle passage dropped at times"}
+DOCUMENTS = {"axes": "oracle passage alone", "stress": "distractors added, oracle passage dropped at times"}
 """Files of `evaluation/` whose axes the Hub is told, and what documents the arm was shown."""
 CONFIGURATIONS = {"axes": "clean", "stress": "stress"}
 """The same files and the condition; the Hub's class tells results apart by a data set's configuration, not by the task's name."""
@@ -35,10 +35,10 @@ def header(run: Config, results: Evaluation, subject: str, name: str, published:
     from huggingface_hub import EvalResult, ModelCardData
 
     kind, called = dataset(run.benchmark)
-    found = [
+    entries = [
         EvalResult(
             task_type=TASK,
-            task_name=f"quote-first question answering, {SHOWN[file]}",
+            task_name=f"quote-first question answering, {DOCUMENTS[file]}",
             dataset_type=kind,
             dataset_name=called,
             dataset_config=CONFIGURATIONS[file],
@@ -59,7 +59,7 @@ def header(run: Config, results: Evaluation, subject: str, name: str, published:
         base_model=run.model.id if run.model.source == "hub" else HUB_IDS.get(run.model.id),
         datasets=[run.benchmark.id] if run.benchmark.source == "hub" else None,
         tags=["cardproof", "qlora", "lora", "grounded-generation", "legal", *([] if published else ["not-a-reproduction"])],
-        eval_results=found,
+        eval_results=entries,
     )
     return data.to_yaml().strip()
 
@@ -77,7 +77,7 @@ def eval_results(run: Config, results: Evaluation, subject: str, published: bool
             dataset_revision=run.benchmark.revision,
             task_id=f"{'' if file == 'axes' else file + '_'}{axis}",
             value=value,
-            notes=f"{SHOWN[file]}; {note(estimate, table(results, file).best_of)}{'' if published else '; not a reproduction'}",
+            notes=f"{DOCUMENTS[file]}; {note(estimate, table(results, file).best_of)}{'' if published else '; not a reproduction'}",
         )
         for file, axis, value, estimate in measured(results, subject)
     ]
@@ -86,13 +86,13 @@ def eval_results(run: Config, results: Evaluation, subject: str, published: bool
 
 def measured(results: Evaluation, subject: str) -> list[tuple[str, str, float, Estimate]]:
     """File, axis, value as the card prints it, and estimate of every axis of the arm `subject` that has a value."""
-    found = []
-    for file in SHOWN:
+    numbers = []
+    for file in DOCUMENTS:
         for axis in LABELS:
             estimate: Estimate = getattr(table(results, file).arms[subject], axis)
             if estimate.value is not None:
-                found.append((file, axis, round(estimate.value, 3), estimate))
-    return found
+                numbers.append((file, axis, round(estimate.value, 3), estimate))
+    return numbers
 
 
 def table(results: Evaluation, file: str) -> AxisTable:
@@ -127,14 +127,14 @@ def check(text: str, entries: str | None) -> None:
     hint = "render the card again; if that does not help, the results have a value that a card cannot."
     try:
         content = yaml.safe_load(ModelCard(text).data.to_yaml())
-        found = yaml.safe_load(entries) if entries is not None else None
-        if found is not None:
-            parse_eval_result_entries(found)
+        results = yaml.safe_load(entries) if entries is not None else None
+        if results is not None:
+            parse_eval_result_entries(results)
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as e:
         raise CardproofError(f"The Hub's library cannot read the card's metadata: {' '.join(str(e).split())}.", hint) from None
     _follows("hub_card", content, "header", hint)
-    if found is not None:
-        _follows("hub_eval_results", found, EVAL_RESULTS, hint)
+    if results is not None:
+        _follows("hub_eval_results", results, EVAL_RESULTS, hint)
 
 
 def _follows(schema: str, content: Any, where: str, hint: str) -> None:

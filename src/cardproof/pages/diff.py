@@ -33,8 +33,8 @@ def rows(claims: Verdicts) -> list[dict[str, Any]]:
 
 def count(row: Judgement) -> int | None:
     """How many items or quotes a claim's result is over; None if it is a single number, or there is none."""
-    found = row.regenerated
-    return None if found is None or found.method == SCALAR else found.n
+    result = row.regenerated
+    return None if result is None or result.method == SCALAR else result.n
 
 
 def section(row: Judgement) -> str:
@@ -77,9 +77,9 @@ def markdown(claims: Verdicts) -> str:
     return "\n".join(lines)
 
 
-def by_section(found: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+def by_section(rows: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
     """The rows of each section, in the card's order."""
     sections: dict[str, list[dict[str, Any]]] = {}
-    for row in found:
+    for row in rows:
         sections.setdefault(row["section"], []).append(row)
     return list(sections.items())

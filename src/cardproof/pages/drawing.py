@@ -236,8 +236,8 @@ def draw_compute_curve(fig: Any, data: Data) -> None:
         ax.plot([n for n, _ in known], [p["value"] for _, p in known], color=colour, marker=marker, markersize=4.5, linewidth=1.6)
     _mark_equivalence(ax, data, looks)
     ax.set_xscale("log", base=2)
-    shown = [2**i for i in range(int(math.log2(ns[-1])) + 1)]
-    ax.set_xticks(shown, [str(n) for n in shown])
+    ticks = [2**i for i in range(int(math.log2(ns[-1])) + 1)]
+    ax.set_xticks(ticks, [str(n) for n in ticks])
     ax.minorticks_off()
     ax.set_xlim(0.93, ns[-1] * 1.06)
     ax.set_xlabel("N, candidates per item (log scale)")
@@ -255,27 +255,27 @@ def _mark_equivalence(ax: Any, data: Data, looks: Mapping[str, tuple[str, str]])
     top = max(point["value"] if point["high"] is None else point["high"] for point in known)
     room = max(top - floor, 0.1)
     top = floor + room
-    met = {arm: found for arm, found in data["equivalence"].items() if found["n_equivalent"] is not None}
+    met = {arm: entry for arm, entry in data["equivalence"].items() if entry["n_equivalent"] is not None}
     ax.set_ylim(floor - room * (0.06 + 0.08 * len(met)), top + room * 0.05)
-    for i, (arm, found) in enumerate(met.items()):
-        colour, n = looks[arm][0], found["n_equivalent"]
+    for i, (arm, entry) in enumerate(met.items()):
+        colour, n = looks[arm][0], entry["n_equivalent"]
         foot = floor - room * (0.03 + 0.08 * i)
-        ax.plot([1, n], [found["target"]] * 2, color=colour, linestyle=(0, (4, 2)), linewidth=1.1)
-        ax.plot([n, n], [found["target"], foot], color=colour, linestyle=(0, (1, 2)), linewidth=1.1)
-        ax.plot(n, found["target"], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.5, zorder=4)
-        text = f"{arm} at N = 1 equals {data['reference']} at N = {n:.2f}{_open_interval(found, data['n'][-1])}"
+        ax.plot([1, n], [entry["target"]] * 2, color=colour, linestyle=(0, (4, 2)), linewidth=1.1)
+        ax.plot([n, n], [entry["target"], foot], color=colour, linestyle=(0, (1, 2)), linewidth=1.1)
+        ax.plot(n, entry["target"], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.5, zorder=4)
+        text = f"{arm} at N = 1 equals {data['reference']} at N = {n:.2f}{_open_interval(entry, data['n'][-1])}"
         # Written towards the wider side, so that the words stay inside the axes.
         right = n > math.sqrt(data["n"][-1])
         x, align = (n / 1.02, "right") if right else (n * 1.02, "left")
         ax.text(x, foot, text, ha=align, va="center", fontsize=SMALL, color=_letters(colour))
 
 
-def _open_interval(found: Data, most: int) -> str:
+def _open_interval(entry: Data, most: int) -> str:
     """An interval of N, with a bound beyond the curve left open; empty if there is none."""
-    if found["low"] is None and found["high"] is None:
+    if entry["low"] is None and entry["high"] is None:
         return ""
-    low = "< 1" if found["low"] is None else f"{found['low']:.2f}"
-    high = f"> {most}" if found["high"] is None else f"{found['high']:.2f}"
+    low = "< 1" if entry["low"] is None else f"{entry['low']:.2f}"
+    high = f"> {most}" if entry["high"] is None else f"{entry['high']:.2f}"
     return f" [{low}, {high}]"
 
 

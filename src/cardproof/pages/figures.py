@@ -97,7 +97,7 @@ def training_loss(results: Results) -> Data:
         "title": "Training loss at every optimizer step",
         "source": f"{metrics('{variant}')}#/loss_per_step",
         "arms": list(results.config.arms),
-        "variants": {name: found.loss_per_step for name, found in results.training.items()},
+        "variants": {name: run_metrics.loss_per_step for name, run_metrics in results.training.items()},
     }
 
 
@@ -106,13 +106,13 @@ def training_loss(results: Results) -> Data:
 
 def axes(results: Results) -> Data:
     """Every axis of every arm with its interval, clean prompts."""
-    found = results.evaluation.axes
+    table = results.evaluation.axes
     return {
-        "title": f"Axes by arm, clean prompts, best of {found.best_of}",
+        "title": f"Axes by arm, clean prompts, best of {table.best_of}",
         "source": f"{evaluation('axes')}#/arms/{{arm}}/{{axis}}",
-        "items": found.items,
+        "items": table.items,
         "groups": [
-            {"name": name, "rows": [{"arm": arm, "label": arm, **_interval(getattr(values, axis))} for arm, values in found.arms.items()]}
+            {"name": name, "rows": [{"arm": arm, "label": arm, **_interval(getattr(values, axis))} for arm, values in table.arms.items()]}
             for axis, name in LABELS.items()
         ],
     }
@@ -148,7 +148,7 @@ def stress(results: Results) -> Data:
 
 def near_miss(results: Results) -> Data:
     """Shares of the kinds of quotes per condition and arm, picked and all candidates, and the ladder steps that repair the near misses."""
-    found = results.evaluation.mechanism.conditions
+    conditions = results.evaluation.mechanism.conditions
 
     def part(condition: str, arm: str, counts: QuoteCounts) -> Data:
         ladder = counts.ladder
@@ -163,7 +163,7 @@ def near_miss(results: Results) -> Data:
             "steps": {"Unicode alone": unicode, **{step: entry.count for step, entry in ladder.involves.items()}},
         }
 
-    entries = [(condition, arm, entry) for condition, arms in found.items() for arm, entry in arms.items()]
+    entries = [(condition, arm, entry) for condition, arms in conditions.items() for arm, entry in arms.items()]
     return {
         "title": "What becomes of the quotes",
         "source": f"{evaluation('mechanism')}#/conditions/{{condition}}/{{arm}}",
@@ -179,16 +179,16 @@ def near_miss(results: Results) -> Data:
 
 def compute_curve(results: Results) -> Data:
     """Composite at every N with its interval, and where the reference meets each arm's single draw."""
-    found = results.evaluation.compute
+    compute = results.evaluation.compute
     keys = ("target", "n_equivalent", "reason", "low", "high")
     return {
         "title": "Composite of best-of-N",
         "source": f"{evaluation('compute')}#/arms/{{arm}}/composite",
-        "metric": found.metric,
+        "metric": compute.metric,
         "reference": settings.REFERENCE,
-        "n": list(range(1, found.max_n + 1)),
-        "arms": {arm: [_interval(point) for point in curves.composite] for arm, curves in found.arms.items()},
-        "equivalence": {arm: {key: getattr(entry, key) for key in keys} for arm, entry in found.equivalence.items()},
+        "n": list(range(1, compute.max_n + 1)),
+        "arms": {arm: [_interval(point) for point in curves.composite] for arm, curves in compute.arms.items()},
+        "equivalence": {arm: {key: getattr(entry, key) for key in keys} for arm, entry in compute.equivalence.items()},
     }
 
 
@@ -197,23 +197,23 @@ def compute_curve(results: Results) -> Data:
 
 def published(results: Results) -> Data:
     """Every share and score that the card prints or the run has, side by side; with verdicts if the run is at the published scale."""
-    found = results.claims
+    claims = results.claims
     rows = [
         {
             "claim": row.id,
             "label": row.text,
             "arm": row.arm,
             "printed": row.published,
-            "verdict": row.verdict.replace("_", " ") if found.comparable else None,
+            "verdict": row.verdict.replace("_", " ") if claims.comparable else None,
             **_interval(row.regenerated),
         }
-        for row in found.claims
+        for row in claims.claims
         if row.unit in ("share", "score") and row.kind not in ("setting", "predicate")
     ]
     return {
         "title": "The published card's numbers beside this run's",
         "source": f"{CLAIMS}#/claims/{{row}}/{{published,regenerated}}",
-        "comparable": found.comparable,
+        "comparable": claims.comparable,
         "rows": rows,
     }
 

@@ -162,10 +162,10 @@ def words(name: str) -> str:
 
 def pluck(name: str, table: Mapping[str, Any], *keys: str | int) -> Any:
     """`table[name]`, and from there on a key, an index or a field each: for the cells of a table's row, one for each name."""
-    found: Any = table[name]
+    content: Any = table[name]
     for key in keys:
-        found = found[key] if hasattr(found, "__getitem__") else getattr(found, str(key))
-    return found
+        content = content[key] if hasattr(content, "__getitem__") else getattr(content, str(key))
+    return content
 
 
 def called(section: settings.Model | settings.Verifier | settings.Benchmark) -> str:

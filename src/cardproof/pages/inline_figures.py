@@ -30,12 +30,12 @@ class Table(NamedTuple):
 
 def figures(run: Run) -> list[dict[str, Any]]:
     """Every figure of a run: name, title, SVG as part of a page, and its numbers."""
-    found = []
+    entries = []
     for name in FIGURES:
         data = run.json(figure(name, "json"))
         svg = inline(run.path(figure(name, "svg")).read_text(encoding="utf-8"), name)
-        found.append({"name": name, "title": data["title"], "source": data["source"], "svg": svg, "table": TABLES[name](data)})
-    return found
+        entries.append({"name": name, "title": data["title"], "source": data["source"], "svg": svg, "table": TABLES[name](data)})
+    return entries
 
 
 def inline(svg: str, name: str) -> str:

@@ -31,12 +31,12 @@ MARKS = ("near_miss", "misattributed", "fabricated", "refusal", "defect", "cut")
 
 def items(run: Run) -> list[Item]:
     """Every item of the evaluation side, in the order of the clean prompts: question, documents and rollouts by condition and arm."""
-    found: dict[int, Item] = {}
+    entries: dict[int, Item] = {}
     for condition in CONDITIONS:
-        asked = read_rows(run.path(prompts(condition)), Prompt)
-        by_item = {p.item: p for p in asked}
-        for p in asked:
-            item = found.setdefault(p.item, {"id": p.item, "question": p.question, "reference": p.reference, "conditions": {}})
+        rows = read_rows(run.path(prompts(condition)), Prompt)
+        by_item = {p.item: p for p in rows}
+        for p in rows:
+            item = entries.setdefault(p.item, {"id": p.item, "question": p.question, "reference": p.reference, "conditions": {}})
             item["conditions"][condition] = {
                 "contract": p.contract,
                 "oracle": p.oracle_id,
@@ -46,16 +46,16 @@ def items(run: Run) -> list[Item]:
             }
         for arm in run.config.sampled_arms:
             for row, rollout in _scored(run, arm, condition):
-                shown = found[rollout.item]["conditions"][condition]["arms"].setdefault(arm, [])
-                shown.append(_rollout(rollout, row, by_item[rollout.item], run.config.contract.refusal_phrases))
-    return list(found.values())
+                rollouts = entries[rollout.item]["conditions"][condition]["arms"].setdefault(arm, [])
+                rollouts.append(_rollout(rollout, row, by_item[rollout.item], run.config.contract.refusal_phrases))
+    return list(entries.values())
 
 
 def marks(item: Item) -> dict[str, dict[str, dict[str, list[int]]]]:
     """Mark -> condition -> arm -> the k of the rollouts that have it; marks that no rollout has are left out."""
-    found: dict[str, dict[str, dict[str, list[int]]]] = {}
-    for condition, shown in item["conditions"].items():
-        for arm, rollouts in shown["arms"].items():
+    places: dict[str, dict[str, dict[str, list[int]]]] = {}
+    for condition, entry in item["conditions"].items():
+        for arm, rollouts in entry["arms"].items():
             for rollout in rollouts:
                 its = {q["kind"] for q in rollout["quotes"]}
                 its |= {"refusal"} if rollout["refusal"] else set()
@@ -63,8 +63,8 @@ def marks(item: Item) -> dict[str, dict[str, dict[str, list[int]]]]:
                 its |= {"cut"} if rollout["finish"] == "length" else set()
                 for mark in MARKS:
                     if mark in its:
-                        found.setdefault(mark, {}).setdefault(condition, {}).setdefault(arm, []).append(rollout["k"])
-    return found
+                        places.setdefault(mark, {}).setdefault(condition, {}).setdefault(arm, []).append(rollout["k"])
+    return places
 
 
 def factors(config: Config) -> dict[str, list[str]]:
@@ -74,15 +74,15 @@ def factors(config: Config) -> dict[str, list[str]]:
 
 def spent(entries: Iterable[Item]) -> list[dict[str, Any]]:
     """Rollouts and tokens generated, by arm and condition."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
     for item in entries:
-        for condition, shown in item["conditions"].items():
-            for arm, rollouts in shown["arms"].items():
-                row = found.setdefault((arm, condition), {"arm": arm, "condition": condition, "rollouts": 0, "tokens": 0, "cut": 0})
+        for condition, entry in item["conditions"].items():
+            for arm, rollouts in entry["arms"].items():
+                row = rows.setdefault((arm, condition), {"arm": arm, "condition": condition, "rollouts": 0, "tokens": 0, "cut": 0})
                 row["rollouts"] += len(rollouts)
                 row["tokens"] += sum(r["tokens"] for r in rollouts)
                 row["cut"] += sum(r["finish"] == "length" for r in rollouts)
-    return list(found.values())
+    return list(rows.values())
 
 
 def to_json(value: Any) -> str:
@@ -117,22 +117,22 @@ def _rollout(rollout: Rollout, row: Mapping[str, Any], prompt: Prompt, phrases: 
     }
 
 
-def _quote(found: Grounding, index: int, reply: Reply, text: str, documents: Mapping[str, str]) -> dict[str, Any]:
+def _quote(grounding: Grounding, index: int, reply: Reply, text: str, documents: Mapping[str, str]) -> dict[str, Any]:
     quote: dict[str, Any] = {
-        "text": found.text,
-        "cited": found.cited_id,
-        "kind": found.kind,
-        "steps": list(found.steps),
-        "doc": found.doc_id,
+        "text": grounding.text,
+        "cited": grounding.cited_id,
+        "kind": grounding.kind,
+        "steps": list(grounding.steps),
+        "doc": grounding.doc_id,
     }
-    if index < len(reply.quotes) and reply.quotes[index].text == found.text:
+    if index < len(reply.quotes) and reply.quotes[index].text == grounding.text:
         at = reply.quotes[index]
         quote["at"] = [units(text, at.start), units(text, at.end)]
-    document = documents.get(found.doc_id or "")
-    if document is not None and found.start is not None and found.end is not None:
-        quote["span"] = [units(document, found.start), units(document, found.end)]
-        if found.kind == "near_miss" and len(found.text) <= MAX_DIFF:
-            quote["diff"] = [list(part) for part in near_miss_diff(found.text, document[found.start : found.end])]
+    document = documents.get(grounding.doc_id or "")
+    if document is not None and grounding.start is not None and grounding.end is not None:
+        quote["span"] = [units(document, grounding.start), units(document, grounding.end)]
+        if grounding.kind == "near_miss" and len(grounding.text) <= MAX_DIFF:
+            quote["diff"] = [list(part) for part in near_miss_diff(grounding.text, document[grounding.start : grounding.end])]
     return quote
 
 

@@ -43,8 +43,8 @@ def prepare(folder: Path, repository: str) -> Upload:
     run = Run(folder)
     chain = check(run.folder)
     if chain.state != "whole":
-        found = chain.problems[0].sentence if chain.problems else f"{run.folder} has no record of how its results were made."
-        raise CardproofError(f"Not to be published: {found}", AGAIN)
+        problem = chain.problems[0].sentence if chain.problems else f"{run.folder} has no record of how its results were made."
+        raise CardproofError(f"Not to be published: {problem}", AGAIN)
     _check_name(repository, run)
     if not run.has(CARD):
         raise CardproofError(f"{run.path(CARD)} does not exist.", "render the card first: run the workflow.")

@@ -102,16 +102,16 @@ def environment(folder: Path) -> jinja2.Environment:
 
 def costs(run_dir: Path) -> list[dict[str, Any]]:
     """Jobs, seconds and peak memory (MB) of every stage, from Snakemake's own measurements in `cost/`; of a resumed job, its last try."""
-    found: dict[str, dict[str, Any]] = {}
+    stages: dict[str, dict[str, Any]] = {}
     for path in sorted((run_dir / "cost").glob("*.tsv")):
         stage = max((s for s in STEPS if path.stem.startswith(s)), key=len, default=path.stem)
         with open(path, encoding="utf-8", newline="") as f:
             for row in csv.DictReader(f, delimiter="\t"):
-                entry = found.setdefault(stage, {"stage": stage, "jobs": 0, "seconds": 0.0, "memory": 0.0})
+                entry = stages.setdefault(stage, {"stage": stage, "jobs": 0, "seconds": 0.0, "memory": 0.0})
                 entry["jobs"] += 1
                 entry["seconds"] += float(row["s"])
                 entry["memory"] = max(entry["memory"], _float(row["max_rss"]))
-    return sorted(found.values(), key=lambda e: -e["seconds"])
+    return sorted(stages.values(), key=lambda e: -e["seconds"])
 
 
 def _float(text: str) -> float:
@@ -169,11 +169,11 @@ def _record(run: Run, row: Judgement) -> Any:
 
 def _environment(run: Run) -> list[tuple[str, str]]:
     """Every package version that the records name; several if steps ran in different environments."""
-    found: dict[str, dict[str, None]] = {}
+    packages: dict[str, dict[str, None]] = {}
     for path in sorted(run.path(runs.RECORDS).rglob("*.json")):
         for name, version in read_json(path)["environment"].items():
-            found.setdefault(name, {})[version] = None
-    return [(name, ", ".join(versions)) for name, versions in sorted(found.items())]
+            packages.setdefault(name, {})[version] = None
+    return [(name, ", ".join(versions)) for name, versions in sorted(packages.items())]
 
 
 def _counted(count: int, severity: str) -> str:

@@ -106,8 +106,8 @@ def _rows(table: Table) -> Iterator[Finding]:
 def _below(card: Document) -> Iterator[Finding]:
     """`Average: 0.686` right below an lm-eval table: the mean over tasks of acc_norm where it is given, else of the first metric."""
     for line, text in card.fences + [(s.line, s.text) for s in card.sentences if s.text.lower().startswith(("average", "avg"))]:
-        found = re.match(r"\W*(?:average|avg)(?: score)?\W*[:=]?\s*(?=[\d.])", text, re.IGNORECASE)
-        number = next(iter(numbers(text[found.end() :])), None) if found else None
+        match = re.match(r"\W*(?:average|avg)(?: score)?\W*[:=]?\s*(?=[\d.])", text, re.IGNORECASE)
+        number = next(iter(numbers(text[match.end() :])), None) if match else None
         table = next((t for t in card.tables if t.lines and t.lines[-1] < line <= t.lines[-1] + 3), None)
         if number is None or table is None or "metric" not in [words(h) for h in table.header]:
             continue
@@ -144,8 +144,8 @@ def _means(table: Table) -> dict[str, ExactInterval]:
             tasks.setdefault(task, {}).setdefault(words(row[at]), cell.number.loose)
     if len(tasks) < 2:
         return {}
-    found = {}
+    means = {}
     for name, order in (("acc_norm where given, else the first metric", "acc norm"), ("the first metric", ""), ("acc where given", "acc")):
-        found[name] = mean([m.get(order) or next(iter(m.values())) for m in tasks.values()])
-    found["every row"] = mean([v for m in tasks.values() for v in m.values()])
-    return found
+        means[name] = mean([m.get(order) or next(iter(m.values())) for m in tasks.values()])
+    means["every row"] = mean([v for m in tasks.values() for v in m.values()])
+    return means

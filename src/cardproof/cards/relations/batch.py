@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from cardproof.cards.document import Block, Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import shown
+from cardproof.cards.intervals import numeral
 from cardproof.cards.names import words
 from cardproof.cards.numbers import numbers
 from cardproof.cards.tables import Cell
@@ -23,10 +23,10 @@ def batch(card: Document) -> Iterator[Finding]:
     seen = set()
     for block in card.settings:
         for total, factor, accumulated in (("total_train_batch_size", BATCH, True), ("total_eval_batch_size", ("eval_batch_size",), False)):
-            found = _of_list(card, block, total, factor, accumulated)
-            if found and (key := tuple(found.lines)) not in seen:
+            judgement = _of_list(card, block, total, factor, accumulated)
+            if judgement and (key := tuple(judgement.lines)) not in seen:
                 seen.add(key)
-                yield found
+                yield judgement
     yield from _of_tables(card)
     yield from _of_products(card)
 
@@ -54,7 +54,7 @@ def _judged(card: Document, factors: list[Cell], whole: Cell, devices_known: boo
     for v in values:
         product *= v
     printed = whole.number.value
-    arithmetic = f"{' x '.join(shown(v) for v in values)} = {shown(product)}, printed {shown(printed)}"
+    arithmetic = f"{' x '.join(numeral(v) for v in values)} = {numeral(product)}, printed {numeral(printed)}"
     cells = [*factors, whole]
     if product == printed:
         return finding(KIND, "ok", f"{what} is the product of its factors.", cells, arithmetic)
@@ -64,18 +64,18 @@ def _judged(card: Document, factors: list[Cell], whole: Cell, devices_known: boo
         return finding(
             KIND,
             "note" if other else "warning",
-            f"{what} is {shown(ratio)} times the product of the factors that are printed.",
+            f"{what} is {numeral(ratio)} times the product of the factors that are printed.",
             cells,
             arithmetic,
-            [f"{shown(ratio)} devices or replicas, which the list does not print", f"another {what}: {shown(product)}"],
+            [f"{numeral(ratio)} devices or replicas, which the list does not print", f"another {what}: {numeral(product)}"],
         )
     return finding(
         KIND,
         "error",
-        f"{what} {shown(printed)} is not the product of the factors printed with it.",
+        f"{what} {numeral(printed)} is not the product of the factors printed with it.",
         cells,
         arithmetic,
-        [f"{what} is {shown(product)}", f"{factors[0].place.split(' / ')[0]} is {shown(values[0] * ratio)}", "numbers of another run"],
+        [f"{what} is {numeral(product)}", f"{factors[0].place.split(' / ')[0]} is {numeral(values[0] * ratio)}", "numbers of another run"],
     )
 
 
@@ -95,9 +95,9 @@ def _of_products(card: Document) -> Iterator[Finding]:
             m = PRODUCT.search(p.text) if "batch" in p.label.lower() else None
             if m:
                 cells = [Cell(p.line, p.label, next(iter(numbers(x)))) for x in m.group("a", "b", "c") if x]
-                found = _judged(card, cells, Cell(p.line, "effective", next(iter(numbers(m["w"])))), True, "the effective batch size")
-                if found:
-                    yield found
+                judgement = _judged(card, cells, Cell(p.line, "effective", next(iter(numbers(m["w"])))), True, "the effective batch size")
+                if judgement:
+                    yield judgement
 
 
 def _of_tables(card: Document) -> Iterator[Finding]:
@@ -112,24 +112,24 @@ def _of_tables(card: Document) -> Iterator[Finding]:
         part = accumulation = devices = whole = None
         for label, text, line in rows:
             plain = words(label)
-            found = [Cell(line, label, n) for n in numbers(text)]
+            cells = [Cell(line, label, n) for n in numbers(text)]
             inside = EFFECTIVE.search(text)
             if inside and (after := [n for n in numbers(text) if n.start >= inside.end()]):
                 whole = Cell(line, "effective batch", after[0])
-            if not found:
+            if not cells:
                 continue
             if EFFECTIVE.search(label):
-                whole = found[0]
+                whole = cells[0]
             elif "batch" in plain and "size" in plain and not re.search(r"eval|test|valid", plain):
-                part = part or found[0]
+                part = part or cells[0]
             elif "accumulation" in plain:
-                accumulation = found[0]
+                accumulation = cells[0]
             elif re.fullmatch(r"(?:num(?:ber)? (?:of )?)?(?:devices|gpus)", plain):
-                devices = found[0]
+                devices = cells[0]
         factors = [c for c in (part, accumulation, devices) if c is not None]
         if part and whole and len(factors) > 1 and part.number.value != whole.number.value:
-            found_one = _judged(card, factors, whole, devices is not None, "the effective batch size")
-            if found_one:
-                if found_one.severity == "error":
-                    found_one.severity = "warning"
-                yield found_one
+            judgement = _judged(card, factors, whole, devices is not None, "the effective batch size")
+            if judgement:
+                if judgement.severity == "error":
+                    judgement.severity = "warning"
+                yield judgement

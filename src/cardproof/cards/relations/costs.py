@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import shown
+from cardproof.cards.intervals import numeral
 from cardproof.cards.names import words
 from cardproof.cards.numbers import Printed, numbers
 from cardproof.cards.tables import Cell
@@ -48,8 +48,8 @@ def costs(card: Document) -> Iterator[Finding]:
         yield finding(
             KIND,
             "ok" if good else "warning",
-            f"The calls cost {shown(added)} a month, {'as' if good else 'not'} {stated.text}.",
+            f"The calls cost {numeral(added)} a month, {'as' if good else 'not'} {stated.text}.",
             [Cell(s.line, m.group(), stated), *[c for pair in used for c in pair]],
-            " + ".join(f"{n.number.text} x {p.number.text}" for n, p in used) + f" = {shown(added)}, printed {m.group()}",
+            " + ".join(f"{n.number.text} x {p.number.text}" for n, p in used) + f" = {numeral(added)}, printed {m.group()}",
             [] if good else ["other prices or other numbers of calls"],
         )

@@ -216,12 +216,12 @@ def _stated(card: Document) -> Iterator[Finding]:
         if len(sizes) == 1 and 1 <= sizes[0].number.value <= LARGEST:
             for cell in shares:
                 share = cell.number if cell.number.percent or cell.number.value <= 1 else cell.number.times(Fraction(1, 100))
-                found = _judged([cell, sizes[0]], share, int(sizes[0].number.value), "the list states")
-                if found.severity == "warning" and (metric(cell.place) == "exactmatch" or "eval_samples" in sizes[0].place):
+                judgement = _judged([cell, sizes[0]], share, int(sizes[0].number.value), "the list states")
+                if judgement.severity == "warning" and (metric(cell.place) == "exactmatch" or "eval_samples" in sizes[0].place):
                     # A script's own count: parts of long texts, or of answers that are right in part.
-                    found.severity = "note"
-                    found.readings.insert(0, "the samples are parts of texts, or an answer may be right in part")
-                yield found
+                    judgement.severity = "note"
+                    judgement.readings.insert(0, "the samples are parts of texts, or an answer may be right in part")
+                yield judgement
 
 
 RATE = re.compile(r"\b(?:accuracy|pass rate|success rate|exact match|rate)$")
@@ -239,10 +239,10 @@ def _of_intro(block: Block) -> Iterator[Finding]:
 
 
 def _judged(cells: list[Cell], share: Printed, n: int, who: str) -> Finding:
-    found = fractions_of(share, n)
-    if not found:
+    counts = fractions_of(share, n)
+    if not counts:
         return _impossible(cells, share, n, who, "warning")
-    return finding(OF_N, "ok", f"{share.text} is a whole number of {n:,} cases.", cells, f"{found[0]:,}/{n:,}")
+    return finding(OF_N, "ok", f"{share.text} is a whole number of {n:,} cases.", cells, f"{counts[0]:,}/{n:,}")
 
 
 def _per_class(card: Document) -> Iterator[Finding]:

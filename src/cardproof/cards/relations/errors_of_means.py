@@ -36,18 +36,18 @@ def _with_n(table: Table, plain: list[str]) -> Iterator[Finding]:
         p, e, n = (table.cell(r, at[k][0]) for k in ("share", "error", "n"))
         if p is None or e is None or n is None or not n.number.whole or n.number.value < 2:
             continue
-        found = sizes(p.number.as_share().loose, (e.number if not p.number.percent else e.number.times(Fraction(1, 100))).loose)
-        if found is None:
+        allowed = sizes(p.number.as_share().loose, (e.number if not p.number.percent else e.number.times(Fraction(1, 100))).loose)
+        if allowed is None:
             continue
         checked = (p, e, n)
         # p (1 - p) / n or / (n - 1)
-        if not found.low - 1 <= n.number.value <= found.high + 2:
+        if not allowed.low - 1 <= n.number.value <= allowed.high + 2:
             yield finding(
                 KIND,
                 "warning",
                 f"The standard error {e.number.text} is not that of {p.number.text} over {n.number.text} cases.",
                 [p, e, n],
-                f"{p.number.text} ± {e.number.text} needs {span(found, 0)} cases, printed {n.number.text}",
+                f"{p.number.text} ± {e.number.text} needs {span(allowed, 0)} cases, printed {n.number.text}",
                 ["a standard deviation or the half of an interval", "a bootstrap over groups", "another number of cases"],
             )
             return
@@ -81,9 +81,9 @@ def _of_table(table: Table, m: int, v: int, e: int) -> Iterator[Finding]:
             continue
         if not 0 < value.number.value < 1 or error.number.value <= 0:
             continue
-        found = sizes(value.number.loose, error.number.loose)
-        if found:
-            groups.setdefault(task, []).append((value, error, found))
+        allowed = sizes(value.number.loose, error.number.loose)
+        if allowed:
+            groups.setdefault(task, []).append((value, error, allowed))
     checked, first = 0, None
     for task, rows in groups.items():
         if len(rows) < 2:

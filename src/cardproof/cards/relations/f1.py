@@ -66,12 +66,12 @@ def triples(table: Table) -> list[tuple[int, Triple]]:
     p, r, f = table.column("precision"), table.column("recall"), table.column("f1")
     if p is None or r is None or f is None:
         return []
-    found = []
+    rows = []
     for i in range(len(table.rows)):
         cells = [table.cell(i, c) for c in (p, r, f)]
         if all(c is not None and c.number.value >= 0 for c in cells):
-            found.append((i, Triple(*[c for c in cells if c is not None])))
-    return found
+            rows.append((i, Triple(*[c for c in cells if c is not None])))
+    return rows
 
 
 def _of_table(card: Document, table: Table) -> Iterator[Finding]:
@@ -168,13 +168,13 @@ def _of_summaries(card: Document) -> Iterator[Finding]:
                 t = Triple(by[kind + "precision"], by[kind + "recall"], by[kind + "f1"])
                 if any(c.number.value < 0 for c in t.cells()) or len({c.number.percent for c in t.cells()}) > 1:
                     continue
-                found = (
+                judgement = (
                     _of_one(card, t, kind, harmonic_there)
                     if fits(t, loose=True)
                     else _repeats(card, t) or _of_one(card, t, kind, harmonic_there)
                 )
-                if found:
-                    yield found
+                if judgement:
+                    yield judgement
 
 
 def _repeats(card: Document, t: Triple) -> Finding | None:

@@ -36,12 +36,12 @@ def formulas(card: Document) -> Iterator[Finding]:
 
 def _perplexity(losses: list[Cell], perplexity: Cell) -> Iterator[Finding]:
     """e to one of the printed losses; a loss that sums several tasks has no perplexity."""
-    found = [_derived(PERPLEXITY, loss, perplexity, exp, "e to the loss") for loss in losses]
-    good = next((f for f in found if f.severity == "ok"), None)
+    judgements = [_derived(PERPLEXITY, loss, perplexity, exp, "e to the loss") for loss in losses]
+    good = next((f for f in judgements if f.severity == "ok"), None)
     if good:
         yield good
-    elif len(found) == 1:
-        yield found[0]
+    elif len(judgements) == 1:
+        yield judgements[0]
 
 
 def _derived(kind: str, source: Cell, result: Cell, formula: Callable[[float], float], words_for: str) -> Finding:

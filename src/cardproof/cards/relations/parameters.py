@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import ExactInterval, exactly, rounded, shown
+from cardproof.cards.intervals import ExactInterval, exactly, numeral, rounded
 from cardproof.cards.names import words
 from cardproof.cards.numbers import Printed, numbers
 from cardproof.cards.tables import Cell
@@ -68,7 +68,7 @@ def _by_hand(card: Document) -> Iterator[Finding]:
         if len(t.header) == 2
     ]
     for rows in groups:
-        found: dict[str, Cell] = {}
+        roles: dict[str, Cell] = {}
         share = None
         for label, text, line in rows:
             plain = words(label)
@@ -89,24 +89,24 @@ def _by_hand(card: Document) -> Iterator[Finding]:
                 else ""
             )
             if role:
-                found[role] = Cell(line, label, own[0])
+                roles[role] = Cell(line, label, own[0])
             if role == "trainable" and len(own) > 1 and own[1].percent:
                 share = Cell(line, label, own[1])
-        if "trainable" not in found:
+        if "trainable" not in roles:
             continue
-        if "base" in found and "total" in found:
-            yield _sum(found)
-        wholes: list[tuple[str, Cell]] = [(k, found[k]) for k in ("total", "base") if k in found]
-        if "base" in found and "total" not in found:
-            t, b = found["trainable"].number, found["base"].number
-            both = Printed(f"{shown(t.value + b.value)}", t.value + b.value, max(t.step, b.step), digits=9)
-            wholes.append(("total", Cell(found["base"].line, "base and trainable", both)))
+        if "base" in roles and "total" in roles:
+            yield _sum(roles)
+        wholes: list[tuple[str, Cell]] = [(k, roles[k]) for k in ("total", "base") if k in roles]
+        if "base" in roles and "total" not in roles:
+            t, b = roles["trainable"].number, roles["base"].number
+            both = Printed(f"{numeral(t.value + b.value)}", t.value + b.value, max(t.step, b.step), digits=9)
+            wholes.append(("total", Cell(roles["base"].line, "base and trainable", both)))
         if share is not None and wholes:
-            yield _share(found["trainable"], wholes, share, "total" in found)
+            yield _share(roles["trainable"], wholes, share, "total" in roles)
 
 
-def _sum(found: dict[str, Cell]) -> Finding:
-    t, b, w = (found[k] for k in ("trainable", "base", "total"))
+def _sum(roles: dict[str, Cell]) -> Finding:
+    t, b, w = (roles[k] for k in ("trainable", "base", "total"))
     added = t.number.loose + b.number.loose
     good = added.meets(w.number.loose) or b.number.loose.meets(w.number.loose)
     return finding(
@@ -114,6 +114,6 @@ def _sum(found: dict[str, Cell]) -> Finding:
         "ok" if good else "error" if t.number.whole and b.number.whole and w.number.whole else "warning",
         f"Base and trainable parameters {'add' if good else 'do not add'} up to the total.",
         [b, t, w],
-        f"{b.number.text} + {t.number.text} = {shown(b.number.value + t.number.value)}, printed {w.number.text}",
-        [] if good else [f"the total is {shown(b.number.value + t.number.value)}", "one of the counts is of another model"],
+        f"{b.number.text} + {t.number.text} = {numeral(b.number.value + t.number.value)}, printed {w.number.text}",
+        [] if good else [f"the total is {numeral(b.number.value + t.number.value)}", "one of the counts is of another model"],
     )

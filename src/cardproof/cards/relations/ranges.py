@@ -27,10 +27,10 @@ def limits(name: str) -> tuple[int | None, int | None, str] | None:
 
 def outside(name: str, number: Printed) -> str | None:
     """The range a number leaves, in words; None where it lies inside."""
-    found = limits(name)
-    if found is None:
+    bounds = limits(name)
+    if bounds is None:
         return None
-    low, high, text = found
+    low, high, text = bounds
     if (low is not None and number.value < low) or (high is not None and number.value > high):
         return text
     return None

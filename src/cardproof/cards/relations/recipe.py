@@ -31,27 +31,27 @@ def recipe(card: Document) -> Iterator[Finding]:
         if len(t.header) == 2
     ]
     for rows in groups:
-        found: dict[str, Cell] = {}
+        roles: dict[str, Cell] = {}
         once = any(ONE_PASS.search(text) for _, text, _ in rows)
         for label, text, line in rows:
             role = next((r for r, pattern in ROLES.items() if pattern.fullmatch(words(label))), None)
             number = next(iter(numbers(text)), None)
-            if role and number is not None and number.whole and number.value > 0 and role not in found:
-                found[role] = Cell(line, label, number)
-        if {"examples", "batch", "steps"} <= found.keys() and ("epochs" in found or once):
-            yield _judged(found)
+            if role and number is not None and number.whole and number.value > 0 and role not in roles:
+                roles[role] = Cell(line, label, number)
+        if {"examples", "batch", "steps"} <= roles.keys() and ("epochs" in roles or once):
+            yield _judged(roles)
 
 
-def _judged(found: dict[str, Cell]) -> Finding:
-    e, b, s = (int(found[k].number.value) for k in ("examples", "batch", "steps"))
-    p = int(found["epochs"].number.value) if "epochs" in found else 1
-    made = {ceil(e / b) * p, (e // b) * p, ceil(e * p / b), e * p // b}
-    good = s in made
+def _judged(roles: dict[str, Cell]) -> Finding:
+    e, b, s = (int(roles[k].number.value) for k in ("examples", "batch", "steps"))
+    p = int(roles["epochs"].number.value) if "epochs" in roles else 1
+    possible = {ceil(e / b) * p, (e // b) * p, ceil(e * p / b), e * p // b}
+    good = s in possible
     return finding(
         KIND,
         "ok" if good else "warning",
         f"The recipe makes {ceil(e / b) * p:,} optimizer steps{'' if good else f', not {s:,}'}.",
-        list(found.values()),
+        list(roles.values()),
         f"ceil({e:,} / {b:,}) x {p} = {ceil(e / b) * p:,}, printed {s:,}",
         [] if good else ["another batch size, number of epochs or number of examples", "training stopped early"],
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import shown
+from cardproof.cards.intervals import numeral
 from cardproof.cards.names import metric, words
 from cardproof.cards.numbers import Printed, numbers
 from cardproof.cards.relations.summary import agree
@@ -70,14 +70,14 @@ def _counts(card: Document) -> Iterator[Finding]:
             rf"\b(?P<k>\d{{1,5}}) (?:[a-z]+ )?{noun}\b(?= and no others?|,? only\b)|\bonly (?P<o>\d{{1,5}}) (?:[a-z]+ )?{noun}\b", re.I
         )
         for s in card.sentences:
-            for found in other.finditer(s.bare):
-                k = next(iter(numbers(found["k"] or found["o"])))
+            for match in other.finditer(s.bare):
+                k = next(iter(numbers(match["k"] or match["o"])))
                 good = k.value == stated.value
                 yield finding(
                     KIND,
                     "ok" if good else "warning",
                     f"The card counts its {noun} as {stated.text} and as {k.text}.",
-                    [Cell(h.line, h.bare[:30], stated), Cell(s.line, found.group()[:40], k)],
-                    f"{shown(stated.value)} {'=' if good else 'is not'} {shown(k.value)}",
+                    [Cell(h.line, h.bare[:30], stated), Cell(s.line, match.group()[:40], k)],
+                    f"{numeral(stated.value)} {'=' if good else 'is not'} {numeral(k.value)}",
                     [] if good else ["counts of different versions or of different things"],
                 )

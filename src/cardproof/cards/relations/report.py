@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import ExactInterval, harmonic, mean, shown, span, total
+from cardproof.cards.intervals import ExactInterval, harmonic, mean, numeral, span, total
 from cardproof.cards.names import is_average, words
 from cardproof.cards.numbers import numbers
 from cardproof.cards.tables import Cell, Table
@@ -37,17 +37,17 @@ def report(card: Document) -> Iterator[Finding]:
 
 
 def _plain(table: Table, column: int, rows: list[int], loose: bool = False) -> list[ExactInterval]:
-    found = [n for r in rows if (n := table.number(r, column)) is not None]
-    return [n.loose if loose else n.interval for n in found]
+    scores = [n for r in rows if (n := table.number(r, column)) is not None]
+    return [n.loose if loose else n.interval for n in scores]
 
 
 def _weights(table: Table, rows: list[int], column: int | None) -> list[Fraction] | None:
     if column is None:
         return None
-    found = [table.number(r, column) for r in rows]
-    if any(n is None or not n.whole or n.value < 0 for n in found):
+    supports = [table.number(r, column) for r in rows]
+    if any(n is None or not n.whole or n.value < 0 for n in supports):
         return None
-    values = [n.value for n in found if n is not None]
+    values = [n.value for n in supports if n is not None]
     return values if sum(values) > 0 else None
 
 
@@ -135,9 +135,9 @@ def _supports(table: Table, classes: list[int], weights: list[Fraction] | None, 
         finding(
             SUPPORTS,
             "ok" if good else "note" if part else "warning",
-            f"The supports of the classes add up to {shown(added)}{'.' if good else ', not to the total.'}",
+            f"The supports of the classes add up to {numeral(added)}{'.' if good else ', not to the total.'}",
             [*cells, *[x for i in classes[:5] if (x := table.cell(i, column))]],
-            f"{' + '.join(shown(w) for w in weights[:8])}{' + ...' if len(weights) > 8 else ''} = {shown(added)}, "
+            f"{' + '.join(numeral(w) for w in weights[:8])}{' + ...' if len(weights) > 8 else ''} = {numeral(added)}, "
             f"printed {cells[0].number.text}",
             [] if good else ["classes are left out of the table", "the total is of other data"],
         ),

@@ -10,7 +10,7 @@ from math import ceil, floor
 
 from cardproof.cards.document import Block, Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import ExactInterval, rounded, shown, span
+from cardproof.cards.intervals import ExactInterval, numeral, rounded, span
 from cardproof.cards.names import words
 from cardproof.cards.numbers import numbers
 from cardproof.cards.tables import Cell, Table
@@ -27,12 +27,12 @@ def rows_of(table: Table) -> list[tuple[Cell, Cell]]:
     if plain.count("epoch") != 1 or plain.count("step") != 1:
         return []
     e, s = plain.index("epoch"), plain.index("step")
-    found = []
+    rows = []
     for r in range(len(table.rows)):
         epoch, step = table.number(r, e), table.number(r, s)
         if epoch is not None and step is not None and step.whole and epoch.value >= 0:
-            found.append((table.placed(r, e, epoch), table.placed(r, s, step)))
-    return found
+            rows.append((table.placed(r, e, epoch), table.placed(r, s, step)))
+    return rows
 
 
 def finest(cells: list[Cell]) -> Fraction:
@@ -69,9 +69,11 @@ def steps(card: Document) -> Iterator[Finding]:
         if uneven is not None:
             yield uneven
             continue
-        found = per_epoch(rows)
-        if found:
-            yield finding(STEPS, "ok", f"Every row fits {span(found, 1)} steps an epoch.", [rows[0][1], rows[-1][1]], f"{len(rows)} rows")
+        interval = per_epoch(rows)
+        if interval:
+            yield finding(
+                STEPS, "ok", f"Every row fits {span(interval, 1)} steps an epoch.", [rows[0][1], rows[-1][1]], f"{len(rows)} rows"
+            )
             continue
         falling = [i for i in range(1, len(rows)) if rows[i][1].number.value < rows[i - 1][1].number.value]
         odd = _odd_ones(rows)
@@ -88,8 +90,8 @@ def steps(card: Document) -> Iterator[Finding]:
                 "warning",
                 f"Step {step.number.text} at epoch {epoch.number.text} does not fit the steps an epoch of all other rows.",
                 [epoch, step],
-                f"the other {len(rows) - len(odd)} rows give {span(others, 1)} steps an epoch, so about {shown(expected, 0)} here",
-                [f"the step is about {shown(expected, 0)}", f"the epoch is {shown(step.number.value / others.low, 2)}"],
+                f"the other {len(rows) - len(odd)} rows give {span(others, 1)} steps an epoch, so about {numeral(expected, 0)} here",
+                [f"the step is about {numeral(expected, 0)}", f"the epoch is {numeral(step.number.value / others.low, 2)}"],
             )
         else:
             yield finding(
@@ -128,8 +130,8 @@ def _uneven(rows: list[tuple[Cell, Cell]]) -> Finding | None:
         "warning",
         f"Step {step.number.text} at epoch {epoch.number.text} breaks the even spacing of all other rows.",
         [rows[i - 1][1], epoch, step, rows[i + 1][1]],
-        f"every other row follows after {shown(usual)} steps, so {shown(expected)} here",
-        [f"the step is {shown(expected)}", "an evaluation out of turn, its epoch printed wrong"],
+        f"every other row follows after {numeral(usual)} steps, so {numeral(expected)} here",
+        [f"the step is {numeral(expected)}", "an evaluation out of turn, its epoch printed wrong"],
     )
 
 
@@ -163,11 +165,13 @@ def ended(card: Document, table: Table) -> bool | None:
     planned = known["num_epochs"].cell().number.value
     if len(rows) == planned and last_step == planned * rows[0][1].number.value:
         return True  # a row an epoch, though the last of them may end short
-    found = per_epoch(rows) or ExactInterval(last_step / max(last_epoch, Fraction(1, 100)), last_step / max(last_epoch, Fraction(1, 100)))
+    interval = per_epoch(rows) or ExactInterval(
+        last_step / max(last_epoch, Fraction(1, 100)), last_step / max(last_epoch, Fraction(1, 100))
+    )
     spacing = last_step - rows[-2][1].number.value if len(rows) > 1 else last_step
-    left = found.low * planned - last_step
+    left = interval.low * planned - last_step
     # A row an epoch may end a few steps early; otherwise the end lies after the last multiple of the evaluation interval.
-    return left <= max(found.low / 50, Fraction(2)) and left < spacing
+    return left <= max(interval.low / 50, Fraction(2)) and left < spacing
 
 
 def end(card: Document) -> Iterator[Finding]:
@@ -226,7 +230,7 @@ def class_counts(card: Document) -> list[int]:
 
 def stated_sizes(card: Document, side: str) -> list[tuple[Cell, int, str]]:
     """Sizes of the training (`train`) or validation (`val`) data that the card states, directly or per class."""
-    found = []
+    sizes = []
     classes = class_counts(card)
     for s in card.sentences:
         for m in PER_CLASS.finditer(s.bare):
@@ -236,13 +240,13 @@ def stated_sizes(card: Document, side: str) -> list[tuple[Cell, int, str]]:
                 continue
             number = next(iter(numbers(m["n"])), None)
             if number and classes:
-                found += [(Cell(s.line, m.group()[:40], number), int(number.value) * c, f"{m['n']} x {c} classes") for c in classes]
+                sizes += [(Cell(s.line, m.group()[:40], number), int(number.value) * c, f"{m['n']} x {c} classes") for c in classes]
         if side == "train":
             for m in STATED.finditer(s.bare):
                 number = next(iter(numbers(m["n"])), None)
                 if number and number.whole:
-                    found.append((Cell(s.line, m.group()[:40], number), int(number.value), m["n"]))
-    return found
+                    sizes.append((Cell(s.line, m.group()[:40], number), int(number.value), m["n"]))
+    return sizes
 
 
 def data(card: Document) -> Iterator[Finding]:
@@ -256,8 +260,8 @@ def data(card: Document) -> Iterator[Finding]:
         return
     known = block.numbers
     size = known.get("total_train_batch_size") or known.get("train_batch_size")
-    found = per_epoch(rows)
-    if size is None or found is None or size.number is None or not size.number.whole:
+    interval = per_epoch(rows)
+    if size is None or interval is None or size.number is None or not size.number.whole:
         return
     b = int(size.number.value)
     # Every row within its rounding, without the slack of dropped accumulations: a stated size must give a number of steps inside.
@@ -268,7 +272,7 @@ def data(card: Document) -> Iterator[Finding]:
     fits = [n for _, n, _ in stated if any(exact.holds(k) for k in {Fraction(ceil(n / b)), Fraction(n // b), Fraction(n, b)})]
     cells = [c for c, _, _ in stated[:2]] + [size.cell(), rows[-1][1]]
     counted = "; ".join(f"{how} / {b} = {rounded(Fraction(n, b), 1)} steps" for _, n, how in stated[:3])
-    most = f"at most {shown(Fraction(floor(high * b)))} examples"
+    most = f"at most {numeral(Fraction(floor(high * b)))} examples"
     yield finding(
         DATA,
         "ok" if fits else "warning",
@@ -326,8 +330,8 @@ def totals(card: Document) -> Iterator[Finding]:
                 yield finding(
                     TOTAL,
                     "ok" if good else "warning",
-                    f"The phases make {shown(added)} steps{'' if good else f', not {whole.text}'}.",
+                    f"The phases make {numeral(added)} steps{'' if good else f', not {whole.text}'}.",
                     [*parts, Cell(s.line, m.group()[:40], whole)],
-                    f"{' + '.join(p.number.text for p in parts)} = {shown(added)}, printed {whole.text}",
-                    [] if good else [f"the total is {shown(added)}", "one phase has another number of steps"],
+                    f"{' + '.join(p.number.text for p in parts)} = {numeral(added)}, printed {whole.text}",
+                    [] if good else [f"the total is {numeral(added)}", "one phase has another number of steps"],
                 )

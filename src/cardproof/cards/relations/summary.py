@@ -10,7 +10,7 @@ from itertools import permutations
 
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import shown
+from cardproof.cards.intervals import numeral
 from cardproof.cards.numbers import Printed
 from cardproof.cards.relations.schedule import ended
 from cardproof.cards.tables import Cell, Table
@@ -40,8 +40,8 @@ def summaries(card: Document) -> Iterator[tuple[list[Cell], list[str], str]]:
             yield [c for c, _ in named], [n for _, n in named], f"{block.intro} {block.heading}"
     for table in card.tables:
         if len(table.rows) == 1 and not table.is_results and len(table.header) > 2:
-            found = [(table.placed(0, c, n), table.names[c]) for c in range(len(table.header)) if (n := table.number(0, c))]
-            yield [c for c, _ in found], [n for _, n in found], f"{table.intro} {table.heading}"
+            scores = [(table.placed(0, c, n), table.names[c]) for c in range(len(table.header)) if (n := table.number(0, c))]
+            yield [c for c, _ in scores], [n for _, n in scores], f"{table.intro} {table.heading}"
 
 
 def summary(card: Document) -> Iterator[Finding]:
@@ -56,10 +56,10 @@ def summary(card: Document) -> Iterator[Finding]:
         for table in tables[:1] if len(tables) == 1 else tables:
             scores = _matched(table, cells, names)
             if len(scores) >= 2 or (len(scores) == 1 and _is_trainers(above) and scores[0].cell.line < table.head_line):
-                found = _judged(card, table, scores, above, len(tables))
-                if found:
+                judgement = _judged(card, table, scores, above, len(tables))
+                if judgement:
                     done = True
-                    yield found
+                    yield judgement
                     break
 
 
@@ -68,15 +68,15 @@ def _is_trainers(above: str) -> bool:
 
 
 def _matched(table: Table, cells: list[Cell], names: list[str]) -> list[Score]:
-    found = []
+    scores = []
     for cell, name in zip(cells, names, strict=True):
         column = table.column(name)
         if re.search(ELSEWHERE, cell.place.lower()):
             continue
         if column is not None and (name not in SKIPPED or name == "trainingloss") and names.count(name) == 1:
-            found.append(Score(cell, column))
+            scores.append(Score(cell, column))
     # The training loss alone, or beside one other, belongs to a log rather than to an evaluation.
-    return found if any(table.names[s.column] != "trainingloss" for s in found) else []
+    return scores if any(table.names[s.column] != "trainingloss" for s in scores) else []
 
 
 def agree(a: Printed, b: Printed) -> bool:
@@ -91,9 +91,9 @@ def agree(a: Printed, b: Printed) -> bool:
 
 def _column(table: Table, column: int) -> list[Printed | None]:
     """A column's numbers, each with the decimals of the finest of them: the Trainer drops zeros at the end."""
-    found = [table.number(r, column) for r in range(len(table.rows))]
-    steps = [n.step for n in found if n is not None and n.step <= 1]
-    return [n.with_step(min(steps)) if n is not None and steps else n for n in found]
+    column_numbers = [table.number(r, column) for r in range(len(table.rows))]
+    steps = [n.step for n in column_numbers if n is not None and n.step <= 1]
+    return [n.with_step(min(steps)) if n is not None and steps else n for n in column_numbers]
 
 
 def _judged(card: Document, table: Table, scores: list[Score], above: str, tables: int) -> Finding | None:
@@ -157,11 +157,11 @@ def _missed(
     names = ", ".join(s.cell.place for s in missed[:3])
     agreeing = [s for s in matched if _distinct(s, table)]
     only_loss = all(table.names[s.column] == "loss" for s in missed)
-    shown_row = (
+    agreement = (
         f"line {table.lines[best]} agrees in {len(matched)} of {len(scores)} scores; " if matched else "no row agrees in any score; "
     )
     pairs = [(s.cell.number, n) for s in missed if (n := table.number(best, s.column)) is not None]
-    arithmetic = shown_row + "; ".join(f"{a.text} against {b.text}" for a, b in pairs[:3])
+    arithmetic = agreement + "; ".join(f"{a.text} against {b.text}" for a, b in pairs[:3])
     if matched and all(a.loose.meets(b.loose) and abs(a.value - b.value) <= max(a.step, b.step) for a, b in pairs):
         title = f"The final {names} differs from the row it repeats by a unit of the last digit."
         return finding(
@@ -224,5 +224,5 @@ def _beyond(missed: list[Score], table: Table) -> str:
     for s in missed:
         column = [n.value for r in range(len(table.rows)) if (n := table.number(r, s.column)) is not None]
         if column and not min(column) <= s.cell.number.value <= max(column):
-            return f"the column has {shown(min(column))} to {shown(max(column))}"
+            return f"the column has {numeral(min(column))} to {numeral(max(column))}"
     return ""

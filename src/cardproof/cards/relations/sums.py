@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
-from cardproof.cards.intervals import shown, span, total
+from cardproof.cards.intervals import numeral, span, total
 from cardproof.cards.names import words
 from cardproof.cards.numbers import bare_text, numbers
 from cardproof.cards.tables import Cell, Table
@@ -95,9 +95,9 @@ def _shares(card: Document) -> Iterator[Finding]:
     for line, text in texts:
         for m in RATIO.finditer(text) if "ratio" in text else ():
             for table in card.tables:
-                found = _share(table, line, m)
-                if found:
-                    yield found
+                judgement = _share(table, line, m)
+                if judgement:
+                    yield judgement
 
 
 def _share(table: Table, line: int, m: re.Match[str]) -> Finding | None:
@@ -121,6 +121,6 @@ def _share(table: Table, line: int, m: re.Match[str]) -> Finding | None:
         "ok" if good else "warning",
         f"{k.text} {'are' if good else 'are not'} {p.text} of the data that the table counts.",
         [Cell(line, m.group()[:40], p), table.placed(at, 1, whole)],
-        "; ".join(f"{name}: {shown(100 * v, 1)}%" for name, v in options.items()) + f"; printed {p.text}",
+        "; ".join(f"{name}: {numeral(100 * v, 1)}%" for name, v in options.items()) + f"; printed {p.text}",
         [] if good else ["a share of other data", "another number"],
     )
