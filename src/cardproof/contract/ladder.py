@@ -1,4 +1,9 @@
-"""The ladder of normalisations N(): NFKC, then white space, typography, markup, case and punctuation, each with its offsets."""
+"""The ladder of normalisations N(): NFKC, then white space, typography, markup, case and punctuation, each with its offsets.
+
+No step changes a number or a negation. NFKC keeps raised and circled digits apart from the digits beside them, and markup never joins two
+digits. The rule for marks: punctuation drops what only separates or encloses words, while currency, mathematical, percent and degree signs,
+a sign or point before a number, and whatever stands between two digits stay, except for the commas that group thousands.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +18,17 @@ from typing import get_args
 
 from cardproof.records import Step
 
+VERSION = 2
+"""Version of the ladder. Scores carry it, and scores of different versions are not compared. Raise it whenever a step changes."""
+
 LADDER: tuple[Step, ...] = get_args(Step)
 """All steps, in the order in which ties between repairs are broken."""
 
-
 SUBSETS: tuple[tuple[Step, ...], ...] = tuple(s for n in range(len(LADDER) + 1) for s in itertools.combinations(LADDER, n))
 """All subsets of the ladder: fewest steps first, then earliest steps first; the empty one is NFKC alone."""
+
+BREAK = "\ufdd0"
+"""What the whitespace step leaves where a line's end broke a word, since the word may be read with or without its hyphen. A noncharacter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +46,7 @@ class Normalised:
 
 def normalise(text: str, steps: Collection[Step] = LADDER) -> str:
     """`text` after NFKC and the given steps; the whole ladder is idempotent."""
-    out = _nfkc_text(text)
+    out = _undressed_text(text)
     for step, apply in _TEXT_STEPS:
         if step in steps:
             out = apply(out)
@@ -50,75 +60,27 @@ def normalised(text: str, steps: Collection[Step] = LADDER) -> Normalised:
     be told by their line; NFKC again at the end, because a deletion or a case fold may bring a letter and its accent together.
     """
     out = Normalised(text, array("i", range(len(text))), array("i", range(1, len(text) + 1)))
-    out = _nfkc(out)
+    out = _nfkc(_replace(out, _DRESSED, _undressed))
     for step, apply in _STEPS:
         if step in steps:
             out = apply(out)
     return _nfkc(out) if steps else out
 
 
-_INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"  # soft hyphen, zero-width space and (non-)joiners, byte order mark
-
-
-_SPACE = re.compile(rf"[\s{_INVISIBLE}]{{2,}}|[^\S ]|[{_INVISIBLE}]")  # a single plain space needs no work
-
-
-_EDGES = re.compile(r"\A\s+|(?<!\s)\s+\Z")  # tried once in each run of spaces, so linear
-
-
-_SINGLE = "\u2018\u2019\u201a\u201b\u2032\u2035\u2039\u203a"
-
-
-_DOUBLE = "\u201c\u201d\u201e\u201f\u2033\u2036\u00ab\u00bb"
-
-
-_DASH = "\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\u2e3a\u2e3b\u30fb"
-
-
-_TYPOGRAPHY = {**dict.fromkeys(map(ord, _SINGLE), "'"), **dict.fromkeys(map(ord, _DOUBLE), '"'), **dict.fromkeys(map(ord, _DASH), "-")}
-
-
-# List *numbers* stay: they are digits a reader sees, and a quote that folds a list onto one line keeps them.
-_MARKUP = re.compile(
-    r"""
-      ^[^\S\n]{0,8}(?:(?:>[^\S\n]?){1,6}|\#{1,6}[^\S\n]+|[-+*\u2022][^\S\n]+)   # blockquote, heading, bullet
-    | \[\^[^\]\s]{1,20}\]                                                       # footnote mark
-    | !?\[(?=[^\[\]\n]{0,300}\]\((?:https?:|mailto:|[./\#]))                    # a link's opening bracket ...
-    | \]\((?:https?:|mailto:|[./\#])[^()\s]{0,500}\)                            # ... and its target
-    | \\(?=[!-/:-@\[-`{-~])                                                     # a backslash escape
-    | [*`]+ | ~~ | (?<![^\W_])_+ | _+(?![^\W_])                                 # emphasis and code; not the underscore in a_b
-    """,
-    re.MULTILINE | re.VERBOSE,
-)
-
-
-_MARKUP_SIGN = re.compile(r"[-+*\u2022>\#\[\]\\`~_]")  # every alternative of _MARKUP needs one of these
+def says_something(text: str) -> bool:
+    """Whether a letter or digit is left of a text after the whole ladder."""
+    plain = _undressed_text(text)
+    # Steps take letters and digits away in footnote marks, and after square brackets (a link's target) only.
+    if not _MAY_DROP_WORDS.search(plain) and _LETTER.search(plain):
+        return True
+    return any(ch.isalnum() for ch in normalise(text))
 
 
 _LETTER = re.compile(r"[0-9A-Za-z]")
+_MAY_DROP_WORDS = re.compile(r"[\[\]<]")
 
 
-@lru_cache(maxsize=8192)
-def _joins(ch: str) -> bool:
-    """True where NFKC may merge this character into the one before it."""
-    first = unicodedata.normalize("NFKC", ch)[:1]
-    return unicodedata.category(first)[0] == "M" or "\u1160" <= first <= "\u11ff" if first else True
-
-
-def _nfkc(n: Normalised) -> Normalised:
-    """NFKC, one base character with what joins it at a time, so that each result keeps its place in the original."""
-    text = n.text
-    if unicodedata.is_normalized("NFKC", text):
-        return n
-    cuts = [i for i, ch in enumerate(text) if i == 0 or ch.isascii() or not _joins(ch)] + [len(text)]
-    pieces: list[str] = []
-    starts, ends = array("i"), array("i")
-    for a, b in itertools.pairwise(cuts):
-        piece = unicodedata.normalize("NFKC", text[a:b])
-        pieces.append(piece)
-        starts.extend([n.starts[a]] * len(piece))
-        ends.extend([n.ends[b - 1]] * len(piece))
-    return Normalised("".join(pieces), starts, ends)
+# --- texts with their offsets ------------------------------------------------------------------------------------------------------------
 
 
 def _replace(n: Normalised, pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str]) -> Normalised:
@@ -144,77 +106,302 @@ def _delete(m: re.Match[str]) -> str:
     return ""
 
 
-def _fold(m: re.Match[str]) -> str:
-    return " " if any(ch.isspace() for ch in m[0]) else ""
+# --- NFKC --------------------------------------------------------------------------------------------------------------------------------
+
+# NFKC makes plain digits of these, and would put them beside the digits that they follow: `10\u00b2` would become 102.
+_RAISED = "\u2070\xb9\xb2\xb3\u2074-\u2079"
+_CIRCLED = "\u2460-\u249b\u24ea\u24f5-\u24fe\u2776-\u2793"
+_APART = (  # fractions, lowered digits, and digits in signs of East Asian typography
+    f"{_CIRCLED}\xbc-\xbe\u2080-\u2089\u2150-\u215f\u2189\u3251-\u325f\u32b1-\u32bf\u32c0-\u32cb\u3358-\u3370\u339f-\u33af\u33e0-\u33fe"
+    "\U0001f100-\U0001f10a"
+)
+_DRESSED = re.compile(
+    rf"(?P<raised>[\u207a\u207b]?[{_RAISED}]+)(?!\u2044)"
+    rf"|(?<=[^\s\d(\[{{{_APART}])(?P<circled>[{_CIRCLED}])"
+    rf"|(?<=\d)[{_APART}]+|[{_APART}]+(?=\d)"
+)
+_EXPONENT = re.compile(r"(?:\d\)?|(?:^|[^\W_a-zA-Z]|[\W_])(?:[A-Za-z]|[cmk]m|ft|yd))$")
+
+
+def _undressed(m: re.Match[str]) -> str:
+    """Digits in dress as plain ones: a footnote mark as `[^2]`, an exponent as `^2`, others with a space between them and digits beside them.
+
+    A raised number is an exponent after a digit, a single letter or a unit of length, and a footnote mark elsewhere; a circled one that hangs
+    on a word is a footnote mark.
+    """
+    text, a, b = m.string, m.start(), m.end()
+    after = " " if text[b : b + 1].isdecimal() else ""
+    if m["circled"]:
+        return f"[^{unicodedata.numeric(m[0]):.0f}]{after}"
+    plain = unicodedata.normalize("NFKC", m[0]).replace(_MINUS, "-")
+    if m["raised"]:
+        hangs = a > 0 and not text[a - 1].isspace() and not _EXPONENT.search(text[max(0, a - 3) : a])
+        return f"[^{plain}]{after}" if hangs else f"^{plain}{after}"
+    return (" " if text[a - 1 : a].isdecimal() else "") + plain + after
+
+
+def _undressed_text(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFKC", _DRESSED.sub(_undressed, text))
 
 
 def _nfkc_text(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
+@lru_cache(maxsize=8192)
+def _joins(ch: str) -> bool:
+    """True where NFKC may merge this character into the one before it."""
+    first = unicodedata.normalize("NFKC", ch)[:1]
+    return unicodedata.category(first)[0] == "M" or "\u1160" <= first <= "\u11ff" if first else True
+
+
+def _nfkc(n: Normalised) -> Normalised:
+    """NFKC, one base character with what joins it at a time, so that each result keeps its place in the original."""
+    text = n.text
+    if unicodedata.is_normalized("NFKC", text):
+        return n
+    cuts = [i for i, ch in enumerate(text) if i == 0 or ch.isascii() or not _joins(ch)] + [len(text)]
+    pieces: list[str] = []
+    starts, ends = array("i"), array("i")
+    for a, b in itertools.pairwise(cuts):
+        piece = unicodedata.normalize("NFKC", text[a:b])
+        pieces.append(piece)
+        starts.extend([n.starts[a]] * len(piece))
+        ends.extend([n.ends[b - 1]] * len(piece))
+    return Normalised("".join(pieces), starts, ends)
+
+
+# --- typography --------------------------------------------------------------------------------------------------------------------------
+
+_SINGLE = "\u2018\u2019\u201a\u201b\u2032\u2035\u2039\u203a"
+_DOUBLE = "\u201c\u201d\u201e\u201f\u2033\u2036\u00ab\u00bb"
+_DASH = "\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\u2e3a\u2e3b\u30fb"
+_SLASH = "\u2044\u2215"
+_TYPOGRAPHY = {
+    **dict.fromkeys(map(ord, _SINGLE), "'"),
+    **dict.fromkeys(map(ord, _DOUBLE), '"'),
+    **dict.fromkeys(map(ord, _DASH), "-"),
+    **dict.fromkeys(map(ord, _SLASH), "/"),
+}
+_MINUS = "\u2212"
+_MINUS_APART = re.compile(r"\u2212(?=\s+\d)")  # as a hyphen, it would be taken for a dash between words
+_MINUS_KEPT = "\ufdd1"
+
+
 def _typography_text(text: str) -> str:
-    return text if text.isascii() else text.translate(_TYPOGRAPHY)
-
-
-def _markup_text(text: str) -> str:
-    return _MARKUP.sub("", text) if _MARKUP_SIGN.search(text) else text
-
-
-def _whitespace_text(text: str) -> str:
-    return " ".join(text.split()) if text.isascii() else _SPACE.sub(_fold, text).strip()
+    if text.isascii():
+        return text
+    return _MINUS_APART.sub(_MINUS_KEPT, text).translate(_TYPOGRAPHY).replace(_MINUS_KEPT, _MINUS)
 
 
 def _typography(n: Normalised) -> Normalised:
-    return Normalised(n.text.translate(_TYPOGRAPHY), n.starts, n.ends)
+    return Normalised(_typography_text(n.text), n.starts, n.ends)
+
+
+# --- markup ------------------------------------------------------------------------------------------------------------------------------
+
+# List *numbers* stay: they are digits a reader sees, and a quote that folds a list onto one line keeps them.
+_MARKUP = re.compile(
+    r"""(?:
+      ^[^\S\n]{0,8}(?:(?:>[^\S\n]?){1,6}|\#{1,6}[^\S\n]+|[-+*\u2022][^\S\n]+)   # blockquote, heading, bullet
+    | \[\^[^\]\s]{1,20}\]                                                       # footnote mark
+    | (?<!\d)<sup>\[?\d{1,3}\]?</sup> | (?<=\S)[\u2020\u2021]{1,3}              # the same in HTML, as daggers
+    | !?\[(?=[^\[\]\n]{0,300}\]\((?:https?:|mailto:|[./\#]))                    # a link's opening bracket ...
+    | \]\((?:https?:|mailto:|[./\#])[^()\s]{0,500}\)                            # ... and its target
+    | \\(?=[!-/:-@\[-`{-~\u2020\u2021])                                                     # a backslash escape
+    | [*`]+ | ~~ | (?<![^\W_])_+ | _+(?![^\W_])                                 # emphasis and code; not the underscore in a_b
+    )+""",
+    re.MULTILINE | re.VERBOSE,
+)
+_MARKUP_SIGN = re.compile(r"[-+*\u2022>\#\[\]\\`~_<\u2020\u2021]")  # every alternative of _MARKUP needs one of these
+
+
+def _unmarked(m: re.Match[str]) -> str:
+    """Nothing, but a space where two digits would come together."""
+    text, a, b = m.string, m.start(), m.end()
+    return " " if text[a - 1 : a].isdecimal() and text[b : b + 1].isdecimal() else ""
+
+
+def _markup_text(text: str) -> str:
+    return _MARKUP.sub(_unmarked, text) if _MARKUP_SIGN.search(text) else text
 
 
 def _markup(n: Normalised) -> Normalised:
-    return _replace(n, _MARKUP, _delete)
+    return _replace(n, _MARKUP, _unmarked)
+
+
+# --- white space -------------------------------------------------------------------------------------------------------------------------
+
+# Control characters but white space, format characters (Cf), variation selectors and the grapheme joiner; the soft hyphen is one of them.
+_INVISIBLE = (
+    r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    r"\U000e0001\U000e0020-\U000e007f\U000e0100-\U000e01ef"
+)
+_LINE_END = r"\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
+_SPACE = re.compile(rf"[\s{_INVISIBLE}]{{2,}}|[^\S ]|[{_INVISIBLE}]")  # a single plain space needs no work
+_EDGES = re.compile(r"\A\s+|(?<!\s)\s+\Z")  # tried once in each run of spaces, so linear
+
+# Between two letters: a hyphen, a soft hyphen, or the sign that some PDF extractors write for one, and the end of a line.
+_BROKEN = re.compile(
+    rf"(?<=[^\W\d_])(?:[^\S{_LINE_END}]|[{_INVISIBLE}]){{0,8}}[-\u2010\xac\xad](?:[^\S{_LINE_END}]|[{_INVISIBLE}]){{0,40}}"
+    rf"[{_LINE_END}][\s{_INVISIBLE}]{{0,200}}(?=[^\W\d_])"
+    r"|(?<=[^\W\d_])\xad\s{1,40}(?=[^\W\d_])"
+)
+_HYPHEN = re.compile("[-\u2010\xac\xad]")
+
+
+def _fold(m: re.Match[str]) -> str:
+    return " " if any(ch.isspace() for ch in m[0]) else ""
+
+
+def _broken(m: re.Match[str]) -> str:
+    return BREAK
+
+
+def _whitespace_text(text: str) -> str:
+    if text.isascii():
+        folded = " ".join(text.split())
+        if folded.isprintable() and ("-" not in text or len(text.splitlines()) < 2):
+            return folded
+    if _HYPHEN.search(text):
+        text = _BROKEN.sub(_broken, text)
+    return _SPACE.sub(_fold, text).strip()
 
 
 def _whitespace(n: Normalised) -> Normalised:
-    return _replace(_replace(n, _SPACE, _fold), _EDGES, _delete)
+    return _replace(_replace(_replace(n, _BROKEN, _broken), _SPACE, _fold), _EDGES, _delete)
 
 
-@lru_cache(maxsize=8192)
-def _is_mark(ch: str) -> bool:
-    """True for punctuation and symbols (Unicode categories P* and S*)."""
-    return unicodedata.category(ch)[0] in "PS"
+# --- punctuation -------------------------------------------------------------------------------------------------------------------------
+
+_DASHES = "-\u2010\u2011\u2012\u2013\u2212"
+_POINTS = ".,\u00b7"
+_RAISING = ("^", "^-")
+_EMPHASIS = "*_`\\"
+_ROUND = {"[": "(", "{": "(", "]": ")", "}": ")"}
+_BEFORE_DIGIT = re.compile(r"[\0\x01]+(?=\d)")
+_BEFORE_SYMBOL = re.compile(r"(?<![\0\x01])\0+(?=\x01)")
+_AROUND_SYMBOLS = re.compile(r"[\s\0\x01]+")
+_THOUSANDS = re.compile(r"(?<!\d)(?<!\d[.,])\d{1,3}(?:,\d{3})+(?!,?\d)")
+_DIGIT = re.compile(r"\d")
+
+
+class _Kinds(dict[int, int]):
+    """Code point -> 0 for a mark (categories P and S), 1 for one that always carries value, itself for any other; filled as they are met."""
+
+    def __missing__(self, code: int) -> int:
+        ch = chr(code)
+        category = unicodedata.category(ch)
+        kind = code
+        if category in ("Sc", "Sm") or ch in "%\u2030\u2031\u066a\xb0":
+            kind = 0 if ch in "|~" else code if ch == _MINUS else 1  # a minus keeps its spaces, too
+        elif category[0] in "PS":
+            kind = 0
+        self[code] = kind
+        return kind
+
+
+_KINDS = _Kinds()
+
+
+def _masked(text: str) -> str:
+    """`text` with NUL for each mark that punctuation drops, and for each space beside a symbol that stays; other characters in place."""
+    kinds = text.translate(_KINDS)
+    if "\1" not in kinds and not _DIGIT.search(kinds):
+        return kinds
+    out = list(kinds)
+    if "\1" in kinds:
+        _keep_symbols(text, kinds, out)
+    for m in _BEFORE_DIGIT.finditer(kinds):
+        a, b = m.span()
+        if a and kinds[a - 1].isdecimal():
+            out[a:b] = _between_digits(text[a:b])
+        else:
+            for i in _valued(text, kinds, a, b):
+                out[i] = text[i]
+    for m in _THOUSANDS.finditer(text):
+        for i in range(m.start(), m.end()):
+            if text[i] == ",":
+                out[i] = "\0"
+    return "".join(out)
+
+
+def _keep_symbols(text: str, kinds: str, out: list[str]) -> None:
+    """Put the symbols back into `out`, the signs before currencies too, and take away the spaces beside them."""
+    for m in _AROUND_SYMBOLS.finditer(kinds):
+        if "\1" in m[0]:
+            a, b = m.span()
+            for i in range(a, b):
+                markup = a == 0 and (text[i] == ">" or (text[i] == "+" and not text[i + 1 : i + 2].isdecimal()))  # as at the start of a line
+                out[i] = text[i] if kinds[i] == "\1" and not markup else "\0"
+    for m in _BEFORE_SYMBOL.finditer(kinds):
+        i = m.end() - 1
+        if _at_boundary(kinds, m.start()) and _is_sign(text, i, m.start()) and _is_currency(text[i + 1]):
+            out[i] = text[i]
+            i = m.start() - 1
+            while i >= 0 and text[i].isspace():
+                out[i] = text[i]
+                i -= 1
+
+
+def _between_digits(run: str) -> str:
+    """What stays of the marks between two digits, one character for each: all but emphasis, brackets made round; a space for emphasis alone."""
+    kept = "".join("\0" if m in _EMPHASIS or "~~" in run and m == "~" else _ROUND.get(m, m) for m in run)
+    return kept if kept.strip("\0") else " " + kept[1:]
+
+
+def _valued(text: str, kinds: str, a: int, b: int) -> Collection[int]:
+    """Which marks of the run `text[a:b]`, which ends before a digit and follows none, carry value: a sign, a point, a raising `^`."""
+    kept: list[int] = []
+    symbol = kinds.rfind("\1", a, b)
+    i, first = b - 1, symbol + 1 if symbol >= 0 else a
+    if symbol < 0 and not _at_boundary(kinds, a):
+        return range(a, b) if text[a:b] in _RAISING else kept
+    if i >= first and text[i] in _POINTS and (i == first or text[i - 1] not in ".,\u2026"):
+        kept.append(i)
+        i -= 1
+    in_brackets = i == first and text[i] == "(" and symbol >= 0 and _is_currency(text[symbol])  # a loss, to accountants
+    if i >= first and (_is_sign(text, i, first) or in_brackets or (i == first and text[i] == "~")):
+        kept.append(i)
+    return kept
+
+
+def _at_boundary(kinds: str, at: int) -> bool:
+    return at == 0 or kinds[at - 1].isspace() or kinds[at - 1] == _MINUS
+
+
+def _is_currency(ch: str) -> bool:
+    return unicodedata.category(ch) == "Sc"
+
+
+def _is_sign(text: str, at: int, first: int) -> bool:
+    """Whether the mark at `at` is a sign: a dash alone; two of them are a dash between words."""
+    return text[at] in _DASHES and (at == first or text[at - 1] not in _DASHES)
 
 
 def _punctuation(n: Normalised) -> Normalised:
-    """Drop punctuation and symbols, and the second of two spaces that this brings together; other spaces are the whitespace step's."""
+    """Drop the marks that carry no value, and the second of two spaces that this brings together; other spaces are the whitespace step's."""
+    masked = _masked(n.text)
     kept: list[int] = []
     dropped = False  # whether a mark was dropped since the last character kept
-    for i, ch in enumerate(n.text):
-        if _is_mark(ch):
+    for i, ch in enumerate(masked):
+        if ch == "\0":
             dropped = True
-        elif not (dropped and ch.isspace() and (not kept or n.text[kept[-1]].isspace())):
+        elif not (dropped and ch.isspace() and (not kept or masked[kept[-1]].isspace())):
             dropped = False
             kept.append(i)
-    while dropped and kept and n.text[kept[-1]].isspace():
+    while dropped and kept and masked[kept[-1]].isspace():
         kept.pop()
-    return Normalised("".join([n.text[i] for i in kept]), array("i", [n.starts[i] for i in kept]), array("i", [n.ends[i] for i in kept]))
-
-
-class _Marks(dict[int, int]):
-    """Code point -> 0 for a mark, itself for any other; filled as characters are met."""
-
-    def __missing__(self, code: int) -> int:
-        self[code] = found = 0 if _is_mark(chr(code)) else code
-        return found
-
-
-_MARKS = _Marks()
+    return Normalised("".join([masked[i] for i in kept]), array("i", [n.starts[i] for i in kept]), array("i", [n.ends[i] for i in kept]))
 
 
 _MARKED = re.compile(r"(?:(?<!\s)\s+)?\0[\s\0]*")  # marks with the spaces around them; tried once in each run of spaces, so linear
 
 
 def _punctuation_text(text: str) -> str:
-    if "\0" in text:
-        return _punctuation(Normalised(text, array("i", range(len(text))), array("i", range(len(text))))).text
-    return _MARKED.sub(_spaces_kept, text.translate(_MARKS))
+    masked = _masked(text)
+    return _MARKED.sub(_spaces_kept, masked) if "\0" in masked else masked
 
 
 def _spaces_kept(m: re.Match[str]) -> str:
@@ -226,6 +413,9 @@ def _spaces_kept(m: re.Match[str]) -> str:
     after = run.lstrip("\0")
     rest = after.lstrip()
     return "" if m.start() == 0 or (last and rest) else after[: len(after) - len(rest)]
+
+
+# --- case --------------------------------------------------------------------------------------------------------------------------------
 
 
 def _case(n: Normalised) -> Normalised:
@@ -246,7 +436,6 @@ _STEPS: tuple[tuple[Step, Callable[[Normalised], Normalised]], ...] = (
     ("case", _case),
 )
 
-
 # The same without offsets, several times as fast: a quote needs none, nor does a document until something is found in it.
 _TEXT_STEPS: tuple[tuple[Step, Callable[[str], str]], ...] = (
     ("typography", _typography_text),
@@ -255,12 +444,3 @@ _TEXT_STEPS: tuple[tuple[Step, Callable[[str], str]], ...] = (
     ("punctuation", _punctuation_text),
     ("case", str.casefold),
 )
-
-
-def says_something(text: str) -> bool:
-    """Whether a letter or digit is left of a text after the whole ladder."""
-    plain = _nfkc_text(text)
-    # Steps take letters and digits away in square brackets (footnote marks) and after them (a link's target) only.
-    if "[" not in plain and "]" not in plain and _LETTER.search(plain):
-        return True
-    return any(ch.isalnum() for ch in normalise(text))
