@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cardproof.contract.grounding import Verdict, ground, near_miss_diff
+from cardproof.contract.grounding import Match, match, near_miss_diff
 from cardproof.contract.ladder import LADDER, SUBSETS, normalise, normalised
-from cardproof.records import Document, Grounding, Quote, Step
+from cardproof.records import Document, Grounding, Step
 from helpers.places import SHARED
 
 
@@ -18,8 +18,8 @@ def document(text: str, doc_id: str = "a") -> Document:
 
 
 def one(text: str, *documents: Document, cites: str | None = "a") -> Grounding:
-    (found,) = ground([Quote(text=text, doc_id=cites, start=0, end=len(text))], documents)
-    return found
+    found = match(text, cites, [(d.id, d.text) for d in documents])
+    return Grounding.model_validate({**found._asdict(), "steps": list(found.steps)})
 
 
 DOC = document("The **jury** must not\nconvict the “accused”, unless - beyond doubt - it's sure.[^2]")
@@ -91,7 +91,6 @@ def test_a_quote_without_letters_or_digits_is_fabricated(nothing: str) -> None:
 
 def test_no_documents() -> None:
     assert one("anything").kind == "fabricated"
-    assert ground([], [DOC]) == []
 
 
 def test_subsets_go_from_none_to_all() -> None:
@@ -237,5 +236,5 @@ def test_a_text_without_its_offsets_is_normalised_to_the_same(text: str, steps: 
     assert normalise(text, steps) == normalised(text, steps).text
 
 
-def test_a_verdict_has_the_fields_of_a_grounding() -> None:
-    assert Verdict._fields == tuple(Grounding.model_fields)
+def test_a_match_has_the_fields_of_a_grounding() -> None:
+    assert Match._fields == tuple(Grounding.model_fields)

@@ -1,21 +1,23 @@
-"""Grounding: whether a reply's quotes stand in the documents, word for word or after a named ladder of normalisations.
+"""Grounding: whether a reply's quotes are in the documents, word for word or after a named ladder of normalisations.
 
 The ladder N() is NFKC, then `whitespace`, `typography`, `markup`, `case`, `punctuation`. Any subset of the steps can be applied, so a quote
 that is not verbatim can be told apart by *what* was altered. A match is a plain substring: no word boundary is asked for, since a quote may
-rightly begin or end inside a compound, a bracket or a list mark.
+rightly begin or end inside a compound, a bracket or a list mark. A near miss alone does not begin or end inside a number.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from cardproof.contract.ladder import LADDER, SUBSETS, Normalised, normalise, normalised, says_something
-from cardproof.records import Document, Grounding, Quote, QuoteKind, Step
+from cardproof.contract.ladder import BREAK, LADDER, SUBSETS, Normalised, normalise, normalised, says_something
+from cardproof.records import QuoteKind, Step
 
 
-class Verdict(NamedTuple):
+class Match(NamedTuple):
     """The fields of a `Grounding`, unchecked: scoring a million rollouts makes millions of them."""
 
     text: str
@@ -30,22 +32,15 @@ class Verdict(NamedTuple):
     end: int | None
 
 
-def ground(quotes: Sequence[Quote], documents: Sequence[Document]) -> list[Grounding]:
-    """What became of each quote, in order.
+def match(text: str, cited_id: str | None, documents: Sequence[tuple[str, str]]) -> Match:
+    """What became of one quote; `documents` are (id, text).
 
     Strict is a substring test on the raw text: no NFKC, no trimming. A quote without any letter or digit (empty, blank, bare punctuation)
     proves nothing and counts as fabricated. A near miss is looked for in the cited document first, then in the others; its `steps` are the
     fewest that repair it, ties broken by ladder order, and are empty where NFKC alone does (a ligature, a no-break space, an ellipsis).
     """
-    shown = [(d.id, d.text) for d in documents]
-    found = [verdict(q.text, q.doc_id, shown) for q in quotes]
-    return [Grounding.model_validate({**v._asdict(), "steps": list(v.steps)}) for v in found]
-
-
-def verdict(text: str, cited_id: str | None, documents: Sequence[tuple[str, str]]) -> Verdict:
-    """What became of one quote; `documents` are (id, text). See `ground`."""
     if not says_something(text):
-        return Verdict(text, cited_id, "fabricated", False, False, False, (), None, None, None)
+        return _fabricated(text, cited_id)
     cited = [d for d in documents if d[0] == cited_id]
     others = [d for d in documents if d[0] != cited_id] if cited else documents
     for group in (cited, others):
@@ -54,25 +49,15 @@ def verdict(text: str, cited_id: str | None, documents: Sequence[tuple[str, str]
             if start >= 0:
                 attributed = doc_id == cited_id
                 kind: QuoteKind = "strict" if attributed or cited_id is None else "misattributed"
-                return Verdict(text, cited_id, kind, True, True, attributed, (), doc_id, start, start + len(text))
-    needle = normalise(text)
-    for group in (cited, others):
-        near = [d for d in group if needle in _document(d[1], LADDER)]
-        if near:
-            steps, doc_id, (start, end) = _least_repair(text, near)
-            return Verdict(text, cited_id, "near_miss", False, True, False, steps, doc_id, start, end)
-    return Verdict(text, cited_id, "fabricated", False, False, False, (), None, None, None)
-
-
-def _least_repair(text: str, documents: Sequence[tuple[str, str]]) -> tuple[tuple[Step, ...], str, tuple[int, int]]:
-    """The first subset of steps, fewest first, that makes `text` a substring of one of `documents`, which one, and where in it."""
-    for steps in SUBSETS:
-        needle = normalise(text, steps)
-        for doc_id, document in documents:
-            at = _document(document, steps).find(needle)
-            if at >= 0:
-                return steps, doc_id, _placed(document, steps).span(at, at + len(needle))
-    raise AssertionError("unreachable: the caller found the quote with the full ladder, which is the last subset")
+                return Match(text, cited_id, kind, True, True, attributed, (), doc_id, start, start + len(text))
+    for widest in _WIDEST:
+        needle = normalise(text, widest)
+        for group in (cited, others):
+            near = [d for d in group if _found(needle, _document(d[1], widest), widest, whole_numbers=False)]
+            if near and (repair := _least_repair(text, near)):
+                steps, doc_id, (start, end) = repair
+                return Match(text, cited_id, "near_miss", False, True, False, steps, doc_id, start, end)
+    return _fabricated(text, cited_id)
 
 
 def near_miss_diff(quote: str, document_span: str) -> list[tuple[str, str, str]]:
@@ -88,6 +73,26 @@ def near_miss_diff(quote: str, document_span: str) -> list[tuple[str, str, str]]
     ]
 
 
+def _fabricated(text: str, cited_id: str | None) -> Match:
+    return Match(text, cited_id, "fabricated", False, False, False, (), None, None, None)
+
+
+_WIDEST: tuple[tuple[Step, ...], ...] = (LADDER, tuple(step for step in LADDER if step != "punctuation"))
+"""Where no near miss is found by one of these, no other subset finds one. What a mark means depends on what is around it, so a quote that
+begins or ends between marks may need the second."""
+
+
+def _least_repair(text: str, documents: Sequence[tuple[str, str]]) -> tuple[tuple[Step, ...], str, tuple[int, int]] | None:
+    """The first subset of steps, fewest first, that makes `text` a substring of one of `documents`, which one, and where in it."""
+    for steps in SUBSETS:
+        needle = normalise(text, steps)
+        for doc_id, document in documents:
+            at = _found(needle, _document(document, steps), steps)
+            if at:
+                return steps, doc_id, _placed(document, steps).span(*at)
+    return None
+
+
 @lru_cache(maxsize=8192)
 def _document(text: str, steps: tuple[Step, ...]) -> str:
     """A document's normalised text, kept: all quotes of all rollouts of an item meet the same few documents."""
@@ -98,3 +103,130 @@ def _document(text: str, steps: tuple[Step, ...]) -> str:
 def _placed(text: str, steps: tuple[Step, ...]) -> Normalised:
     """The same with its offsets, which take eight times the memory."""
     return normalised(text, steps)
+
+
+# --- where a normalised quote is in a normalised document --------------------------------------------------------------------------------
+
+MOST = 100
+"""Places tried at most where the first ones cut a number or differ at a broken word: a bound on what a hostile text can cost."""
+
+
+def _found(needle: str, document: str, steps: tuple[Step, ...], whole_numbers: bool = True) -> tuple[int, int] | None:
+    """The first place of a quote in a document, both normalised by `steps`, that cuts no number; None where there is none."""
+    if not needle:
+        return None
+    at = document.find(needle)
+    for _ in range(MOST):
+        if at < 0:
+            break
+        if not whole_numbers or _cuts_no_number(document, at, at + len(needle)):
+            return at, at + len(needle)
+        at = document.find(needle, at + 1)
+    if BREAK in document or BREAK in needle:
+        return _found_broken(needle, document, "punctuation" in steps, whole_numbers)
+    return None
+
+
+_CONTINUES = frozenset(".,:/^-'\u00b7\u2010\u2011\u2012\u2013\u2014\u2212")
+"""Marks that make one number, range, date or ratio of the digits on either side."""
+_SIGNS = frozenset("-\u2010\u2011\u2012\u2013\u2212~")
+
+
+def _cuts_no_number(document: str, start: int, end: int) -> bool:
+    """Whether a stretch neither begins nor ends inside a number, and leaves no sign, point or currency mark of its first or last one out."""
+    first, last = document[start : start + 2], document[max(start, end - 2) : end]
+    return not (_opens(first) and _number_before(document, start)) and not (_closes(last) and _number_after(document, end))
+
+
+def _opens(first: str) -> bool:
+    return first[:1].isdecimal() or (first[1:].isdecimal() and first[0] in _CONTINUES)
+
+
+def _closes(last: str) -> bool:
+    return last[-1:].isdecimal() or (last[:1].isdecimal() and last[-1] in _CONTINUES)
+
+
+def _number_before(document: str, at: int) -> bool:
+    """Whether what stands before `at` belongs to a number that begins there or goes on."""
+    mark, before = document[at - 1 : at] if at else "", document[at - 2 : at - 1] if at > 1 else ""
+    if mark.isdecimal() or (mark in _CONTINUES and before.isdecimal()):
+        return True
+    if not document[at].isdecimal() or not mark:
+        return False
+    if unicodedata.category(mark) in ("Sc", "Sm"):
+        return True
+    return (mark in _SIGNS or (mark in ".," and before not in (".", ","))) and not before.isalnum()
+
+
+def _number_after(document: str, at: int) -> bool:
+    """Whether what stands after `at` belongs to the number that ends there."""
+    mark, after = document[at : at + 1], document[at + 1 : at + 2]
+    if not document[at - 1].isdecimal():
+        return mark.isdecimal()
+    return mark.isdecimal() or (mark in _CONTINUES and after.isdecimal()) or (mark != "" and _is_unit(mark))
+
+
+def _is_unit(mark: str) -> bool:
+    return mark in "%\u2030\u2031" or unicodedata.category(mark) == "Sc"
+
+
+# --- words that a line's end broke -------------------------------------------------------------------------------------------------------
+
+_GAPS = frozenset(f" -\u2010{BREAK}")
+
+
+class _Solid(NamedTuple):
+    """A text without spaces and hyphens, and what stood between its characters."""
+
+    text: str
+    places: list[int]
+    """Where each character is in the whole text."""
+    gaps: list[str]
+    """What stood before each character, and after the last."""
+
+
+@lru_cache(maxsize=1024)
+def _solid(text: str) -> _Solid:
+    places: list[int] = []
+    gaps: list[str] = []
+    gap = ""
+    for i, ch in enumerate(text):
+        if ch in _GAPS:
+            gap += ch
+        else:
+            places.append(i)
+            gaps.append(gap)
+            gap = ""
+    return _Solid("".join([text[i] for i in places]), places, [*gaps, gap])
+
+
+def _found_broken(needle: str, document: str, punctuation: bool, whole_numbers: bool) -> tuple[int, int] | None:
+    """`_found` where a line's end broke a word of one of the two: there, and nowhere else, hyphens and spaces may differ."""
+    ours, theirs = _solid(needle), _solid(document)
+    length = len(ours.text)
+    at = theirs.text.find(ours.text) if length else -1
+    for _ in range(MOST):
+        if at < 0:
+            return None
+        between = zip(ours.gaps[1:length], theirs.gaps[at + 1 : at + length], strict=True)
+        start = theirs.places[at] - len(ours.gaps[0])
+        end = theirs.places[at + length - 1] + 1 + len(ours.gaps[length])
+        if (
+            theirs.gaps[at].endswith(ours.gaps[0])
+            and theirs.gaps[at + length].startswith(ours.gaps[length])
+            and all(_same_gap(a, b, punctuation) for a, b in between if a != b)
+            and (not whole_numbers or _cuts_no_number(document, start, end))
+        ):
+            return start, end
+        at = theirs.text.find(ours.text, at + 1)
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _same_gap(one: str, other: str, punctuation: bool) -> bool:
+    """Whether two gaps are the same if a broken word may be read as one word, with its hyphen, or with its hyphen and a space."""
+    readings = f"(?:{BREAK}| ?[-\u2010] ?{'| ' if punctuation else ''}|)"
+    for broken, whole in ((one, other), (other, one)):
+        if BREAK in broken and re.fullmatch(readings.join(re.escape(part) for part in broken.split(BREAK)), whole):
+            return True
+    return False

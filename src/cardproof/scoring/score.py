@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cardproof.config.settings import Scoring
 from cardproof.contract import reading
-from cardproof.contract.grounding import verdict
+from cardproof.contract.grounding import match
 from cardproof.errors import CardproofError
 from cardproof.files import InStep, iter_rows
 from cardproof.records import Prompt, Rollout, Support
@@ -52,7 +52,7 @@ def score(
     reply = reading.read(rollout.text, refusal_phrases)
     # Free-form replies have no sections: the whole text is the answer.
     answer = reply.answer if prompt.contract or reply.answer else rollout.text.strip()
-    quotes = [verdict(text, doc_id, shown.documents) for text, doc_id, _, _ in reply.quotes]
+    quotes = [match(text, doc_id, shown.documents) for text, doc_id, _, _ in reply.quotes]
     rouge_l = 0.0 if reply.refusal else rouge(answer, prompt.reference)
     n = len(quotes) or 1  # without quotes every share is 0
     strict = sum([q.strict for q in quotes]) / n

@@ -8,7 +8,7 @@ from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cardproof.contract.grounding import Verdict
+from cardproof.contract.grounding import Match
 from cardproof.files import atomic
 from cardproof.records import Defect, Grounding, Score
 
@@ -28,7 +28,7 @@ class ScoreFields(NamedTuple):
     answer: str
     citations: list[str]
     defects: list[Defect]
-    quotes: list[Verdict]
+    quotes: list[Match]
     strict: float
     content: float
     attribution: float
