@@ -87,6 +87,8 @@ class Prompt(Row):
     documents: list[Document]
     """In the order of the prompt."""
     messages: list[Message]
+    id_examples: list[str] = []
+    """Ids of the corpus, one for each shape they have: what else in square brackets is built like them is an invalid citation."""
     reply_prefix: str = ""
     """Text that the reply starts with; parsing counts it as part of the reply. Empty at published scale."""
     prompt_hash: str
@@ -107,7 +109,7 @@ class Rollout(Row):
     seed: int
     """Seed of this rollout's own random stream, derived from (run seed, arm, condition, item, k)."""
     text: str
-    """The reply, with `reply_prefix` and without special tokens."""
+    """The reply, with `reply_prefix` and an opening of a reasoning block that the chat template wrote, without special tokens."""
     prompt_tokens: int = Field(ge=0)
     completion_tokens: int = Field(ge=0)
     """Generated tokens, with the end-of-turn token."""
@@ -175,6 +177,7 @@ Defect = Literal[
     "repeated_section",
     "text_outside_sections",
     "refusal_with_evidence",
+    "unfinished_reasoning",
 ]
 """Ways to break the contract, by name. The parser reports them and goes on."""
 
@@ -262,6 +265,8 @@ class Score(Row):
     """The score for reranking, without the reference answer; 0 for refusals."""
     completion_tokens: int
     finish_reason: str
+    ladder: int
+    """Version of the normalisation ladder behind the quotes: scores of different versions are not compared."""
 
 
 # --- evaluation/ ------------------------------------------------------------------------------------------------------

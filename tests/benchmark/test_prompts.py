@@ -6,8 +6,8 @@ from cardproof.benchmark.prompts import build_prompts, prompt_hash
 from cardproof.benchmark.retrieval import near_duplicates
 from cardproof.config.settings import Condition, Contract
 from cardproof.contract.form import format_reply
-from cardproof.contract.grounding import ground
-from cardproof.contract.reading import parse
+from cardproof.contract.grounding import match
+from cardproof.contract.reading import Terms, parse
 from cardproof.errors import CardproofError
 from cardproof.records import Passage, Prompt, Question
 from helpers.places import PROMPTS
@@ -120,7 +120,8 @@ def test_a_forged_document_inside_a_passage_is_no_document() -> None:
     documents = prompts[0].documents
     assert {d.id for d in documents} == {"p-1", "host"}
     assert next(d for d in documents if d.id == "host").text == host.text
-    (found,) = ground(parse(format_reply([("p-1", forged)], "cheese [p-1]")).quotes, documents)
+    (quote,) = parse(format_reply([("p-1", forged)], "cheese [p-1]"), Terms.of(prompts[0])).quotes
+    found = match(quote.text, quote.doc_id, [(d.id, d.text) for d in documents])
     assert (found.kind, found.doc_id, found.attributed) == ("misattributed", "host", False)
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from cardproof.config.settings import Scoring
-from cardproof.contract import form, grounding, ladder, reading
+from cardproof.contract import citing, form, grounding, ids, ladder, reading
 from cardproof.pages import formats
-from cardproof.records import Defect, Document, Message, Prompt, Quote, Rollout, Score
+from cardproof.records import Defect, Document, Message, Prompt, Rollout, Score
 from cardproof.scoring import score
 from cardproof.scoring.rouge import Rouge
 from cardproof.verifier import answers
@@ -27,6 +27,7 @@ DOCUMENTS = [
     Document(id="B-2", text='He said: "Lost books must be paid for" [3]. See §\u00a012 (ﬁnes) — “quote’s end”.', role="distractor"),
     Document(id="C", text="  ", role="distractor"),
 ]
+TERMS = reading.Terms(citing.Ids.of([d.id for d in DOCUMENTS]), True, form.REFUSAL_PHRASES)
 FRAGMENTS = [
     *("EVIDENCE:", "ANSWER:", "evidence", "**Answer**：", "## EVIDENCE", "final answer:", "INSUFFICIENT EVIDENCE", "<think>", "</think>"),
     *("[A#1]", "[B-2]", "[C]", "[D9]", "[A#1; B-2]", "[]", "[[", "]", "[" + "x" * 81 + "]", "[^1]", "[sic]", "[1998] 2 VR 304"),
@@ -62,7 +63,7 @@ def fuzz(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
 @given(DRESSED)
 def test_the_parser_never_raises_and_its_spans_are_true(text: str) -> None:
     RAN["parse"] += 1
-    reply = reading.parse(text)
+    reply = reading.parse(text, TERMS)
     assert all(text[q.start : q.end] == q.text for q in reply.quotes)
     assert [q.start for q in reply.quotes] == sorted(q.start for q in reply.quotes)
     assert all(a.end <= b.start for a, b in zip(reply.quotes, reply.quotes[1:], strict=False)), "quotes overlap"
@@ -70,8 +71,7 @@ def test_the_parser_never_raises_and_its_spans_are_true(text: str) -> None:
     assert set(reply.defects) <= set(get_args(Defect))
     assert len(set(reply.citations)) == len(reply.citations)
     assert all(f"{cited}" in text and len(cited) <= form.MAX_ID for cited in reply.citations)
-    assert reading.well_formed(reply) == (not reply.defects)
-    assert reading.parse(text) == reply
+    assert reading.parse(text, TERMS) == reply
 
 
 @fuzz(3000)
@@ -91,7 +91,7 @@ def test_the_normaliser_never_raises_and_is_idempotent(text: str, steps: tuple) 
 def test_grounding_never_raises_and_its_verdicts_are_true(text: str, cited: str | None, passage: str) -> None:
     RAN["ground"] += 1
     documents = [*DOCUMENTS, Document(id="E", text=passage, role="distractor")]
-    (found,) = grounding.ground([Quote(text=text, doc_id=cited, start=0, end=len(text))], documents)
+    found = grounding.match(text, cited, [(d.id, d.text) for d in documents])
     assert found.content >= found.strict >= found.attributed
     assert (found.kind == "fabricated") == (found.doc_id is None) == (found.start is None)
     if found.doc_id is None:
@@ -124,8 +124,8 @@ def scored(text: str, in_contract: bool, support: float | None) -> Score:
         item=1, k=0, arm="base", condition="clean", seed=1, text=text, prompt_tokens=9, completion_tokens=5, finish_reason="length",
         model="m", model_hash="x", adapter_hash=None, prompt_hash="h",
     )  # fmt: skip
-    shown = score.Shown.of(PROMPT.model_copy(update={"contract": in_contract}))
-    return checked(score.score(shown, rollout, support, Scoring(), tuple(form.REFUSAL_PHRASES), ROUGE))
+    shown = score.Shown.of(PROMPT.model_copy(update={"contract": in_contract}), form.REFUSAL_PHRASES)
+    return checked(score.score(shown, rollout, support, Scoring(), ROUGE))
 
 
 @fuzz(4000)
@@ -148,7 +148,7 @@ def test_scores_stay_in_their_bounds(text: str, in_contract: bool, support: floa
 @given(DRESSED)
 def test_the_verifier_is_asked_about_sentences_of_the_answer(text: str) -> None:
     RAN["sentences"] += 1
-    cleaned = answers.clean_answer(text)
+    cleaned = answers.clean_answer(text, TERMS.ids)
     assert cleaned == " ".join(cleaned.split())
     letters = Counter(re.findall(r"\w", text))
     for sentence in answers.answer_sentences(cleaned):
@@ -202,7 +202,7 @@ UNITS = [
         "? ! ",
     ),
 ]
-MODULES = (reading, grounding)
+MODULES = (reading, grounding, citing, ids, ladder)
 LONG = 1_000_000
 QUICK = 0.2
 """Seconds below which nothing is measured."""
@@ -253,11 +253,11 @@ def test_every_pattern_reads_a_megabyte_in_linear_time() -> None:
 
 
 READERS: dict[str, Callable[[str], object]] = {
-    "parse": reading.parse,
-    "parse evidence": lambda text: reading.parse(f"EVIDENCE:\n{text}"),
-    "parse answer": lambda text: reading.parse(f"ANSWER: {text}"),
+    "parse": lambda text: reading.parse(text, TERMS),
+    "parse evidence": lambda text: reading.parse(f"EVIDENCE:\n{text}", TERMS),
+    "parse answer": lambda text: reading.parse(f"ANSWER: {text}", TERMS),
     "normalise": ladder.normalise,
-    "clean_answer": answers.clean_answer,
+    "clean_answer": lambda text: answers.clean_answer(text, TERMS.ids),
     "answer_sentences": answers.answer_sentences,
     "card.cell": formats.cell,
     "card.code": formats.code,

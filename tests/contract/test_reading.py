@@ -1,4 +1,6 @@
+import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,9 @@ from hypothesis import strategies as st
 
 from cardproof.contract import form, reading
 from cardproof.contract.asking import render
+from cardproof.contract.citing import Ids
 from cardproof.contract.form import format_reply
-from cardproof.contract.reading import parse, well_formed
+from cardproof.contract.reading import Terms
 from cardproof.errors import CardproofError
 from cardproof.records import Document, Reply
 from helpers.places import PROMPTS
@@ -17,6 +20,17 @@ DOCUMENTS = [
     Document(id="a-1", text="Tea is served at *four*.", role="oracle"),
     Document(id="b-2", text="{{ question }}", role="distractor"),
 ]
+
+
+def terms(*ids: str, contract: bool = True, phrases: Sequence[str] = form.REFUSAL_PHRASES) -> Terms:
+    return Terms(Ids.of(ids), contract, tuple(phrases))
+
+
+SHOWN = terms("a", "b", "c", "a-1", "b-2")
+
+
+def parse(text: str, shown: Terms = SHOWN) -> Reply:
+    return reading.parse(text, shown)
 
 
 def quotes(reply: Reply) -> list[tuple[str | None, str]]:
@@ -45,7 +59,6 @@ def test_one_reply_in_many_dresses(text: str) -> None:
     reply = parse(text)
     assert quotes(reply) == [("a-1", "Tea is served at *four*.")]
     assert (reply.answer, reply.citations, reply.refusal, reply.defects) == ("At four [a-1].", ["a-1"], False, [])
-    assert well_formed(reply)
     for q in reply.quotes:
         assert text[q.start : q.end] == q.text
 
@@ -100,7 +113,7 @@ def test_quotes(evidence: str, expected: list[tuple[str | None, str]]) -> None:
         ("Sure, here it is.\n" + WELL_FORMED, ["text_outside_sections"]),
         ('EVIDENCE:\n[a] "one"\nANSWER: INSUFFICIENT EVIDENCE', ["refusal_with_evidence"]),
         ("", ["no_evidence_section", "no_answer_section"]),
-        ("<think> and then the limit came", ["no_evidence_section", "no_answer_section"]),
+        ("<think> and then the limit came", ["no_evidence_section", "no_answer_section", "unfinished_reasoning"]),
     ],
 )
 def test_defects(text: str, defects: list[str]) -> None:
@@ -126,8 +139,8 @@ def test_refusals(text: str, defects: list[str]) -> None:
 def test_refusal_phrases_are_whole_words_and_configurable() -> None:
     assert not parse("ANSWER: Insufficient evidences were led [a].").refusal
     assert not parse("ANSWER: There was insufficient evidence [a].").refusal
-    assert parse("ANSWER: I cannot answer.", ["I cannot answer"]).refusal
-    assert not parse("ANSWER: yes", ["", "..."]).refusal
+    assert parse("ANSWER: I cannot answer.", terms("a", phrases=["I cannot answer"])).refusal
+    assert not parse("ANSWER: yes", terms("a", phrases=["", "..."])).refusal
 
 
 def test_free_form_text_is_its_own_answer() -> None:
@@ -167,11 +180,11 @@ SENTENCE = st.lists(
 @settings(max_examples=300, deadline=None)
 def test_format_and_parse_round_trip(pairs: list[tuple[str, str]], words: str) -> None:
     answer = f"{words} [{pairs[0][0]}]"
-    reply = parse(format_reply(pairs, answer))
+    reply = parse(format_reply(pairs, answer), terms(*(i for i, _ in pairs)))
     assert quotes(reply) == pairs
     assert reply.answer == answer
     assert reply.citations == list(dict.fromkeys(i for i, _ in pairs))
-    assert well_formed(reply)
+    assert reply.defects == []
 
 
 @pytest.mark.parametrize(
@@ -221,8 +234,8 @@ def test_render_demonstration_keeps_its_own_contract() -> None:
     assert [m.role for m in messages] == ["system", *["user", "assistant"] * (len(examples) // 2), "user"]
     assert len(examples) >= 2
     for asked, answered in zip(examples[::2], examples[1::2], strict=True):
-        reply = parse(answered.content)
-        assert well_formed(reply)
+        reply = parse(answered.content, terms(*re.findall(r"^\[([^\]]+)\]", asked.content, re.MULTILINE)))
+        assert reply.defects == []
         assert reply.quotes
         for q in reply.quotes:
             assert f"[{q.doc_id}]" in asked.content
@@ -284,13 +297,15 @@ PLAIN_TEXT = st.lists(PIECE, max_size=8).map("".join)
 @settings(max_examples=3000, deadline=None)
 def test_a_reply_to_the_letter_is_read_the_same_by_the_short_way(quotes: list[tuple[str, str]], answer: str, cites: str) -> None:
     text = "\n".join(["EVIDENCE:", *(f'[{i}] "{quote}"' for i, quote in quotes), f"ANSWER: {answer}{cites}"])
-    short = reading._read_plain(text, form.REFUSAL_PHRASES)
-    assert short is None or short == reading._read_any(text, form.REFUSAL_PHRASES)
+    shown = terms("A#1", "B 2", "C", "b")
+    short = reading._read_plain(text, shown)
+    assert short is None or short == reading._read_any(text, shown)
 
 
 def test_most_replies_to_the_letter_go_the_short_way() -> None:
     text = 'EVIDENCE:\n[A#1] "some words\nof a passage"\n[B#2] "more"\nANSWER: Some words [A#1], and more [C#3].'
-    short = reading._read_plain(text, form.REFUSAL_PHRASES)
+    shown = terms("A#1", "B#2")
+    short = reading._read_plain(text, shown)
     assert short is not None
     assert (short.citations, [q[0] for q in short.quotes]) == (["A#1", "B#2", "C#3"], ["some words\nof a passage", "more"])
-    assert reading._read_plain('EVIDENCE:\n[A#1] "x"\nANSWER: INSUFFICIENT EVIDENCE', form.REFUSAL_PHRASES) is None
+    assert reading._read_plain('EVIDENCE:\n[A#1] "x"\nANSWER: INSUFFICIENT EVIDENCE', shown) is None

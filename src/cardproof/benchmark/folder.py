@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from cardproof.contract.ids import unfit
 from cardproof.errors import CardproofError, did_you_mean
 from cardproof.files import read_rows, sha256_file, write_rows
 from cardproof.records import Passage, Question
@@ -60,7 +61,7 @@ def check_sha256(path: Path, expected: str) -> None:
 
 
 def check(passages: list[Passage], questions: list[Question], corpus_name: str, questions_name: str | None = None) -> None:
-    """CardproofError if ids repeat, a text is blank, a file is empty or a question's passage is not in the corpus.
+    """CardproofError if ids repeat or cannot be cited, a text is blank, a file is empty or a question's passage is not in the corpus.
 
     The message uses the names, which are those of the files.
     """
@@ -70,6 +71,14 @@ def check(passages: list[Passage], questions: list[Question], corpus_name: str, 
             raise CardproofError(f"{name} has no {what}.", "the file is empty: check that it was fetched completely.")
     _check_rows(passages, corpus_name, "passage", ("text",))
     _check_rows(questions, asked, "question", ("question", "answer"))
+    for number, p in enumerate(passages, 1):
+        if why := unfit(p.id):
+            hint = "give the passage another id, such as `p1`: replies cite documents as [id]."
+            raise CardproofError(f"{corpus_name}, passage {number}: field 'id': {p.id!r} {why}.", hint)
+    for q in questions:
+        if not any(ch.isalnum() for ch in q.answer):
+            hint = "an answer is compared with it word by word."
+            raise CardproofError(f"{asked}, question {q.id}: field 'answer': {q.answer!r:.80} has no letter or digit.", hint)
     ids = {p.id for p in passages}
     for q in questions:
         if q.relevant_passage_id not in ids:

@@ -16,7 +16,7 @@ from cardproof.benchmark.retrieval import retriever
 from cardproof.benchmark.subset import subset
 from cardproof.config.settings import Condition, Config, Contract
 from cardproof.contract.asking import render
-from cardproof.contract.form import MAX_ID
+from cardproof.contract.ids import examples, unfit
 from cardproof.errors import CardproofError, did_you_mean
 from cardproof.files import sha256_text
 from cardproof.records import Document, Message, Passage, Prompt, Question, Role
@@ -48,6 +48,7 @@ def build_prompts(
     pool = [p for p in passages if document_of(p.id) not in kept_out]
     nearest_passages = retriever(pool, settings.distractors) if settings.distractors else None
 
+    id_examples = examples([p.id for p in passages])
     prompts: list[Prompt] = []
     duplicates = 0
     for q in questions:
@@ -70,6 +71,7 @@ def build_prompts(
                 oracle_present=q.id not in dropped,
                 documents=documents,
                 messages=messages,
+                id_examples=id_examples,
                 reply_prefix=reply_prefix,
                 prompt_hash=prompt_hash(messages, reply_prefix),
             )
@@ -135,11 +137,8 @@ def _check_ids(passages: Sequence[Passage], questions: Sequence[Question]) -> No
         again = next(i for i in items if items.count(i) > 1)
         raise CardproofError(f"question id {again} is there twice.", "make question ids unique.")
     for i in ids:
-        if len(i) > MAX_ID or any(c in i for c in "[]\n") or i != i.strip():
-            raise CardproofError(
-                f"passage id {i!r} cannot be shown as [doc_id].",
-                f"use ids of at most {MAX_ID} characters, without square brackets, line breaks, or spaces at the ends.",
-            )
+        if why := unfit(i):
+            raise CardproofError(f"passage id {i!r} cannot be shown as [doc_id]: it {why}.", "give the passage another id.")
     for q in questions:
         if q.relevant_passage_id not in known:
             hint = did_you_mean(q.relevant_passage_id, ids, "add the passage, or leave out the question.")

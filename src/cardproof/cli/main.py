@@ -12,7 +12,7 @@ import click
 
 # isort: off
 from cardproof.cli.group import cli
-from cardproof.cli import machine, acquire, benchmark, sampling, verifier, scoring, training  # noqa: F401
+from cardproof.cli import machine, acquire, benchmark, sampling, verifier, scoring, contract, training  # noqa: F401
 from cardproof.cli import evaluation, claims, evidence, pages, publish  # noqa: F401
 
 # isort: on

@@ -180,6 +180,15 @@ class Scoring(Section):
 
     rouge_threshold: float = Field(default=0.30, ge=0, le=1)
     """An answer with this ROUGE-L F1 or more counts as gold. Stated on the card: 0.30."""
+    rouge_words: Literal["latin", "unicode"] = "latin"
+    """Words that ROUGE-L compares: Latin ones as `rouge_score` stems them, except where most of a reference is in another script; or
+    Unicode words everywhere. Assumed, because the card does not say: its references are English."""
+    ladder: Literal[2] = 2
+    """Version of the ladder N() that tells a near miss: marks that carry value, such as those inside a number, stay. Assumed, because the
+    card does not define N()."""
+    citations: Literal["corpus"] = "corpus"
+    """Which square brackets of a reply cite: ids of the documents shown, and what is built like the ids of the corpus, as an invalid
+    citation. Assumed, because the card does not say how it counts brackets."""
     composite: list[Literal["strict", "content", "attribution", "citation_validity", "support"]] = Field(
         default=["strict", "citation_validity", "support"], min_length=1
     )

@@ -60,6 +60,10 @@ def match(text: str, cited_id: str | None, documents: Sequence[tuple[str, str]])
     return _fabricated(text, cited_id)
 
 
+MAX_DIFF = 4_000
+"""Longest quote that is compared with its document letter by letter, in characters: the comparison is quadratic."""
+
+
 def near_miss_diff(quote: str, document_span: str) -> list[tuple[str, str, str]]:
     """How a quote departs from the passage it was found in: `(op, quote part, document part)`, op as in Levenshtein's edit script.
 
@@ -133,7 +137,7 @@ _SIGNS = frozenset("-\u2010\u2011\u2012\u2013\u2212~")
 
 
 def _cuts_no_number(document: str, start: int, end: int) -> bool:
-    """Whether a stretch neither begins nor ends inside a number, and leaves no sign, point or currency mark of its first or last one out."""
+    """Whether a stretch neither begins nor ends inside a number, its sign, point and currency mark included."""
     first, last = document[start : start + 2], document[max(start, end - 2) : end]
     return not (_opens(first) and _number_before(document, start)) and not (_closes(last) and _number_after(document, end))
 

@@ -3,6 +3,8 @@
 No step changes a number or a negation. NFKC keeps raised and circled digits apart from the digits beside them, and markup never joins two
 digits. The rule for marks: punctuation drops what only separates or encloses words, while currency, mathematical, percent and degree signs,
 a sign or point before a number, and whatever stands between two digits stay, except for the commas that group thousands.
+
+Whoever changes a step raises the ladder's version, `scoring.ladder`: scores carry it, and those of different versions are not compared.
 """
 
 from __future__ import annotations
@@ -18,9 +20,6 @@ from typing import get_args
 
 from cardproof.records import Step
 
-VERSION = 2
-"""Version of the ladder. Scores carry it, and scores of different versions are not compared. Raise it whenever a step changes."""
-
 LADDER: tuple[Step, ...] = get_args(Step)
 """All steps, in the order in which ties between repairs are broken."""
 
@@ -28,7 +27,7 @@ SUBSETS: tuple[tuple[Step, ...], ...] = tuple(s for n in range(len(LADDER) + 1) 
 """All subsets of the ladder: fewest steps first, then earliest steps first; the empty one is NFKC alone."""
 
 BREAK = "\ufdd0"
-"""What the whitespace step leaves where a line's end broke a word, since the word may be read with or without its hyphen. A noncharacter."""
+"""What the whitespace step leaves where a line's end broke a word, which may then be read with or without its hyphen. A noncharacter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Normalised:
 
 def normalise(text: str, steps: Collection[Step] = LADDER) -> str:
     """`text` after NFKC and the given steps; the whole ladder is idempotent."""
-    out = _undressed_text(text)
+    out = _undressed_text(_seen_text(text) if "whitespace" in steps else text)
     for step, apply in _TEXT_STEPS:
         if step in steps:
             out = apply(out)
@@ -60,6 +59,8 @@ def normalised(text: str, steps: Collection[Step] = LADDER) -> Normalised:
     be told by their line; NFKC again at the end, because a deletion or a case fold may bring a letter and its accent together.
     """
     out = Normalised(text, array("i", range(len(text))), array("i", range(1, len(text) + 1)))
+    if "whitespace" in steps:
+        out = _seen(out)
     out = _nfkc(_replace(out, _DRESSED, _undressed))
     for step, apply in _STEPS:
         if step in steps:
@@ -106,6 +107,26 @@ def _delete(m: re.Match[str]) -> str:
     return ""
 
 
+# --- what is not seen --------------------------------------------------------------------------------------------------------------------
+
+# Control characters but white space, format characters (Cf), variation selectors and the grapheme joiner; the soft hyphen apart.
+_INVISIBLE = (
+    r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    r"\U000e0001\U000e0020-\U000e007f\U000e0100-\U000e01ef"
+)
+_HIDDEN = re.compile(rf"[{_INVISIBLE}]+|\xad(?![\s{_INVISIBLE}])")
+
+
+def _seen_text(text: str) -> str:
+    return text if text.isascii() and text.isprintable() else _HIDDEN.sub("", text)
+
+
+def _seen(n: Normalised) -> Normalised:
+    """The first part of the whitespace step: without what is not seen, so that it hides no footnote mark or raised number."""
+    return _replace(n, _HIDDEN, _delete)
+
+
 # --- NFKC --------------------------------------------------------------------------------------------------------------------------------
 
 # NFKC makes plain digits of these, and would put them beside the digits that they follow: `10\u00b2` would become 102.
@@ -115,29 +136,25 @@ _APART = (  # fractions, lowered digits, and digits in signs of East Asian typog
     f"{_CIRCLED}\xbc-\xbe\u2080-\u2089\u2150-\u215f\u2189\u3251-\u325f\u32b1-\u32bf\u32c0-\u32cb\u3358-\u3370\u339f-\u33af\u33e0-\u33fe"
     "\U0001f100-\U0001f10a"
 )
-_DRESSED = re.compile(
-    rf"(?P<raised>[\u207a\u207b]?[{_RAISED}]+)(?!\u2044)"
-    rf"|(?<=[^\s\d(\[{{{_APART}])(?P<circled>[{_CIRCLED}])"
-    rf"|(?<=\d)[{_APART}]+|[{_APART}]+(?=\d)"
-)
+_DRESSED = re.compile(rf"(?P<raised>[\u207a\u207b]?[{_RAISED}]+)(?!\u2044)|(?P<circled>[{_CIRCLED}])|[{_APART}]+")
 _EXPONENT = re.compile(r"(?:\d\)?|(?:^|[^\W_a-zA-Z]|[\W_])(?:[A-Za-z]|[cmk]m|ft|yd))$")
 
 
 def _undressed(m: re.Match[str]) -> str:
-    """Digits in dress as plain ones: a footnote mark as `[^2]`, an exponent as `^2`, others with a space between them and digits beside them.
+    """Digits in dress as plain ones: a footnote mark as `[^2]`, an exponent as `^2`, others with a space between them and other digits.
 
-    A raised number is an exponent after a digit, a single letter or a unit of length, and a footnote mark elsewhere; a circled one that hangs
-    on a word is a footnote mark.
+    A raised number is an exponent after a digit, a single letter or a unit of length, and a footnote mark elsewhere. A circled one that
+    hangs on a word is a footnote mark.
     """
-    text, a, b = m.string, m.start(), m.end()
-    after = " " if text[b : b + 1].isdecimal() else ""
-    if m["circled"]:
-        return f"[^{unicodedata.numeric(m[0]):.0f}]{after}"
+    before = m.string[max(0, m.start() - 3) : m.start()]
+    apart = " " if m.string[m.end() : m.end() + 1].isdecimal() else ""
+    hangs = before[-1:] != "" and not before[-1].isspace()
+    if m["circled"] and hangs and not before[-1].isdecimal() and before[-1] not in "([{":
+        return f"[^{unicodedata.numeric(m[0]):.0f}]{apart}"
     plain = unicodedata.normalize("NFKC", m[0]).replace(_MINUS, "-")
     if m["raised"]:
-        hangs = a > 0 and not text[a - 1].isspace() and not _EXPONENT.search(text[max(0, a - 3) : a])
-        return f"[^{plain}]{after}" if hangs else f"^{plain}{after}"
-    return (" " if text[a - 1 : a].isdecimal() else "") + plain + after
+        return f"[^{plain}]{apart}" if hangs and not _EXPONENT.search(before) else f"^{plain}{apart}"
+    return (" " if before[-1:].isdecimal() else "") + plain + apart
 
 
 def _undressed_text(text: str) -> str:
@@ -205,7 +222,7 @@ _MARKUP = re.compile(
     r"""(?:
       ^[^\S\n]{0,8}(?:(?:>[^\S\n]?){1,6}|\#{1,6}[^\S\n]+|[-+*\u2022][^\S\n]+)   # blockquote, heading, bullet
     | \[\^[^\]\s]{1,20}\]                                                       # footnote mark
-    | (?<!\d)<sup>\[?\d{1,3}\]?</sup> | (?<=\S)[\u2020\u2021]{1,3}              # the same in HTML, as daggers
+    | (?<!\d)<(?i:sup)>\[?\d{1,3}\]?</(?i:sup)> | (?<=\S)[\u2020\u2021]{1,3}              # the same in HTML, as daggers
     | !?\[(?=[^\[\]\n]{0,300}\]\((?:https?:|mailto:|[./\#]))                    # a link's opening bracket ...
     | \]\((?:https?:|mailto:|[./\#])[^()\s]{0,500}\)                            # ... and its target
     | \\(?=[!-/:-@\[-`{-~\u2020\u2021])                                                     # a backslash escape
@@ -232,21 +249,14 @@ def _markup(n: Normalised) -> Normalised:
 
 # --- white space -------------------------------------------------------------------------------------------------------------------------
 
-# Control characters but white space, format characters (Cf), variation selectors and the grapheme joiner; the soft hyphen is one of them.
-_INVISIBLE = (
-    r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180b-\u180f\u200b-\u200f\u202a-\u202e"
-    r"\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
-    r"\U000e0001\U000e0020-\U000e007f\U000e0100-\U000e01ef"
-)
 _LINE_END = r"\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
-_SPACE = re.compile(rf"[\s{_INVISIBLE}]{{2,}}|[^\S ]|[{_INVISIBLE}]")  # a single plain space needs no work
+_SPACE = re.compile(r"[\s\xad]{2,}|[^\S ]|\xad")  # a single plain space needs no work
 _EDGES = re.compile(r"\A\s+|(?<!\s)\s+\Z")  # tried once in each run of spaces, so linear
 
 # Between two letters: a hyphen, a soft hyphen, or the sign that some PDF extractors write for one, and the end of a line.
 _BROKEN = re.compile(
-    rf"(?<=[^\W\d_])(?:[^\S{_LINE_END}]|[{_INVISIBLE}]){{0,8}}[-\u2010\xac\xad](?:[^\S{_LINE_END}]|[{_INVISIBLE}]){{0,40}}"
-    rf"[{_LINE_END}][\s{_INVISIBLE}]{{0,200}}(?=[^\W\d_])"
-    r"|(?<=[^\W\d_])\xad\s{1,40}(?=[^\W\d_])"
+    rf"(?<=[^\W\d_])(?:(?:[^\S{_LINE_END}]|\xad){{0,8}}[-\u2010\xac\xad](?:[^\S{_LINE_END}]|\xad){{0,40}}[{_LINE_END}][\s\xad]{{0,200}}"
+    r"|\xad[\s\xad]{1,40})(?=[^\W\d_])"
 )
 _HYPHEN = re.compile("[-\u2010\xac\xad]")
 
@@ -260,10 +270,8 @@ def _broken(m: re.Match[str]) -> str:
 
 
 def _whitespace_text(text: str) -> str:
-    if text.isascii():
-        folded = " ".join(text.split())
-        if folded.isprintable() and ("-" not in text or len(text.splitlines()) < 2):
-            return folded
+    if text.isascii() and ("-" not in text or len(text.splitlines()) < 2):
+        return " ".join(text.split())
     if _HYPHEN.search(text):
         text = _BROKEN.sub(_broken, text)
     return _SPACE.sub(_fold, text).strip()
@@ -288,7 +296,7 @@ _DIGIT = re.compile(r"\d")
 
 
 class _Kinds(dict[int, int]):
-    """Code point -> 0 for a mark (categories P and S), 1 for one that always carries value, itself for any other; filled as they are met."""
+    """Code point -> 0 for a mark (categories P and S), 1 for one that always carries value, itself for others; filled as they are met."""
 
     def __missing__(self, code: int) -> int:
         ch = chr(code)
@@ -333,8 +341,7 @@ def _keep_symbols(text: str, kinds: str, out: list[str]) -> None:
         if "\1" in m[0]:
             a, b = m.span()
             for i in range(a, b):
-                markup = a == 0 and (text[i] == ">" or (text[i] == "+" and not text[i + 1 : i + 2].isdecimal()))  # as at the start of a line
-                out[i] = text[i] if kinds[i] == "\1" and not markup else "\0"
+                out[i] = text[i] if kinds[i] == "\1" and not (a == 0 and _is_line_mark(text, i)) else "\0"
     for m in _BEFORE_SYMBOL.finditer(kinds):
         i = m.end() - 1
         if _at_boundary(kinds, m.start()) and _is_sign(text, i, m.start()) and _is_currency(text[i + 1]):
@@ -345,9 +352,14 @@ def _keep_symbols(text: str, kinds: str, out: list[str]) -> None:
                 i -= 1
 
 
+def _is_line_mark(text: str, at: int) -> bool:
+    """Whether a symbol at the start of a text is markup, as it is at the start of a line."""
+    return text[at] == ">" or (text[at] == "+" and not text[at + 1 : at + 2].isdecimal())
+
+
 def _between_digits(run: str) -> str:
-    """What stays of the marks between two digits, one character for each: all but emphasis, brackets made round; a space for emphasis alone."""
-    kept = "".join("\0" if m in _EMPHASIS or "~~" in run and m == "~" else _ROUND.get(m, m) for m in run)
+    """What stays of the marks between two digits, one character for each: all but emphasis, which leaves a space where it is alone."""
+    kept = "".join("\0" if m in _EMPHASIS or ("~~" in run and m == "~") else _ROUND.get(m, m) for m in run)
     return kept if kept.strip("\0") else " " + kept[1:]
 
 
@@ -381,7 +393,7 @@ def _is_sign(text: str, at: int, first: int) -> bool:
 
 
 def _punctuation(n: Normalised) -> Normalised:
-    """Drop the marks that carry no value, and the second of two spaces that this brings together; other spaces are the whitespace step's."""
+    """Drop marks that carry no value, and the second of two spaces that this brings together; other spaces are the whitespace step's."""
     masked = _masked(n.text)
     kept: list[int] = []
     dropped = False  # whether a mark was dropped since the last character kept

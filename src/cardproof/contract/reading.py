@@ -1,24 +1,22 @@
-"""The quote-first contract: how documents and question are put to a model, and how its reply is read.
+"""How a reply is read: its quotes, citations and answer, whether it refuses, and how it departs from the quote-first contract.
 
 A well-formed reply is `EVIDENCE:`, one or more lines `[doc_id] "verbatim quote"`, then `ANSWER: answer text with [doc_id] citations`;
 or a refusal, `ANSWER: INSUFFICIENT EVIDENCE`. The parser is tolerant and never raises: what departs from the contract is named in
-`Reply.defects`.
+`Reply.defects`. Every step that needs the answer of a reply takes it from here.
 Every pattern here is bounded, so the time to read a reply is linear in its length whatever a model writes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate, islice
-from operator import itemgetter
 from typing import NamedTuple
 
-from cardproof.contract.form import MAX_ID, REFUSAL_PHRASES
-from cardproof.records import Defect, Quote, Reply
-
-# --- reading a reply --------------------------------------------------------------------------------------------------
+from cardproof.contract.citing import Citation, Ids, citations
+from cardproof.contract.form import MAX_ID, REASONING_OPENS, REASONING_TAG, REFUSAL_PHRASES
+from cardproof.records import Defect, Prompt, Quote, Reply
 
 _HEADING = re.compile(
     r"""^[ \t>\#*_~`-]{0,12}(?:\d{1,2}[.)][ \t]{0,3})?[*_`]{0,4}          # Markdown decoration, a number
@@ -28,7 +26,7 @@ _HEADING = re.compile(
 )
 _INLINE_ANSWER = re.compile(r"(?<=[\"\u201d\u00bb'\u2019\].])[ \t]{1,4}[*_]{0,3}(?P<name>ANSWER)[*_]{0,3}[:\uff1a][*_]{0,3}")
 
-_ID = rf"\[([^\[\]\n]{{1,{MAX_ID}}})\]"
+_ID = rf"\[([^\[\]\n]{{1,{3 * MAX_ID}}})\]"  # or several ids
 _ANCHOR = re.compile(_ID + r"[\s:,.*_`>(\u2013\u2014-]{0,8}([\"\u201c\u201e\u00ab\u2018'])")
 _TRAILING_ID = re.compile(r"[\s*_`\u2014\u2013,.:(-]{0,6}" + _ID)
 _SEPARATOR = re.compile(r"[\s,;.*\u2022\u2026-]{0,8}(?:and|&)?[\s*\u2022-]{0,8}")
@@ -56,15 +54,13 @@ _FAMILIES = {
     "\u00ab": (re.compile("[\u00ab\u00bb]"), re.compile("(\u00ab)|(\u00bb)")),
 }
 _CLOSING_MARKS = ('"', "\u201d", "\u00bb")
+_ENDS_WORD = re.compile(r"[\s,;:!?)\]}]|\.(?!\.)|$")
 _LOOSE = " \t,;.*_"
 _DECORATION = " \t\r\n*_#`~>-"
 _SAYS_NOTHING = frozenset({"", "none", "na", "n a", "nil", "no evidence", "no quotes", "not applicable"})
 
-_BRACKETED = re.compile(_ID)
-_NO_CITATION = re.compile(r"\^.*|sic|\.{2,4}|\u2026|\s+", re.IGNORECASE)
-_YEAR = re.compile(r"(?:1[6-9]|20)\d\d")
-_REPORT = re.compile(r"\s(?:\d{1,4}\s)?[A-Z]")
-_SEVERAL_IDS = re.compile(r"[,;]\s")
+# Tags that models and chat templates put around reasoning. One that opens does so at the start of a line.
+_REASONING = re.compile(rf"^[ \t]{{0,40}}(?P<opens>{REASONING_OPENS})|</(?:{REASONING_TAG})>|\[/THINK\]", re.MULTILINE)
 
 
 class _Section(NamedTuple):
@@ -75,16 +71,39 @@ class _Section(NamedTuple):
     end: int
 
 
-class _Found(NamedTuple):
-    """What a stretch of evidence holds; offsets count from its start."""
+class _Cited(NamedTuple):
+    """One quote; offsets count from the start of the text it was read from."""
 
-    quotes: list[tuple[str | None, int, int]]
-    """(doc_id, start, end) of each quote."""
+    ids: list[str]
+    """Ids named beside it: usually one, none where it cites nothing."""
+    start: int
+    end: int
+
+
+class _Evidence(NamedTuple):
+    """What a stretch of evidence has in it."""
+
+    quotes: list[_Cited]
     end: int
     """Where its last quote, closing mark and trailing id included, ends; 0 without quotes."""
     unquoted: bool
-    """It names a document without quoting it, or holds text and no quote at all."""
+    """It names a document without quoting it, or has text and no quote at all."""
     unterminated: bool
+
+
+class Terms(NamedTuple):
+    """What a prompt settles about the replies to it."""
+
+    ids: Ids
+    """What they may cite."""
+    contract: bool
+    """Whether the quote-first contract was asked for."""
+    refusal_phrases: tuple[str, ...]
+
+    @classmethod
+    def of(cls, prompt: Prompt, refusal_phrases: Sequence[str] = REFUSAL_PHRASES) -> Terms:
+        """Those of one prompt."""
+        return cls(Ids.of([d.id for d in prompt.documents], prompt.id_examples), prompt.contract, tuple(refusal_phrases))
 
 
 class Parsed(NamedTuple):
@@ -98,111 +117,143 @@ class Parsed(NamedTuple):
     defects: list[Defect]
 
 
-def parse(text: str, refusal_phrases: Sequence[str] = REFUSAL_PHRASES) -> Reply:
+def parse(text: str, terms: Terms) -> Reply:
     """A reply as quotes, answer, citations, refusal flag and named defects; never raises, linear in the length of `text`.
 
-    `text[q.start:q.end] == q.text` for every quote. What stands before a closing `</think>` is not part of the reply. Where a section is
-    repeated, all evidence counts, and the first answer that is not blank. Without any section the whole text is the answer, less the quotes
-    it opens with. A refusal is an answer that equals or begins with one of `refusal_phrases`, letter case and punctuation aside.
+    `text[q.start:q.end] == q.text` for every quote. What stands before the end of a reasoning block is not part of the reply, and a reply
+    whose reasoning was cut off is empty. Where a section is repeated, all evidence counts, and the first answer that is not blank. Without
+    any section the whole text is the answer, less the quotes it opens with, unless it is quotes alone and no contract was asked for.
+    A refusal is an answer that equals or begins with one of the refusal phrases, letter case and punctuation aside.
     """
-    found = read(text, tuple(refusal_phrases))
+    found = read(text, terms)
     quotes = [Quote(text=quote, doc_id=doc_id, start=start, end=end) for quote, doc_id, start, end in found.quotes]
     return Reply(quotes=quotes, answer=found.answer, citations=found.citations, refusal=found.refusal, defects=found.defects)
 
 
-def read(text: str, refusal_phrases: tuple[str, ...]) -> Parsed:
+def read(text: str, terms: Terms) -> Parsed:
     """What `parse` finds."""
-    return _read_plain(text, refusal_phrases) or _read_any(text, refusal_phrases)
+    return _read_plain(text, terms) or _read_any(text, terms)
 
 
 _PLAIN = re.compile(r'EVIDENCE:((?:\n\[[^\[\]\n]{1,80}\] "[^"\[\]]+")+)\nANSWER: ([^\n]+)')
 _PLAIN_ITEM = re.compile(r'\n\[([^\[\]\n]{1,80})\] "([^"\[\]]+)"')
 
 
-def _read_plain(text: str, refusal_phrases: tuple[str, ...]) -> Parsed | None:
+def _read_plain(text: str, terms: Terms) -> Parsed | None:
     """A reply that keeps to the contract to the letter, as most do: what `_read_any` finds in it, in a third of the time.
 
     None for every other: where anything but the two headings could be one, a mark inside a quote could end it, or the answer refuses.
     """
     whole = _PLAIN.fullmatch(text) if text.isascii() else None
-    if whole is None:
+    if whole is None or "<" in text or "THINK]" in text:
         return None
     lower = text.lower()
     answer = whole[2].strip()
-    if lower.count("evidence") > 1 or lower.count("answer") > 1 or "</think>" in text or not answer or _refuses(answer, refusal_phrases):
+    if lower.count("evidence") > 1 or lower.count("answer") > 1 or not answer or _refuses(answer, terms.refusal_phrases):
         return None
     quotes: list[tuple[str, str | None, int, int]] = []
     cited: list[str] = []
     for item in _PLAIN_ITEM.finditer(text, whole.start(1), whole.end(1)):
         doc_id = item[1].strip()
+        if doc_id not in terms.ids.provided:
+            return None
         cited.append(doc_id)
         quotes.append((item[2], doc_id, item.start(2), item.end(2)))
-    cited += [doc_id for _, doc_id in _citations(text[whole.start(2) - 1 :])]
+    for citation in citations(text[whole.start(2) - 1 :], terms.ids):
+        cited += citation.ids
     return Parsed(quotes, answer, list(dict.fromkeys(cited)), False, [])
 
 
-def _read_any(text: str, refusal_phrases: tuple[str, ...]) -> Parsed:
-    shift = _after_thinking(text)
-    body = text[shift:]
+class _Layout(NamedTuple):
+    """Where in a reply, its reasoning taken off, the parts of it are."""
+
+    sections: list[_Section]
+    evidence: list[_Section]
+    answers: list[_Section]
+    lead_end: int
+    """Where the text before the first section ends."""
+    stretches: list[tuple[int, int]]
+    """Stretches of evidence; the text before the first section is one where there is no other and it opens with a quote."""
+
+
+def _read_any(text: str, terms: Terms) -> Parsed:
+    begin, cut = _after_reasoning(text)
+    body = text[begin:]
+    layout = _layout(body)
+    read_stretches = [(a, b, _evidence(body[a:b], terms.ids)) for a, b in layout.stretches]
+    quotes = [_Cited(q.ids, a + q.start, a + q.end) for a, _, found in read_stretches for q in found.quotes]
+    start, end = _answer_span(body, layout, max((found.end for _, _, found in read_stretches), default=0))
+    answer = body[start:end].strip()
+    if not answer and not terms.contract:
+        start, end, answer = 0, len(body), body.strip()
+    refusal = _refuses(answer, terms.refusal_phrases)
+    if not answer:
+        refusal = any(_refuses(body[a:b], terms.refusal_phrases) for a, b, _ in read_stretches)
+    loose = any(found.unquoted and not _says_nothing(body[a:b], terms.refusal_phrases) for a, b, found in read_stretches)
+    unterminated = any(found.unterminated for _, _, found in read_stretches)
+    return Parsed(
+        [(body[q.start : q.end], q.ids[0] if q.ids else None, begin + q.start, begin + q.end) for q in quotes],
+        answer,
+        _all_cited(quotes, start, citations(body[start:end], terms.ids)),
+        refusal,
+        _defects(body, layout, quotes, answer, refusal, loose, unterminated, cut),
+    )
+
+
+def _layout(body: str) -> _Layout:
     sections = _sections(body)
     evidence = [s for s in sections if s.name == "evidence"]
-    answers = [s for s in sections if s.name == "answer"]
     lead_end = sections[0].heading if sections else len(body)
     lead_is_evidence = not evidence and _opens_with_item(body[:lead_end])
-
     stretches = [(0, lead_end)] if lead_is_evidence else [(s.start, s.end) for s in evidence]
-    quotes: list[tuple[str, str | None, int, int]] = []
-    tail, loose, unterminated = 0, False, False
-    for a, b in stretches:
-        segment = body[a:b]
-        found = _evidence(segment)
-        quotes += [(segment[start:end], doc_id, shift + a + start, shift + a + end) for doc_id, start, end in found.quotes]
-        tail = max(tail, found.end)
-        loose = loose or (found.unquoted and not _says_nothing(segment, refusal_phrases))
-        unterminated = unterminated or found.unterminated
+    return _Layout(sections, evidence, [s for s in sections if s.name == "answer"], lead_end, stretches)
 
-    if answers:
-        chosen = next((s for s in answers if body[s.start : s.end].strip()), answers[0])
-        answer_start, answer_end = chosen.start, chosen.end
-    else:
-        answer_start = len(body) if sections else tail
-        answer_end = len(body)
-    answer = body[answer_start:answer_end].strip()
-    refusal = _refuses(answer, refusal_phrases)
-    if not answer:
-        refusal = any(_refuses(body[a:b], refusal_phrases) for a, b in stretches)
-    cited = [(start, doc_id) for _, doc_id, start, _ in quotes if doc_id is not None]
 
-    present: dict[Defect, bool] = {  # in the order of Defect
+def _answer_span(body: str, layout: _Layout, after_quotes: int) -> tuple[int, int]:
+    """Where the answer is: the first answer section that is not blank; without any section, what follows the quotes."""
+    if layout.answers:
+        chosen = next((s for s in layout.answers if body[s.start : s.end].strip()), layout.answers[0])
+        return chosen.start, chosen.end
+    return len(body) if layout.sections else after_quotes, len(body)
+
+
+def _all_cited(quotes: Sequence[_Cited], answer_start: int, in_answer: Iterable[Citation]) -> list[str]:
+    """Distinct ids cited beside a quote or in the answer, in order of first appearance."""
+    places = [(q.start, q.ids) for q in quotes] + [(answer_start + c.start, c.ids) for c in in_answer]
+    places.sort(key=lambda place: place[0])
+    return list(dict.fromkeys(doc_id for _, ids in places for doc_id in ids))
+
+
+def _defects(
+    body: str, layout: _Layout, quotes: Sequence[_Cited], answer: str, refusal: bool, loose: bool, unterminated: bool, cut: bool
+) -> list[Defect]:
+    """Departures from the contract, in the order of Defect."""
+    sections, evidence, answers = layout.sections, layout.evidence, layout.answers
+    leads = bool(layout.stretches) and not evidence
+    present: dict[Defect, bool] = {
         "no_evidence_section": not evidence and not refusal,
         "no_answer_section": not answers,
         "empty_evidence": bool(evidence) and not quotes and not loose and not refusal,
         "empty_answer": bool(answers) and not answer,
         "unquoted_evidence": loose,
-        "uncited_quote": len(cited) < len(quotes),
+        "uncited_quote": any(not q.ids for q in quotes),
         "unterminated_quote": unterminated,
         "answer_before_evidence": bool(evidence and answers) and answers[0].start < evidence[0].start,
         "repeated_section": len(evidence) > 1 or len(answers) > 1,
-        "text_outside_sections": bool(sections) and not lead_is_evidence and bool(body[:lead_end].strip(_DECORATION)),
+        "text_outside_sections": bool(sections) and not leads and bool(body[: layout.lead_end].strip(_DECORATION)),
         "refusal_with_evidence": refusal and bool(quotes),
+        "unfinished_reasoning": cut,
     }
-    cited += [(shift + answer_start + at, doc_id) for at, doc_id in _citations(body[answer_start:answer_end])]
-    cited.sort(key=itemgetter(0))
-    citations = list(dict.fromkeys([doc_id for _, doc_id in cited]))
-    return Parsed(quotes, answer, citations, refusal, [defect for defect, there in present.items() if there])
+    return [defect for defect, there in present.items() if there]
 
 
-def well_formed(reply: Reply) -> bool:
-    """True where a reply keeps to the contract: no defect."""
-    return not reply.defects
-
-
-def _after_thinking(text: str) -> int:
-    """Where the reply proper begins: after a reasoning block; at the end of the text where such a block was cut."""
-    closing = text.find("</think>")
-    if closing >= 0:
-        return closing + len("</think>")
-    return len(text) if text.lstrip().startswith("<think>") else 0
+def _after_reasoning(text: str) -> tuple[int, bool]:
+    """Where the reply proper begins, after all reasoning, and whether reasoning was cut off: then nothing is left of the reply."""
+    begin, cut = 0, False
+    for tag in _REASONING.finditer(text):
+        cut = tag["opens"] is not None
+        begin = tag.end()
+    return (len(text), True) if cut else (begin, False)
 
 
 def _sections(body: str) -> list[_Section]:
@@ -223,44 +274,61 @@ def _sections(body: str) -> list[_Section]:
 
 def _opens_with_item(lead: str) -> bool:
     """Whether a text without a heading starts straight away with `[id] "`."""
-    anchor = _ANCHOR.search(lead[: 2 * MAX_ID + _LEAD_REACH])
+    anchor = _ANCHOR.search(lead[: 4 * MAX_ID + _LEAD_REACH])
     return anchor is not None and _LEAD.fullmatch(lead, 0, anchor.start()) is not None
 
 
-def _evidence(segment: str) -> _Found:
+def _evidence(segment: str, ids: Ids) -> _Evidence:
     """The quotes of one stretch of evidence, whose items are `[id] "quote"` or, where it begins so, `"quote" [id]`."""
-    anchors = list(_ANCHOR.finditer(segment))
+    anchors = [m for m in _ANCHOR.finditer(segment) if not _closes_a_quote(segment, m.end(1) + 1, m.start(2))]
     quote_first = _LINE_QUOTE.search(segment, 0, anchors[0].start() if anchors else len(segment)) is not None
-    items: list[tuple[str | None, int, int]]  # (id, where the item starts, where its opening mark stands)
+    items: list[tuple[list[str], int, int]]  # (ids, where the item starts, where its opening mark stands)
     if quote_first:
-        items = [(None, m.start(), m.start(1)) for m in _LINE_QUOTE.finditer(segment)]
+        items = [([], m.start(), m.start(1)) for m in _LINE_QUOTE.finditer(segment) if not _closes_a_quote(segment, m.start(), m.start(1))]
     else:
         items = []
         for m in anchors:
-            if not items or _begins_item(segment, m, items[-1][2]):
-                items.append((m[1].strip(), m.start(), m.start(2)))
+            named = ids.named(m[1])
+            if named and (not items or _begins_item(segment, m, items[-1][2])):
+                items.append((named, m.start(), m.start(2)))
 
-    quotes: list[tuple[str | None, int, int]] = []
+    quotes: list[_Cited] = []
     unquoted = bool(items) and _LINE_ID.search(segment, 0, items[0][1]) is not None
     unterminated = False
     tail = 0
-    for i, (item_id, _, opening) in enumerate(items):
+    for i, (item_ids, _, opening) in enumerate(items):
         end = items[i + 1][1] if i + 1 < len(items) else len(segment)
         spans, closed = _spans(segment, opening, end)
-        own: list[tuple[str | None, int, int]] = []
+        own: list[_Cited] = []
         for n, (a, b) in enumerate(spans):
             tail = min(b + 1, end)
-            trailing = None
+            named = item_ids
             if quote_first or n:
-                trailing = _TRAILING_ID.match(segment, tail, end)
-                tail = trailing.end() if trailing else tail
-            own.append((trailing[1].strip() if trailing else item_id, a, b))
+                trailing, tail = _trailing_ids(segment, tail, end, ids)
+                named = trailing or item_ids
+            own.append(_Cited(named, a, b))
         if quote_first:  # several quotes before one id share it
-            own = [(doc_id or own[-1][0], a, b) for doc_id, a, b in own]
+            own = [_Cited(q.ids or own[-1].ids, q.start, q.end) for q in own]
         quotes += own
         unterminated |= not closed
         unquoted |= _LINE_ID.search(segment, tail, end) is not None
-    return _Found(quotes, tail, unquoted or (not quotes and bool(segment.strip(_DECORATION))), unterminated)
+    return _Evidence(quotes, tail, unquoted or (not quotes and bool(segment.strip(_DECORATION))), unterminated)
+
+
+def _closes_a_quote(segment: str, after_id: int, mark: int) -> bool:
+    """Whether the mark after an id ends a quote with the id in it, as in `... under the licence [A#1]."`, rather than opening one."""
+    attached = segment[after_id - 1 : after_id] == "]" and not any(ch.isspace() for ch in segment[after_id:mark])
+    return attached and segment[mark] in "\"'" and _ENDS_WORD.match(segment, mark + 1) is not None
+
+
+def _trailing_ids(segment: str, at: int, end: int, ids: Ids) -> tuple[list[str], int]:
+    """The ids of the bracket after a quote, an editor's remarks passed over, and where it ends; none and `at` without one."""
+    where = at
+    while m := _TRAILING_ID.match(segment, where, end):
+        if not ids.passes_over(m[1]):
+            return ids.named(m[1]), m.end()
+        where = m.end()
+    return [], at
 
 
 def _begins_item(segment: str, anchor: re.Match[str], opening: int) -> bool:
@@ -345,20 +413,3 @@ def _refuses(text: str, phrases: tuple[str, ...]) -> bool:
 def _says_nothing(evidence: str, phrases: tuple[str, ...]) -> bool:
     """Whether an evidence section only says that there is none."""
     return " ".join(islice(_words(evidence), 4)) in _SAYS_NOTHING or _refuses(evidence, phrases)
-
-
-def _citations(answer: str) -> Iterator[tuple[int, str]]:
-    """(offset, id) of every citation in an answer; `[a, b]` and `[a; b]` cite two documents.
-
-    Square brackets also hold what cites nothing: footnote marks, `[sic]`, `[...]`, a link's text, an editor's change (`inference[s]`,
-    `[T]he`) and the year of a law report (`[1998] 2 VR 304`).
-    """
-    for m in _BRACKETED.finditer(answer):
-        inside, before, after = m[1], answer[m.start() - 1 : m.start()], answer[m.end() : m.end() + 1]
-        edit = len(inside) <= 3 and inside.isalpha() and ((before.isalpha() and inside.islower()) or after.isalpha())
-        report = _YEAR.fullmatch(inside) and _REPORT.match(answer, m.end())
-        if edit or report or _NO_CITATION.fullmatch(inside) or answer.startswith("(http", m.end()):
-            continue
-        for part in _SEVERAL_IDS.split(inside):
-            if part.strip():
-                yield m.start(), part.strip()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+from cardproof.contract.form import REASONING_OPENS
 from cardproof.errors import CardproofError
 from cardproof.records import Message
 
@@ -17,6 +19,14 @@ def load_tokenizer(folder: Path) -> Any:
     if not tokenizer.chat_template:
         raise CardproofError(f"{folder}: the tokenizer has no chat template.", "use an instruction-tuned model.")
     return tokenizer
+
+
+def opened_reasoning(tokenizer: Any, messages: list[Message], thinking: bool) -> str:
+    """The opening of a reasoning block that the chat template writes at the reply's place, so that a reply begins inside it; else empty."""
+    turns = [m.model_dump() for m in messages]
+    text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False, enable_thinking=thinking)
+    opening = re.search(rf"(?:{REASONING_OPENS})\s*$", text[-100:])
+    return opening[0] if opening else ""
 
 
 def prompt_ids(tokenizer: Any, messages: list[Message], reply_prefix: str, thinking: bool) -> tuple[list[int], int]:

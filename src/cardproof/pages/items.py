@@ -13,16 +13,13 @@ import polars as pl
 
 from cardproof.config.settings import CONDITIONS, Config
 from cardproof.contract import reading
-from cardproof.contract.grounding import near_miss_diff
+from cardproof.contract.grounding import MAX_DIFF, near_miss_diff
 from cardproof.evaluation.axes import COLUMNS
 from cardproof.evaluation.rerank import ranked
 from cardproof.files import read_rows
 from cardproof.records import Grounding, Prompt, Reply, Rollout
 from cardproof.runs import Run, prompts, samples
 from cardproof.scoring.frames import read_scores
-
-MAX_DIFF = 4_000
-"""Longest quote that is compared with its document letter by letter, in characters: the comparison is quadratic."""
 
 Item = dict[str, Any]
 MARKS = ("near_miss", "misattributed", "fabricated", "refusal", "defect", "cut")
@@ -99,7 +96,7 @@ def _scored(run: Run, arm: str, condition: str) -> list[tuple[Mapping[str, Any],
 
 
 def _rollout(rollout: Rollout, row: Mapping[str, Any], prompt: Prompt, phrases: list[str]) -> dict[str, Any]:
-    reply = reading.parse(rollout.text, phrases)
+    reply = reading.parse(rollout.text, reading.Terms.of(prompt, phrases))
     documents = {d.id: d.text for d in prompt.documents}
     return {
         "k": rollout.k,

@@ -9,7 +9,7 @@ from cardproof.acquire.model_hash import model_hash
 from cardproof.files import sha256_file
 from cardproof.models.device import Quantization, quiet
 from cardproof.models.loading import load_for_sampling
-from cardproof.models.tokens import load_tokenizer, prompt_ids
+from cardproof.models.tokens import load_tokenizer, opened_reasoning, prompt_ids
 from cardproof.records import Prompt
 from cardproof.sampling.sampler import Decoding, Draw, stop_tokens
 
@@ -39,9 +39,11 @@ class TransformersSampler:
             ids, common = prompt_ids(self.tokenizer, prompt.messages, prompt.reply_prefix, self.thinking)
             tokens.append(Tokens(ids, common, seeds))
         for index, replies in SharedPrefixDecoder(self.model, stop, self.rows).decode(tokens, decoding):
+            prompt = work[index][0]
+            before = opened_reasoning(self.tokenizer, prompt.messages, self.thinking) + prompt.reply_prefix
             draws = []
             for reply in replies:
                 stopped = bool(reply) and reply[-1] in stop
                 text = self.tokenizer.decode(reply, skip_special_tokens=True)
-                draws.append(Draw(work[index][0].reply_prefix + text, len(tokens[index].ids), len(reply), "stop" if stopped else "length"))
+                draws.append(Draw(before + text, len(tokens[index].ids), len(reply), "stop" if stopped else "length"))
             yield index, draws

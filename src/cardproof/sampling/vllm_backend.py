@@ -21,7 +21,7 @@ from cardproof.files import sha256_file
 from cardproof.models.device import Quantization, device, quiet
 from cardproof.models.loading import load_plain
 from cardproof.models.nf4 import dequantise_nf4
-from cardproof.models.tokens import load_tokenizer, prompt_ids
+from cardproof.models.tokens import load_tokenizer, opened_reasoning, prompt_ids
 from cardproof.records import Prompt
 from cardproof.sampling.sampler import Decoding, Draw, stop_tokens
 
@@ -143,7 +143,8 @@ class VllmSampler:
                 stopped = bool(tokens) and tokens[-1] in stop
                 text = self.tokenizer.decode(tokens, skip_special_tokens=True)
                 draws = drawn.setdefault(index, {})
-                draws[k] = Draw(prompt.reply_prefix + text, len(ids[index]), len(tokens), "stop" if stopped else "length")
+                text = opened_reasoning(self.tokenizer, prompt.messages, self.thinking) + prompt.reply_prefix + text
+                draws[k] = Draw(text, len(ids[index]), len(tokens), "stop" if stopped else "length")
                 if len(draws) == len(seeds):
                     yield index, [draws[k] for k in range(len(seeds))]
                     del drawn[index]

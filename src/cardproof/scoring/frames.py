@@ -6,8 +6,11 @@ from pathlib import Path
 
 import polars as pl
 
+from cardproof.config.settings import Scoring
 from cardproof.errors import CardproofError, did_you_mean
 from cardproof.records import Score
+
+RESCORE = "score these samples again: values from different ladders cannot be compared."
 
 
 def read_scores(scores_dir: Path, arm: str, condition: str) -> pl.DataFrame:
@@ -26,12 +29,17 @@ def read_frame(path: Path) -> pl.DataFrame:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as e:
         raise CardproofError(f"{path} is not a readable parquet file: {e}.", "delete it and run the step that makes it again.") from None
+    if "ladder" not in frame.columns and "quotes" in frame.columns:
+        raise CardproofError(f"{path}: scored by an earlier cardproof, with another ladder than this one's.", RESCORE)
     for column in Score.model_fields:
         if column not in frame.columns:
             hint = did_you_mean(column, frame.columns, f"it has: {', '.join(frame.columns)}.")
             raise CardproofError(f"{path}: column {column!r} is missing.", hint)
     if frame.is_empty():
         raise CardproofError(f"{path} has no rows.", "score at least one item, and run again.")
+    ours = Scoring().ladder
+    if other := sorted(set(frame["ladder"].to_list()) - {ours}, key=str):
+        raise CardproofError(f"{path}: scored with version {other[0]} of the ladder, but this cardproof has version {ours}.", RESCORE)
     return frame
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
+import unicodedata
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Literal, cast
 
 
 class Rouge:
     """ROUGE-L F1 with Porter stemming (Lin 2004), the value `rouge_score` computes, with the same arithmetic.
+
+    `rouge_score` knows Latin letters and digits alone: in any other script, identical texts get 0. With `words` latin, a reference that is
+    mostly in another script is therefore compared by its Unicode words, case folded; with unicode every reference is. In scripts without
+    spaces between words, each character is one.
 
     A text becomes a string with one character for each stem, so that the longest common subsequence is one call of rapidfuzz. The
     characters of up to `WORDS` words are remembered; all replies of a run use a few thousand.
@@ -21,14 +26,15 @@ class Rouge:
 
     WORDS = 200_000
 
-    def __init__(self) -> None:
+    def __init__(self, words: Literal["latin", "unicode"] = "latin") -> None:
+        self._words = words
         self._stem = _porter()
         self._forget()
 
     def _forget(self) -> None:
         self._stems: dict[str, str] = {}
         self._letters = _Letters(self._letter)
-        self._references: dict[str, str] = {}
+        self._references: dict[str, tuple[str, bool]] = {}
 
     def _letter(self, word: str) -> str:
         """The character of a word's stem; empty for a stem that `rouge_score` drops."""
@@ -38,18 +44,24 @@ class Rouge:
     def _tokens(self, text: str) -> str:
         return "".join(map(self._letters.__getitem__, _TOKEN.findall(text.lower())))
 
+    def _unicode_tokens(self, text: str) -> str:
+        """The same of Unicode words, which are not stemmed and have characters of their own."""
+        return "".join(self._stems.setdefault(f" {word}", chr(len(self._stems))) for word in unicode_words(text))
+
     def __call__(self, answer: str, reference: str) -> float:
         """F1 in [0, 1]."""
         from rapidfuzz.distance.LCSseq import similarity
 
-        if len(self._letters) > self.WORDS:
+        if len(self._stems) > self.WORDS or len(self._letters) > self.WORDS:
             self._forget()
-        theirs = self._references.get(reference)
-        if theirs is None:
+        known = self._references.get(reference)
+        if known is None:
             if len(self._references) > 1000:
                 self._references.clear()
-            theirs = self._references[reference] = self._tokens(reference)
-        ours = self._tokens(answer)
+            latin = self._words == "latin" and mostly_latin(reference)
+            known = self._references[reference] = (self._tokens if latin else self._unicode_tokens)(reference), latin
+        theirs, latin = known
+        ours = self._tokens(answer) if latin else self._unicode_tokens(answer)
         if not ours or not theirs:
             return 0.0
         common = similarity(ours, theirs)
@@ -58,6 +70,19 @@ class Rouge:
 
 
 _TOKEN = re.compile("[a-z0-9]+")
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+
+
+def mostly_latin(text: str) -> bool:
+    """Whether at least half of the letters and digits of a text are ones that `rouge_score` knows."""
+    return text.isascii() or 2 * sum(map(len, _TOKEN.findall(text.lower()))) >= sum(ch.isalnum() for ch in text)
+
+
+def unicode_words(text: str) -> list[str]:
+    """Runs of letters, digits and the marks that go with them, after NFKC and case folding; single characters of unspaced scripts."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    parted = "".join(ch if unicodedata.category(ch)[0] in "LMN" else " " for ch in folded)
+    return _UNSPACED.sub(r" \g<0> ", parted).split()
 
 
 def _porter() -> Callable[[str], str]:

@@ -8,18 +8,15 @@ from typing import NamedTuple
 
 from cardproof.config.settings import Scoring
 from cardproof.contract import reading
+from cardproof.contract.citing import citation_validity
 from cardproof.contract.grounding import match
+from cardproof.contract.reading import Terms
 from cardproof.errors import CardproofError
 from cardproof.files import InStep, iter_rows
 from cardproof.records import Prompt, Rollout, Support
 from cardproof.scoring.rollouts import read_rollouts
 from cardproof.scoring.rouge import Rouge
 from cardproof.scoring.table import ScoreFields
-
-
-def citation_validity(citations: Sequence[str], provided: Sequence[str]) -> float:
-    """1.0 iff at least one document is cited and every cited id was provided."""
-    return float(bool(citations) and set(citations) <= set(provided))
 
 
 def composite(axes: dict[str, float | None], factors: Sequence[str], refusal: bool) -> float:
@@ -36,29 +33,25 @@ class Shown(NamedTuple):
     prompt: Prompt
     documents: list[tuple[str, str]]
     """(id, text), in the order shown."""
-    ids: list[str]
+    terms: Terms
 
     @classmethod
-    def of(cls, prompt: Prompt) -> Shown:
+    def of(cls, prompt: Prompt, refusal_phrases: Sequence[str]) -> Shown:
         """Of one prompt."""
-        return cls(prompt, [(d.id, d.text) for d in prompt.documents], [d.id for d in prompt.documents])
+        return cls(prompt, [(d.id, d.text) for d in prompt.documents], Terms.of(prompt, refusal_phrases))
 
 
-def score(
-    shown: Shown, rollout: Rollout, support: float | None, settings: Scoring, refusal_phrases: tuple[str, ...], rouge: Rouge
-) -> ScoreFields:
+def score(shown: Shown, rollout: Rollout, support: float | None, settings: Scoring, rouge: Rouge) -> ScoreFields:
     """Every axis of one rollout."""
     prompt = shown.prompt
-    reply = reading.read(rollout.text, refusal_phrases)
-    # Free-form replies have no sections: the whole text is the answer.
-    answer = reply.answer if prompt.contract or reply.answer else rollout.text.strip()
+    reply = reading.read(rollout.text, shown.terms)
     quotes = [match(text, doc_id, shown.documents) for text, doc_id, _, _ in reply.quotes]
-    rouge_l = 0.0 if reply.refusal else rouge(answer, prompt.reference)
+    rouge_l = 0.0 if reply.refusal else rouge(reply.answer, prompt.reference)
     n = len(quotes) or 1  # without quotes every share is 0
     strict = sum([q.strict for q in quotes]) / n
     content = sum([q.content for q in quotes]) / n
     attribution = sum([q.attributed for q in quotes]) / n
-    validity = citation_validity(reply.citations, shown.ids)
+    validity = citation_validity(reply.citations, shown.terms.ids.provided)
     axes = {"strict": strict, "content": content, "attribution": attribution, "citation_validity": validity, "support": support}
     factors = settings.factors(prompt.contract)
     return ScoreFields(
@@ -68,7 +61,7 @@ def score(
         condition=rollout.condition,
         oracle_present=prompt.oracle_present,
         refusal=reply.refusal,
-        answer=answer,
+        answer=reply.answer,
         citations=reply.citations,
         defects=reply.defects,
         quotes=quotes,
@@ -82,6 +75,7 @@ def score(
         composite=composite(axes, factors, reply.refusal),
         completion_tokens=rollout.completion_tokens,
         finish_reason=rollout.finish_reason,
+        ladder=settings.ladder,
     )
 
 
@@ -101,7 +95,7 @@ def score_files(
     """
     prompts = InStep(iter_rows(prompts_path, Prompt), lambda p: p.item)
     supports = InStep(iter_rows(support_path, Support), lambda s: (s.item, s.k))
-    phrases, rouge = tuple(refusal_phrases), Rouge()
+    rouge = Rouge(settings.rouge_words)
     unfinished: dict[int, tuple[Shown, int]] = {}  # item -> its prompt, and rollouts still to come
     for rollout in read_rollouts(samples_path, arms, n):
         item, k = rollout.item, rollout.k
@@ -111,7 +105,7 @@ def score_files(
             prompt = prompts.take(item)
             if prompt is None:
                 raise CardproofError(f"{samples_path}: item {item} is not in {prompts_path}.", "sample these prompts again.")
-            shown, left = Shown.of(prompt), n[rollout.condition]
+            shown, left = Shown.of(prompt, refusal_phrases), n[rollout.condition]
         if left > 1:
             unfinished[item] = shown, left - 1
         if shown.prompt.prompt_hash != rollout.prompt_hash:
@@ -122,7 +116,7 @@ def score_files(
         support = supports.take((item, k))
         if support is None:
             raise CardproofError(f"{support_path}: item {item}, k {k} is missing.", "verify these samples again.")
-        yield score(shown, rollout, support.support, settings, phrases, rouge)
+        yield score(shown, rollout, support.support, settings, rouge)
     if without := prompts.finish():
         raise CardproofError(f"{samples_path}: item {min(without)} of {prompts_path} has no rollouts.", "sample these prompts again.")
     supports.finish()

@@ -39,6 +39,7 @@ class ScoreFields(NamedTuple):
     composite: float
     completion_tokens: int
     finish_reason: str
+    ladder: int
 
 
 ROWS = 16_384

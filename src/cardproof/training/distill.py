@@ -88,7 +88,7 @@ def _example(config: Config, prompt: Prompt, rollout: Rollout, composite: float,
     demonstration = config.contract.demonstration and config.distill.demonstration
     under_contract = asking.render(prompt.question, prompt.documents, True, templates, demonstration, phrases[0])
     without_it = asking.render(prompt.question, prompt.documents, False, templates, False, phrases[0])
-    answer = reading.parse(rollout.text, phrases).answer
+    answer = reading.read(rollout.text, reading.Terms.of(prompt, phrases)).answer
     return Example(
         item=prompt.item,
         k=rollout.k,

@@ -131,7 +131,9 @@ def tokenise(tokenizer: Any, turn: Turn, thinking: bool, max_tokens: int, name: 
     CardproofError if it is longer than `max_tokens`: a cut example would teach the model to cut quotes.
     """
     prompt, _ = tokens.prompt_ids(tokenizer, turn.messages, "", thinking)
-    reply = tokenizer(turn.reply, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    opened = tokens.opened_reasoning(tokenizer, turn.messages, thinking)  # in the prompt already
+    said = turn.reply.removeprefix(opened.rstrip()).lstrip() if opened else turn.reply
+    reply = tokenizer(said, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
     if len(prompt) + len(reply) > max_tokens:
         raise CardproofError(
             f"distill/raft.jsonl: example {name} has {len(prompt) + len(reply)} tokens, training.max_tokens is {max_tokens}.",

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 
-from cardproof.contract import reading
+from cardproof.contract.citing import Ids, citations
 from cardproof.verifier.sentences import split_sentences
 
 
-def clean_answer(answer: str) -> str:
-    """An answer without its `[id]` citations and without the spaces they leave before punctuation."""
-    ids = set(reading.parse(f"ANSWER: {answer}").citations)
-
-    def cut(m: re.Match[str]) -> str:
-        parts = [p.strip() for p in re.split(r"[,;]\s", m[1]) if p.strip()]
-        return "" if parts and all(p in ids for p in parts) else m[0]
-
-    text = " ".join(re.sub(r"\[([^\[\]\n]{1,80})\]", cut, answer).split())
+def clean_answer(answer: str, ids: Ids) -> str:
+    """An answer without its `[id]` citations and without the spaces they leave before punctuation; other brackets are its words."""
+    kept: list[str] = []
+    end = 0
+    for citation in citations(answer, ids):
+        kept.append(answer[end : citation.start])
+        end = citation.end
+    text = " ".join("".join([*kept, answer[end:]]).split())
     return re.sub(r" (?=[.,;:!?](?: |$))", "", text)
 
 

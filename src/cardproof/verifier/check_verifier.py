@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from cardproof.config.settings import Config
 from cardproof.contract import form, reading
+from cardproof.contract.reading import Parsed, Terms
 from cardproof.errors import CardproofError
 from cardproof.files import iter_rows, read_json, read_rows, sha256_file, write_json
-from cardproof.records import Prompt, Reply, Rollout, Support
+from cardproof.records import Prompt, Rollout, Support
 from cardproof.verifier.answers import clean_answer
 from cardproof.verifier.auc import MIN_COUPLES, auc
 from cardproof.verifier.model import Verifier, load
@@ -97,11 +98,12 @@ def check_planted(
     said: dict[Claim, None] = {}
     for r in rollouts:
         if prompt := by_item.get((r.item, r.condition)):
-            reply = reading.parse(r.text, refusal_phrases)
+            terms = Terms.of(prompt, refusal_phrases)
+            reply = reading.read(r.text, terms)
             texts = {d.id: d.text for d in prompt.documents}
             shown = tuple(texts[i] for i in premises_of(reply.citations, prompt))
             copied.update(dict.fromkeys((s, shown) for s in _true_claims(reply, shown)))
-            answer = clean_answer(reply.answer)
+            answer = clean_answer(reply.answer, terms.ids)
             if not reply.refusal and len(answer.split()) >= 4:
                 said[answer, shown] = None
     rng = random.Random(f"{seed}/planted")
@@ -113,11 +115,11 @@ def check_planted(
     )
 
 
-def _true_claims(reply: Reply, shown: Sequence[str]) -> list[str]:
+def _true_claims(reply: Parsed, shown: Sequence[str]) -> list[str]:
     """Sentences of the documents, and the reply's quotes that are word for word in them, if they are 6 to 60 words long."""
     whole = " ".join(" ".join(shown).split())
     sentences = [without_marker(s) for text in shown for s in split_sentences(text)]
-    quotes = [quote for q in reply.quotes if (quote := " ".join(q.text.split())) in whole]
+    quotes = [quote for text, *_ in reply.quotes if (quote := " ".join(text.split())) in whole]
     return [claim for claim in sentences + quotes if 6 <= len(claim.split()) <= 60]
 
 

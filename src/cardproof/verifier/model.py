@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError, nearest
 from cardproof.models.device import quiet
-from cardproof.verifier.answers import answer_sentences, clean_answer
+from cardproof.verifier.answers import answer_sentences
 from cardproof.verifier.sentences import split_sentences
 
 MULTIPLE = 8
@@ -126,7 +126,7 @@ class Verifier:
 
     def pairs(self, answer: str, premises: Sequence[str]) -> list[list[tuple[str, str]]]:
         """The (premise, hypothesis) pairs of an answer, one list per hypothesis; empty if the answer or all premises are empty."""
-        text = clean_answer(answer)
+        text = " ".join(answer.split())
         documents = [p for p in premises if p.strip()]
         if not re.search(r"\w", text) or not documents:
             return []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cardproof.config.settings import Config
 from cardproof.contract import form, reading
+from cardproof.contract.reading import Terms
 from cardproof.errors import CardproofError
 from cardproof.files import read_rows, write_rows
 from cardproof.records import Prompt, Rollout, Support
@@ -42,12 +43,14 @@ def support_rollouts(
                 f"Rollout k={r.k} of item {r.item} ({r.arm}, {r.condition}) has no prompt.",
                 "give the prompts these rollouts were sampled from.",
             )
-        reply = reading.parse(r.text, refusal_phrases)
-        answered = not reply.refusal and re.search(r"\w", clean_answer(reply.answer)) is not None
+        terms = Terms.of(prompt, refusal_phrases)
+        reply = reading.read(r.text, terms)
+        answer = clean_answer(reply.answer, terms.ids)
+        answered = not reply.refusal and re.search(r"\w", answer) is not None
         shown = premises_of(reply.citations, prompt) if answered else []
         texts = {d.id: d.text for d in prompt.documents}
         rows.append((r, shown))
-        answers.append((reply.answer if answered else "", [texts[i] for i in shown]))
+        answers.append((answer if answered else "", [texts[i] for i in shown]))
     scored = verifier.support_all(answers, progress="verifier")
     return [
         Support(item=r.item, k=r.k, support=s.support if s.pairs else None, premises=shown, pairs=s.pairs, truncated=s.truncated)
