@@ -55,8 +55,7 @@ def build_prompts(
         oracle = by_id[q.relevant_passage_id]
         distractors, skipped = nearest_passages(q.question, oracle) if nearest_passages else ([], 0)
         duplicates += skipped
-        documents = [] if q.id in dropped else [_document(oracle, "oracle")]
-        documents += [_document(p, "distractor") for p in distractors]
+        documents = _documents([] if q.id in dropped else [oracle], distractors)
         if settings.shuffle:
             documents.sort(key=lambda d: _rank(seed, condition, "order", q.id, d.id))
         messages = render(q.question, documents, settings.contract, templates, demonstration, contract.refusal_phrases[0])
@@ -85,6 +84,10 @@ def build_prompts(
         "documents_shown": sum(len(p.documents) for p in prompts),
     }
     return prompts, summary
+
+
+def _documents(oracles: Sequence[Passage], distractors: Sequence[Passage]) -> list[Document]:
+    return [*(_document(p, "oracle") for p in oracles), *(_document(p, "distractor") for p in distractors)]
 
 
 def prompts_of(
