@@ -12,7 +12,7 @@
     return element;
   }
 
-  // Characters that are not seen, or turn the text around them, are shown by their number.
+  // Shows invisible characters, and those that turn the text around them, by their number.
   const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ud800-\udfff\ufeff\u{e0000}-\u{e007f}]/u;
   function plain(text) {
     const parts = document.createDocumentFragment();
@@ -130,7 +130,7 @@
     const mark = $("item-mark").value;
     visible = order.filter((id) => (!wanted || searchable(items.get(id)).includes(wanted)) && (!mark || items.get(id).marks[mark]));
     $("item-next").hidden = !mark || !visible.length;
-    // A long list is shown around the open item: thousands of buttons help nobody.
+    // Shows a long list only around the open item: thousands of buttons help nobody.
     const from = Math.max(0, Math.min(visible.indexOf(at.item) - ROWS / 2, visible.length - ROWS));
     const rows = visible.slice(from, from + ROWS).map((id) => {
       const question = items.get(id).question;
@@ -236,7 +236,7 @@
         if (r.quotes.length) button.append(kinds);
         if (r.refusal) button.append(" refusal");
       }),
-      make("p", { class: "quiet" }, "★ picked; where several are, they tie and count in equal parts. The number after the dot is the composite; a square stands for a quote, in the colour of its kind."),
+      make("p", { class: "quiet" }, "★ picked; several picked ones tie and count in equal parts. The number after the dot is the composite; each square is a quote, in the colour of its kind."),
     ];
     const left = make("div", {}, make("h3", {}, "Documents, as shown"));
     if (!view.oracle_present) left.append(make("p", { class: "quiet" }, `The oracle passage ${view.oracle} was left out: a refusal is right here.`));
@@ -264,11 +264,12 @@
     const product = factors.length > 1 ? `Its composite: ${factors.join(" × ")} = ${value(rollout.scores.composite)}.` : `Its composite is ${factors[0]}.`;
     const composite = rollout.refusal ? "A refusal gets no composite." : product;
     const ties = rollouts.filter((r) => r.picked > 0).length;
+    const tied = ties > 1 ? `, as ${ties} are; each counts in equal part` : "";
     const picked = rollout.picked > 0
-      ? `Picked: the highest composite of ${rollouts.length}${ties > 1 ? `, as ${ties} are; each counts in equal part` : ""}.`
+      ? `Picked: the highest composite of ${rollouts.length}${tied}.`
       : `Not picked: rank ${rollout.rank} of ${rollouts.length} by composite.`;
     const notes = [picked, composite, `${rollout.tokens} tokens${rollout.finish === "length" ? ", cut at the limit" : ""}.`];
-    if (rollout.refusal) notes.push(view.oracle_present ? "A refusal, though the oracle passage was shown." : "A refusal, with no oracle passage view.");
+    if (rollout.refusal) notes.push(view.oracle_present ? "A refusal, though the oracle passage was shown." : "A refusal, and the oracle passage was not shown.");
     if (rollout.defects.length) notes.push(`Departs from the contract: ${rollout.defects.map(words).join(", ")}.`);
     const out = [make("p", { class: "text", dir: "auto", tabindex: "0" }, marked(rollout.text, spans)), make("p", { class: "quiet" }, notes.join(" "))];
     const table = make("table", { class: "scores" });
@@ -279,7 +280,7 @@
     const entries = rollout.quotes.map((quote) => {
       const entry = make("li", {}, make("mark", { class: quote.kind }, words(quote.kind)), ` cites ${quote.cited === null ? "nothing" : ""}`);
       if (quote.cited !== null) entry.append(make("code", {}, plain(quote.cited)));
-      if (quote.kind === "misattributed" || (quote.kind === "near_miss" && quote.doc !== quote.cited)) entry.append(", stands in ", make("code", {}, quote.doc));
+      if (quote.kind === "misattributed" || (quote.kind === "near_miss" && quote.doc !== quote.cited)) entry.append(", is in ", make("code", {}, quote.doc));
       if (quote.kind === "near_miss") entry.append(`; repaired by ${quote.steps.length ? quote.steps.join(", ") : "Unicode normalisation alone"}`);
       if (quote.diff) {
         entry.append(make("p", { class: "quiet" }, "Letter by letter: ", make("del", {}, "in the quote"), " ", make("ins", {}, "in the document")));

@@ -100,7 +100,7 @@ def of_validation(error: ValidationError, where: str, model: type[BaseModel], *,
     known = [key for m in models_at(model, path[:-1]) for key in m.model_fields]
     listed = f"known {noun}s: {', '.join(dict.fromkeys(known))}."
     if first["type"] == "json_invalid":
-        cut = "a file or line must hold one whole JSON value; a cut one means that the writer was interrupted."
+        cut = "a file or line must be one whole JSON value; if it is cut, its writer was interrupted."
         return CardproofError(f"{where} is not valid JSON ({first['ctx']['error']}).", cut)
     if first["type"] == "extra_forbidden":
         inside = f" in {'.'.join(path[:-1])!r}" if path[:-1] else ""
@@ -146,8 +146,8 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 # --- Jinja ------------------------------------------------------------------------------------------------------------
 
 
-def of_template(error: TemplateError, folder: Path, name: str, missing: str) -> CardproofError:
-    """What is wrong with the template `name` of a folder, or one that it includes; `given`: the hint if a value is missing."""
+def of_template(error: TemplateError, folder: Path, name: str, missing_hint: str) -> CardproofError:
+    """What is wrong with the template `name` of a folder, or one that it includes; `missing_hint` is the hint if a value is missing."""
     import jinja2
 
     if isinstance(error, jinja2.TemplateNotFound):
@@ -155,5 +155,5 @@ def of_template(error: TemplateError, folder: Path, name: str, missing: str) -> 
     if isinstance(error, jinja2.TemplateSyntaxError):
         return CardproofError(f"{folder / (error.name or name)}, line {error.lineno}: {error.message}.", "correct the template (Jinja2).")
     if isinstance(error, jinja2.UndefinedError):
-        return CardproofError(f"{folder / name} asks for a value that it is not given: {error.message}.", missing)
+        return CardproofError(f"{folder / name} asks for a value that it is not given: {error.message}.", missing_hint)
     return CardproofError(f"{folder / name} cannot be filled: {error}.", "correct the template (Jinja2).")

@@ -153,7 +153,7 @@ class Run:
         return self._hashes[file]
 
     def json(self, file: str, hint: str | None = None) -> Any:
-        """The content of a JSON file; CardproofError if it is missing (with the hint, where one is given) or broken."""
+        """The content of a JSON file; CardproofError if it is missing (with this hint, if any) or broken."""
         from cardproof.files import read_json
 
         if file not in self._json:

@@ -104,7 +104,7 @@ def settings(
 
 
 def results(t: Training, places: int = 2, swapped: int | None = None, steps: dict[int, int] | None = None, upto: int | None = None) -> str:
-    """The Trainer's table; from row `swapped` on the two scores stand under each other's heading."""
+    """The Trainer's table; from row `swapped` on the two scores are under each other's heading."""
     lines = ["| Training Loss | Epoch | Step | Validation Loss | Accuracy |", "|:---:|:---:|:---:|:---:|:---:|"]
     for i, (epoch, step, loss, evaluated, accuracy) in enumerate(t.rows[:upto]):
         pair = [f"{round(evaluated, 4)}", f"{round(accuracy, 4)}"]

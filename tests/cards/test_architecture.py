@@ -103,7 +103,7 @@ def test_a_real_card_of_whisper(tmp_path: Path) -> None:
         ({**LLAMA, "num_hidden_layers": 10**9}, "more than any model has"),
         ({**LLAMA, "hidden_size": 10**12}, "more than any model has"),
         ({**LLAMA, "hidden_size": "wide"}, "no model can be built"),
-        ([1], "holds no mapping"),
+        ([1], "is not a mapping"),
     ],
 )
 def test_what_is_no_config(tmp_path: Path, values: Any, sentence: str) -> None:

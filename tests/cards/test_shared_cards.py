@@ -1,4 +1,4 @@
-"""The audit on reduced real cards, where they are: every contradiction that their index lists is found, and no other error is."""
+"""The audit of reduced real cards, if they are present: it finds every contradiction of their index, and no other error."""
 
 from __future__ import annotations
 

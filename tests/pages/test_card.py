@@ -142,9 +142,11 @@ def test_a_demo_says_it_is_no_reproduction(made):
     text = rendered(made, CLAIMS)
     assert "# cardproof demo card — not a reproduction of the published card" in text
     assert "say nothing about whether the published ones hold" in text
-    rows = [line for line in text.split("## Published | this run")[1].split("<details>")[0].splitlines() if line.startswith("| ")][1:]
+    table = text.split("## Published | this run")[1].split("<details>")[0]
+    head, *rows = [line for line in table.splitlines() if line.startswith("| ")]
+    assert "| verdict (embedded scale) |" in head
     assert len(rows) > 40
-    assert all("(embedded scale)" in row for row in rows)
+    assert not re.search(r"\| (agrees|differs|not resolved|shown|refuted) \|", table)
     assert not re.search(r"\| (exact|consistent|differs)", text)
 
 
@@ -189,7 +191,7 @@ def test_a_broken_chain_is_said_and_no_verdict_given(tmp_path, scale):
 
 def test_without_records_a_published_run_is_no_reproduction(tmp_path):
     text = rendered(with_figures(write_run(tmp_path / "run", scale="published")), CLAIMS)
-    assert "holds no record of how its results were made" in text
+    assert "has no record of how its results were made" in text
     assert "# cardproof card — not a reproduction" in text
     assert "## Published" not in text
 
@@ -220,7 +222,7 @@ def test_verdicts_come_from_the_runs_claims_where_it_has_them(run):
     changed = {"text": "a | claim with a bar", "verdict": "not_run", "regenerated_printed": None}
     write_json(run / "claims.json", found.model_copy(update={"claims": [found.claims[0].model_copy(update=changed), *found.claims[1:]]}))
     text = rendered(run)
-    assert "| a \\| claim with a bar | 98 | – | – | – | not run (embedded scale) |" in text
+    assert "| a \\| claim with a bar | 98 | – | – | – | not run |" in text
     (run / "claims.json").unlink()
     assert "## Published | this run" not in rendered(run)
 
@@ -232,8 +234,9 @@ def test_the_audits_findings_are_told(run):
     section = rendered(run).split("### What the published numbers say about each other")[1]
     assert "- **error**:" in section
     assert "[^audit" in section
-    counts = read_json(run / "audit.json")["counts"]
-    assert f"errors {counts['error']}, warnings {counts['warning']}." in summary(rendered(run))
+    errors, warnings = (read_json(run / "audit.json")["counts"][severity] for severity in ("error", "warning"))
+    counted = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)} ([details]("
+    assert counted in summary(rendered(run))
 
 
 # --- sentences follow from results ------------------------------------------------------------------------------------
@@ -508,7 +511,7 @@ def test_a_model_from_a_folder_is_named_and_its_place_is_not(run):
     write_json(run / "verifier" / "metrics.json", {name: metrics[name] for name in kept})
     text = rendered(run, CLAIMS)
     assert "model `qwen3`, verifier `deberta`, and benchmark `bench`" in text
-    assert "`deberta`, taken as it is." in text
+    assert "`deberta`, used unchanged." in text
     assert "trained in the run" not in text
     assert "/far/away" not in text
 
@@ -517,6 +520,6 @@ def test_a_revision_nobody_pinned_is_told(run):
     for folder, pinned in (("models/base", True), ("models/verifier", False), ("adapters/hybrid", False)):
         write_json(run / folder / "source.json", {"name": f"team/{Path(folder).name}", "revision": "a" * 40, "pinned": pinned})
     text = rendered(run, CLAIMS)
-    assert f"- `team/verifier` was taken at the newest revision there was, `{'a' * 40}`: the configuration pins none." in text
+    assert f"- `team/verifier` was taken at its newest revision, `{'a' * 40}`: the configuration does not pin one." in text
     assert "`adapters/hybrid/source.json#/revision`" in text
     assert "team/base" not in text

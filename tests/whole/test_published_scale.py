@@ -209,7 +209,7 @@ def test_the_card_is_no_reproduction(done: tuple[Path, dict[str, int]]) -> None:
     text = (done[0] / "card/README.md").read_text(encoding="utf-8")
     assert "not a reproduction of the published card" in text
     assert "Between training seeds" in text
-    assert "`tiny/deberta` was taken at the newest revision there was" in text
+    assert "`tiny/deberta` was taken at its newest revision" in text
     assert {row["verdict"] for row in result(done[0], "claims.json")["claims"]} <= {
         "not_comparable",
         "not_run",

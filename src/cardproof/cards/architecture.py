@@ -1,4 +1,4 @@
-"""A model's size and its LoRA adapters' sizes from its `config.json`, for any architecture that transformers knows; no weight is made."""
+"""A model's size and its LoRA adapters' sizes from its `config.json`, for any architecture that transformers knows; it makes no weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cardproof.errors import CardproofError
 
 KIND = "lora_parameters"
 LARGEST = 1_000_000
-"""Bytes of the largest config.json, and the largest number in one: no model has a wider layer or more of them."""
+"""Most bytes of a config.json, and the largest number in one: no model has wider layers."""
 MOST_LAYERS = 1_000
 RANK = re.compile(r"(?:lora )?(?:rank|r)(?: r)?|lora r|lora rank", re.IGNORECASE)
 
@@ -35,7 +35,7 @@ class Architecture:
     linears: tuple[tuple[str, int, int], ...]
     """Name, inputs and outputs of every linear layer."""
     head: str
-    """Name of the output layer, where there is one."""
+    """Name of the output layer; empty if there is none."""
 
     def lora(self, rank: int, kinds: set[str] | None = None, head: bool = False) -> int:
         """Trainable parameters of a LoRA (Hu et al. 2021): rank x (inputs + outputs) of each adapted layer; all of them by default."""
@@ -49,7 +49,7 @@ class Architecture:
 
 
 def read_architecture(path: Path) -> Architecture:
-    """Build the model of a `config.json` on the meta device; CardproofError where transformers does not know it or its sizes are absurd."""
+    """Build the model of a `config.json` on the meta device; CardproofError if transformers does not know it or its sizes are absurd."""
     raw = _config(path)
     try:
         import torch
@@ -86,7 +86,7 @@ def _config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as e:
         raise CardproofError(f"{path} is not a config.json: {e}.", "give the config.json of the base model.") from None
     if not isinstance(raw, dict):
-        raise CardproofError(f"{path} is not a config.json: it holds no mapping.", "give the config.json of the base model.")
+        raise CardproofError(f"{path} is not a config.json: it is not a mapping.", "give the config.json of the base model.")
     for key, value in raw.items():
         most = MOST_LAYERS if "layers" in key else LARGEST
         if (
@@ -116,7 +116,7 @@ QUERY_VALUE = {"q_proj", "v_proj", "query", "value"}
 
 
 def choices(model: Architecture, rank: int, named: set[str]) -> dict[str, int]:
-    """The sizes of the adapters that people train, by name; `named` are the layers that the card names."""
+    """The sizes of the usual adapters, by name; `named` are the layers that the card names."""
     kinds = model.kinds()
     sizes = {"all linear layers": model.lora(rank), "all linear layers and the head": model.lora(rank, head=True)}
     if named & kinds:
@@ -128,7 +128,7 @@ def choices(model: Architecture, rank: int, named: set[str]) -> dict[str, int]:
 
 
 def lora(card: Document, model: Architecture) -> Iterator[Finding]:
-    """Printed numbers of trainable and base parameters against those of the real modules."""
+    """Compare the printed numbers of trainable and base parameters with a count over the real modules."""
     rank = next((c for c in _labelled(card) if RANK.fullmatch(words(c.place)) and c.number.whole and 1 <= c.number.value <= 4096), None)
     named = {k for k in model.kinds() if "_" in k and card.says(rf"\b{re.escape(k)}\b")}
     for cell in _labelled(card):
@@ -160,7 +160,7 @@ def lora(card: Document, model: Architecture) -> Iterator[Finding]:
 
 
 def _labelled(card: Document) -> Iterator[Cell]:
-    """Numbers with a label: lists, and the second column of tables with two."""
+    """Numbers with a label: in lists, and in the second column of two-column tables."""
     for block in card.blocks:
         for p in block.pairs:
             own = p.number or next(iter(numbers(p.text)), None)

@@ -1,4 +1,4 @@
-"""The audit of one card: every relation that is found in it, worst first, and what could not be read."""
+"""The audit of one card: every relation found in it, worst first, and what could not be read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CardAudit:
 
     card: str
     findings: list[Finding]
-    """Worst first, else in the order of the relations."""
+    """Worst first, then in the order of the relations."""
     unread: list[tuple[int, str]]
     """Line and reason of what could not be read."""
 
@@ -43,7 +43,7 @@ class CardAudit:
 
 
 def audit_document(card: Document, name: str, model: Architecture | None = None) -> CardAudit:
-    """Audit a card that was read; with the architecture of its model, LoRA's parameters, too."""
+    """Audit a card that was read; with the architecture of its model, also LoRA's parameters."""
     findings: list[Finding] = []
     seen = set()
     for entry in [f for relation in RELATIONS for f in relation(card)] + ([] if model is None else list(lora(card, model))):
@@ -61,13 +61,13 @@ def audit_text(text: str, name: str) -> CardAudit:
 
 
 def audit_file(path: Path, architecture: Path | None = None) -> CardAudit:
-    """Audit a card's file, with its model's `config.json` where one is given; CardproofError where either cannot be read."""
+    """Audit a card's file, with its model's `config.json` if there is one; CardproofError if either cannot be read."""
     card = read_card(read_text(path))
     return audit_document(card, str(path), None if architecture is None else read_architecture(architecture))
 
 
 def render(audit: CardAudit, width: int = 100) -> str:
-    """The audit for a terminal: findings in full, what agrees in a line each, then what could not be read."""
+    """The audit for a terminal: first the findings in full, then a line for each relation that agrees, then what could not be read."""
     counts = ", ".join(f"{n} {s if n == 1 or s == 'ok' else s + 's'}" for s, n in audit.counts().items())
     lines = textwrap.wrap(f"Audit of {audit.card}: {len(audit.findings)} relations found; {counts}.", width)
     for f in audit.findings:

@@ -1,4 +1,4 @@
-"""A card as a whole: its front matter, tables, labelled values and sentences with numbers, each with its line, and what was not read."""
+"""A whole card: its front matter, tables, labelled values and sentences, each with its line, and what was not read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Pair:
     text: str
     line: int
     number: Printed | None
-    """Where the value is one number and nothing else."""
+    """The value, if it is one number and nothing else."""
 
     @property
     def name(self) -> str:
@@ -33,7 +33,7 @@ class Pair:
         return metric(self.label)
 
     def cell(self) -> Cell:
-        """The value with its place; only where it is a number."""
+        """The value with its place; it must be a number."""
         assert self.number is not None
         return Cell(self.line, self.label, self.number)
 
@@ -48,7 +48,7 @@ class Block:
 
     @cached_property
     def numbers(self) -> dict[str, Pair]:
-        """The numeric pairs by their written label in lower case; a label given twice is left out."""
+        """The numeric pairs by their written label in lower case; a label that appears twice is left out."""
         named: dict[str, Pair] = {}
         twice = set()
         for p in self.pairs:
@@ -131,7 +131,7 @@ class Document:
 
 
 def read_card(text: str) -> Document:
-    """Read a card; nothing in it raises."""
+    """Read a card. No text raises an error."""
     lines = [line if len(line) <= LONGEST_LINE else "" for line in _without_comments(text).split("\n")]
     first, last = split_front_matter(lines)
     document = Document(read_front_matter(lines[first:last], first) if last else FrontMatter(), lines=lines)
@@ -147,7 +147,7 @@ def read_card(text: str) -> Document:
 
 
 def _without_comments(text: str) -> str:
-    """The text with HTML comments blanked, every line kept."""
+    """The text with HTML comments blanked; the lines keep their numbers."""
     if "<!--" not in text:
         return text
     parts = []
@@ -178,7 +178,7 @@ class _Body:
             i += self._structure(i) or self._line(i)
 
     def _structure(self, i: int) -> int:
-        """The number of lines that a fence's mark, a table or a report at line `i` takes; 0 where there is none."""
+        """The number of lines of the fence mark, table or report at line `i`; 0 if there is none."""
         line = self.lines[i]
         if line.lstrip().startswith(("```", "~~~")):
             self.fence = not self.fence
@@ -253,7 +253,7 @@ def _read_pairs_of_front(lines: list[str], first: int, last: int, document: Docu
 
 
 def read_pair(line: str, number: int) -> Pair | None:
-    """A line as a label and its value; None where it is none."""
+    """A line as a label and its value; None if it is something else."""
     if ":" not in line and "=" not in line:
         return None
     match = PAIR.match(line)
@@ -266,7 +266,7 @@ def read_pair(line: str, number: int) -> Pair | None:
 
 
 def _note_unread_cells(document: Document) -> None:
-    """List cells of numeric columns that hold digits in a form that is not read."""
+    """List the cells of numeric columns whose digits are in a form that is not read."""
     for table in document.tables:
         for c in range(1, len(table.header)):
             if not table.numeric(c):

@@ -1,4 +1,4 @@
-"""What an audit of a card reports: one relation between cells of the card, its arithmetic, and what would mend it."""
+"""What an audit of a card reports: one relation between cells of the card, its arithmetic, and readings that would resolve it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cardproof.cards.tables import Cell
 Severity = Literal["error", "warning", "note", "ok"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note", "ok")
 LONGEST = 600
-"""Characters of the longest finding, all of it together."""
+"""Most characters of a whole finding."""
 
 
 @dataclass
 class Finding:
-    """One relation of a card and whether its numbers fulfil it."""
+    """One relation of a card, and whether its numbers satisfy it."""
 
     kind: str
     severity: Severity
@@ -27,7 +27,7 @@ class Finding:
     """The cells used, each with its line."""
     arithmetic: str
     readings: list[str] = field(default_factory=list)
-    """What would mend it: possibilities, not knowledge."""
+    """What would resolve it: possibilities, not knowledge."""
     lines: list[int] = field(default_factory=list)
     used: list[Cell] = field(default_factory=list, repr=False)
     """The cells themselves, in the order of their roles."""
@@ -39,7 +39,7 @@ class Finding:
     def parts(self) -> list[str]:
         """Title, cells, arithmetic and readings, cut to fit together."""
         cells = "; ".join(self.cells)
-        readings = "possible: " + "; or ".join(self.readings) if self.readings else ""
+        readings = "Possible readings: " + "; or ".join(self.readings) if self.readings else ""
         room = LONGEST - len(self.title) - len(self.arithmetic) - len(readings) - 3
         if len(cells) > room:
             cells = cells[: max(20, room - 2)].rsplit(";", 1)[0] + " …"
@@ -51,11 +51,11 @@ class Finding:
         return parts
 
     def row(self) -> dict[str, Any]:
-        """As plain JSON types, without the cells themselves."""
+        """The finding as plain JSON types, without the `Cell` objects."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "used"}
 
 
 def finding(kind: str, severity: Severity, title: str, cells: list[Cell], arithmetic: str, readings: list[str] | None = None) -> Finding:
-    """A finding over these cells."""
+    """A finding about these cells."""
     places = [str(c) for c in cells[:8]] + ([f"and {len(cells) - 8} more"] if len(cells) > 8 else [])
     return Finding(kind, severity, title, places, arithmetic, readings or [], sorted({c.line for c in cells}), list(cells))

@@ -10,7 +10,7 @@ import yaml
 from cardproof.cards.numbers import Printed, one_number
 
 LARGEST = 200_000
-"""Characters of the largest front matter that is read."""
+"""Most characters of front matter that is read."""
 DEEPEST = 20
 MOST_NODES = 50_000
 
@@ -45,7 +45,7 @@ class FrontMatter:
 
 
 def split_front_matter(lines: list[str]) -> tuple[int, int]:
-    """First and last line (0-based, end excluded) of the YAML; (0, 0) where there is none."""
+    """First and last line (0-based, end excluded) of the YAML; (0, 0) if there is none."""
     first = next((i for i, line in enumerate(lines[:5]) if line.strip()), 0)
     if not lines or lines[first].strip() != "---":
         return (0, 0)
@@ -56,7 +56,7 @@ def split_front_matter(lines: list[str]) -> tuple[int, int]:
 
 
 def read_front_matter(lines: list[str], first: int) -> FrontMatter:
-    """The front matter from its lines; `first` is the number of lines before it. What cannot be read is listed, never raised."""
+    """The front matter from its lines; `first` is the number of lines before it. What cannot be read is listed; it never raises."""
     front = FrontMatter()
     text = "\n".join(lines)
     if len(text) > LARGEST:
@@ -66,10 +66,10 @@ def read_front_matter(lines: list[str], first: int) -> FrontMatter:
         node = _compose(text)
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
-        front.unread.append((first + 1 + (mark.line if mark else 0), f"no valid YAML: {getattr(e, 'problem', None) or e}"[:150]))
+        front.unread.append((first + 1 + (mark.line if mark else 0), f"not valid YAML: {getattr(e, 'problem', None) or e}"[:150]))
         return front
     except (RecursionError, ValueError, OverflowError) as e:
-        front.unread.append((first + 1, f"no YAML that can be read: {e}"[:150]))
+        front.unread.append((first + 1, f"YAML that cannot be read: {e}"[:150]))
         return front
     if not isinstance(node, yaml.MappingNode):
         return front
@@ -113,7 +113,7 @@ def _read_result(result: dict[str, yaml.Node], front: FrontMatter, first: int) -
         line = first + value.start_mark.line + 1
         number = one_number(value.value) if isinstance(value, yaml.ScalarNode) else None
         if number is None:
-            written = value.value if isinstance(value, yaml.ScalarNode) else "no single value"
+            written = value.value if isinstance(value, yaml.ScalarNode) else "a list or mapping"
             front.unread.append((line, f"the model-index value {str(written)[:40]!r} is not a number"))
             continue
         front.metrics.append(

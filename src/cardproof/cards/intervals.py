@@ -1,4 +1,4 @@
-"""Closed intervals of exact numbers, and their arithmetic: what a printed number can stand for, and what follows from it."""
+"""Closed intervals of exact numbers, and their arithmetic: the values a printed number can have, and what follows from them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ExactInterval:
         return ExactInterval(min(ends), max(ends))
 
     def over(self, other: ExactInterval) -> ExactInterval | None:
-        """The quotient; None where the divisor may be 0."""
+        """The quotient; None if the divisor may be 0."""
         if other.low <= 0 <= other.high:
             return None
         return self * ExactInterval(1 / other.high, 1 / other.low)
@@ -40,11 +40,11 @@ class ExactInterval:
         return ExactInterval(self.low - by, self.high + by)
 
     def meets(self, other: ExactInterval) -> bool:
-        """True where the two share at least one number."""
+        """True if the two share at least one number."""
         return self.low <= other.high and other.low <= self.high
 
     def holds(self, value: Fraction | int) -> bool:
-        """True where the value lies inside, ends included."""
+        """True if the value lies inside, ends included."""
         return self.low <= value <= self.high
 
 
@@ -60,12 +60,12 @@ def total(parts: Iterable[ExactInterval]) -> ExactInterval:
 
 
 def mean(parts: list[ExactInterval]) -> ExactInterval:
-    """The mean of intervals; at least one."""
+    """The mean of one or more intervals."""
     return total(parts).scaled(Fraction(1, len(parts)))
 
 
 def harmonic(p: ExactInterval, r: ExactInterval) -> ExactInterval:
-    """F1 = 2 p r / (p + r), which rises in both; 0 where both are 0."""
+    """F1 = 2 p r / (p + r), which rises in both; 0 if both are 0."""
 
     def f1(a: Fraction, b: Fraction) -> Fraction:
         return 2 * a * b / (a + b) if a + b > 0 else Fraction(0)

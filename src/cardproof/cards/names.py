@@ -1,4 +1,4 @@
-"""What the words beside a number mean: names of metrics brought to one spelling, and the roles that relations look for."""
+"""What the words beside a number mean: metric names in one spelling, and the roles that relations look for."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ AVERAGED = re.compile(r"\b(?:avg|average|mean|macro|micro|weighted|overall|total
 NOT_SCORES = re.compile(
     r"param|size|speed|time|latency|memory|\bram\b|vram|version|layer|dim|step|epoch|\blr\b|rate|year|date|seed|shot|rank|token|cost|price|length|support|count|\bn\b|hours|samples|std|stderr|loss"
 )
-"""Columns and rows that hold sizes, times, settings or counts, which are no scores."""
+"""Columns and rows of sizes, times, settings or counts, which are not scores."""
 
 
 @lru_cache(maxsize=20_000)
 def words(text: str) -> str:
-    """A label in lower case with single spaces between words, without marks, brackets' content kept."""
+    """A label in lower case, words apart by one space, without marks; the content of brackets stays."""
     return re.sub(r"[^a-z0-9%+.²]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text.replace("LoRA", "Lora")).lower()).strip()
 
 
 @lru_cache(maxsize=20_000)
 def metric(text: str) -> str:
-    """A metric's name in one spelling: `Validation F1`, `eval_f1`, `F1-score` are all `f1`; loss keeps whose it is."""
+    """A metric's name in one spelling: `Validation F1`, `eval_f1`, `F1-score` are all `f1`; a training loss stays apart."""
     plain = words(re.sub(r"\([^)]*\)|\[[^\]]*\]", " ", text))
     if re.search(r"\bloss\b", plain):
         return (

@@ -1,4 +1,4 @@
-"""Numbers as people print them: with units, signs, thousands separators, powers of ten, percent; and what each can stand for."""
+"""Numbers as people print them: with units, signs, thousands separators, powers of ten, percent; and the values each can have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import cached_property
 from cardproof.cards.intervals import ExactInterval
 
 LONGEST = 40
-"""Digits and marks of the longest number that is read; a longer run of digits is a name or a hash."""
+"""Most characters of a number; a longer run of digits is a name or a hash."""
 
 NUMBER = re.compile(
     r"""(?P<mark>[~≈<>≤≥]\s?|(?:about|around|approximately|nearly|over|under|up\sto|at\sleast|at\smost|more\sthan|less\sthan)\s)?
@@ -41,7 +41,7 @@ MARKS = {
     "≤": "<",
 }
 FLOAT_DIGITS = 12
-"""From so many significant digits on, a number is a float printed in full: half its last digit says nothing about its error."""
+"""A number with at least so many significant digits is a float printed in full: its last digit says nothing about its error."""
 FLOAT_ERROR = Fraction(1, 10**7)
 """Relative error allowed to a float printed in full: metrics computed in float32 have 24 bits, about 6e-8."""
 
@@ -64,7 +64,7 @@ class Printed:
     """Significant digits printed."""
     start: int = 0
     end: int = 0
-    """Where in its text it stands."""
+    """Its place in the text."""
     extra: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -87,17 +87,17 @@ class Printed:
 
     @cached_property
     def interval(self) -> ExactInterval:
-        """Every number that rounds to the printed one, halves either way; whole numbers are taken as they are printed."""
+        """Every number that rounds to the printed one, halves either way; a whole number is exact."""
         if self.whole:
             return ExactInterval(self.value, self.value)
         return self.around(Fraction(1, 2), Fraction(1, 2))
 
     @cached_property
     def loose(self) -> ExactInterval:
-        """The same, and every number whose further digits, cut off, leave the printed one."""
+        """The same, and every number that gives the printed one when its further digits are cut off."""
         if self.whole:
             return ExactInterval(self.value, self.value)
-        # The next printed number itself, cut off, is the next one.
+        # The end is open: the next printed number, cut off, is itself.
         one = Fraction(999_999, 1_000_000)
         return self.around(Fraction(1, 2), one) if self.value >= 0 else self.around(one, Fraction(1, 2))
 
@@ -111,11 +111,11 @@ class Printed:
         return self.times(Fraction(1, 100)) if self.percent else self
 
     def times(self, factor: Fraction) -> Printed:
-        """The same number in a unit so many times as small; it is then never a count."""
+        """The number times a factor, as when its unit changes; the result is never a count."""
         return Printed(self.text, self.value * factor, self.step * factor, "" if self.percent else self.unit, self.mark, self.digits)
 
     def with_step(self, step: Fraction) -> Printed:
-        """The same number printed with more decimals, zeros at the end of which were dropped."""
+        """The same number with more decimals: it was printed without its zeros at the end."""
         return self if step >= self.step else Printed(self.text, self.value, step, self.unit, self.mark, self.digits, self.start, self.end)
 
 
@@ -130,9 +130,9 @@ PLUS_MINUS = re.compile(r"\s?(?:±|\+/-|\+-|\\pm)\s?")
 
 
 def one_number(text: str) -> Printed | None:
-    """The number of a cell or value that holds one number and nothing else but emphasis, a mark or a unit; None otherwise.
+    """The number of a cell or value with one number and, besides, only emphasis, a mark or a unit; None otherwise.
 
-    Of `0.47 ± 0.01` it is 0.47; the other is kept in `extra`.
+    For `0.47 ± 0.01` it is 0.47; `extra` keeps the 0.01.
     """
     bare = bare_text(text)
     if len(bare) <= 2 * LONGEST and len(parts := PLUS_MINUS.split(bare)) == 2:
@@ -153,7 +153,7 @@ def one_number(text: str) -> Printed | None:
 
 
 def first_number(text: str) -> Printed | None:
-    """The number a cell starts with, whatever follows it (`0.536 (60/112)`, `0.4735 ± 0.0146`); None where it starts otherwise."""
+    """The number a cell starts with, whatever follows it (`0.536 (60/112)`, `0.4735 ± 0.0146`); None if it starts with something else."""
     bare = bare_text(text)
     match = NUMBER.match(bare)
     return None if match is None else _printed(match)

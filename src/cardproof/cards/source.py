@@ -10,13 +10,13 @@ from pathlib import Path
 from cardproof.errors import CardproofError
 
 LARGEST = 2_000_000
-"""Bytes of the largest card that is read."""
+"""Most bytes of a card that is read."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 CARD_NAMES = (".md", ".markdown")
 
 
 def read_text(path: Path) -> str:
-    """The text of a card; CardproofError where it cannot be read or is too large. Bytes that are not UTF-8 are replaced."""
+    """The text of a card; CardproofError if it cannot be read or is too large. Bytes that are not UTF-8 are replaced."""
     try:
         with open(path, "rb") as f:
             raw = f.read(LARGEST + 1)
@@ -32,7 +32,7 @@ def read_text(path: Path) -> str:
 
 
 def cards_below(folder: Path) -> Iterator[Path]:
-    """Every Markdown file below a folder, in the order of its path; links that lead out of the folder are left out."""
+    """Every Markdown file below a folder, sorted by path; links that lead out of the folder are left out."""
     root = Path(os.path.realpath(folder))
     for here, folders, files in os.walk(folder):
         folders.sort()
@@ -44,12 +44,12 @@ def cards_below(folder: Path) -> Iterator[Path]:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a word is written like the id of a model on the Hub (`owner/name`) and names nothing on this disk."""
+    """Whether a word looks like the id of a model on the Hub (`owner/name`) and is not a file here."""
     return bool(HUB_ID.fullmatch(name)) and not Path(name).exists() and not name.lower().endswith(CARD_NAMES)
 
 
 def fetch_card(hub_id: str, into: Path) -> Path:
-    """Fetch a model's card from the Hub into a folder; CardproofError without a network, an account's leave, or a card."""
+    """Fetch a model's card from the Hub into a folder; CardproofError without a network, permission or a card."""
     try:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.utils import logging

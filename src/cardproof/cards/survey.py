@@ -1,4 +1,4 @@
-"""The audit of thousands of cards: in parallel, resumable, bounded for each card; and what it found, by kind of relation."""
+"""The audit of thousands of cards: parallel, resumable, with a time limit for each card; and a summary by kind of relation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cardproof.errors import CardproofError
 from cardproof.files import sha256_text, write_json, write_text
 
 SECONDS = 10
-"""The longest time one card may take."""
+"""Most seconds for one card."""
 AT_ONCE = 64
 """Cards given to a worker together."""
 EXAMPLES = 3
@@ -29,12 +29,12 @@ EXAMPLES = 3
 
 @dataclass
 class Kind:
-    """What was found of one kind of relation, in cards."""
+    """The findings of one kind of relation."""
 
     checked: int = 0
     """Cards in which the relation could be checked."""
     worst: Counter[str] = field(default_factory=Counter)
-    """Of them, by the worst finding."""
+    """The same cards, by their worst finding."""
     findings: Counter[str] = field(default_factory=Counter)
     """Findings by severity."""
     examples: list[dict[str, Any]] = field(default_factory=list)
@@ -49,7 +49,7 @@ def _late(signum: int, frame: object) -> None:
 
 
 def audit_one(folder: str, name: str) -> dict[str, Any]:
-    """One card as a row of the findings: nothing in a card stops the survey."""
+    """One card as a row of the findings. No card stops the survey."""
     row: dict[str, Any] = {"card": name}
     before = signal.signal(signal.SIGALRM, _late)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
@@ -82,15 +82,15 @@ def _audit_some(folder: str, names: list[str]) -> list[dict[str, Any]]:
 
 
 def survey(folder: Path, out: Path, jobs: int = 0, examples: int = EXAMPLES) -> dict[str, Any]:
-    """Audit every card below a folder into a JSON Lines file, going on where an earlier call stopped, and write the summary beside it.
+    """Audit every card below a folder into a JSON Lines file, and write the summary beside it. A second call continues an interrupted one.
 
-    Writes `out` (a row a card), and with its suffix replaced `.summary.json`, `.summary.md` and `.summary.html`.
+    Writes `out` (a row for each card) and, beside it, `.summary.json`, `.summary.md` and `.summary.html`.
     """
     if not folder.is_dir():
         raise CardproofError(f"{folder} is not a folder.", "give a folder of model cards.")
     names = [str(p.relative_to(folder)) for p in cards_below(folder)]
     if not names:
-        raise CardproofError(f"{folder} has no Markdown file.", "give a folder that holds model cards (*.md).")
+        raise CardproofError(f"{folder} has no Markdown file.", "give a folder with model cards (*.md).")
     out.parent.mkdir(parents=True, exist_ok=True)
     done = _done(out)
     left = [n for n in names if n not in done]
@@ -118,7 +118,7 @@ def _results(folder: str, batches: list[list[str]], jobs: int) -> Iterator[list[
 
 
 def _done(out: Path) -> set[str]:
-    """The cards that an earlier call finished; a last line cut short is taken off."""
+    """The cards that an earlier call finished; an incomplete last line is removed."""
     if not out.exists():
         return set()
     raw = out.read_bytes()
@@ -196,7 +196,7 @@ def _table_rows(summary: dict[str, Any]) -> list[list[str]]:
 def _sentence(summary: dict[str, Any]) -> str:
     s = summary
     return (
-        f"{s['cards']:,} cards, {s['failed']:,} of them could not be audited; {s['cards_with_a_relation']:,} have a relation that can be "
+        f"{s['cards']:,} cards, of which {s['failed']:,} could not be audited; {s['cards_with_a_relation']:,} have a relation that can be "
         f"checked, {s['cards_with_an_error']:,} an error, {s['cards_with_a_warning']:,} a warning."
     )
 

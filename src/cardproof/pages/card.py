@@ -37,6 +37,7 @@ from cardproof.pages.formats import (
     change,
     chosen,
     code,
+    counted,
     estimate,
     held_in,
     interval,
@@ -48,6 +49,7 @@ from cardproof.pages.formats import (
     pluck,
     published,
     regenerated,
+    rejection,
     remark,
     saves,
     seed_name,
@@ -246,6 +248,6 @@ class Sources:
 FILTERS = (
     *(estimate, value, interval, change, p_value, number, short, percent, bounds, seed_spread, seed_name),
     *(stance, above_chance, saves),
-    *(setting, code, cell, words, pluck, called, held_in, conclusion),
+    *(setting, code, cell, words, counted, rejection, pluck, called, held_in, conclusion),
     *(published, regenerated, apart, noticed, chosen, remark, place),
 )

@@ -12,7 +12,7 @@ from cardproof.runs import COMPARABLE_SCALE
 
 
 def rows(claims: Verdicts) -> list[dict[str, Any]]:
-    """One row for each claim: section, text, what is printed, what the run has, the difference where they compare, verdict, why."""
+    """One row for each claim: section, text, printed and regenerated value, their difference if they compare, verdict and reason."""
     return [
         {
             "id": row.id,
@@ -43,19 +43,19 @@ def section(row: Judgement) -> str:
 
 
 def heading(claims: Verdicts) -> str:
-    """What the comparison may be read as."""
+    """The comparison's title, which says if the two are not comparable."""
     if claims.scale == COMPARABLE_SCALE:
         return f"The published card and the run {claims.run}"
-    return f"The published card beside the run {claims.run}, which is not a reproduction of it"
+    return f"Run {claims.run} beside the published card (not comparable)"
 
 
 def warning(claims: Verdicts) -> str:
-    """What must not be read into it; empty if the run compares."""
+    """What the comparison does not show; empty if the run compares."""
     if claims.comparable:
         return ""
     return (
-        f"This run is of another scale ({claims.scale}): its model, data or verifier are not the card's. "
-        "Its numbers stand beside the printed ones and say nothing about whether those hold, in either direction."
+        f"This run has another scale ({claims.scale}): its model, data or verifier are not the card's. "
+        "Its numbers say nothing about whether the printed ones hold, in either direction."
     )
 
 

@@ -1,4 +1,4 @@
-"""How a figure's data is drawn: colours, marks, panels. What is plotted, `figures` says."""
+"""How a figure's data is drawn: colours, marks, panels. `figures` decides what is plotted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Data = dict[str, Any]
 
 
 WIDTH = 7.0
-"""Inches: 504 SVG points, so the smallest print (8 points) is 11 pixels high where a page shows the figure 700 pixels wide."""
+"""Inches: 504 SVG points, so the smallest print (8 points) is 11 pixels high on a page that shows the figure 700 pixels wide."""
 
 
 DPI = 300
@@ -76,7 +76,7 @@ SCALES = {
 def palette(names: Sequence[str], arms: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
     """Name -> (colour, marker): the reference arm black and round, the others by the alphabet, so that an arm always looks the same.
 
-    Where `arms` is given, names that are none of them come after all that are.
+    With `arms`, other names come after these.
     """
     others = sorted({*names, *arms} - {settings.REFERENCE}, key=lambda name: (bool(arms) and name not in arms, name))
     looks = {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(others)}
@@ -280,7 +280,7 @@ def _open_interval(entry: Data, most: int) -> str:
 
 
 def draw_published(fig: Any, data: Data) -> None:
-    """A row per claim: a bar where the card's number lies, a dot with its interval where the run's does, both in figures at the right."""
+    """A row per claim: a bar at the card's number, a dot with its interval at the run's, and both numbers at the right."""
     rows, pitch = data["rows"], 0.265
     height = pitch * len(rows) + 1.25
     fig.set_size_inches(WIDTH, height)

@@ -38,7 +38,7 @@ from cardproof.training.results import TrainingMetrics
 def draw(run_dir: Path, out_dir: Path) -> list[Path]:
     """Draw every figure of a run: `NAME.json` (the plotted numbers), `NAME.svg` and `NAME.png` in `out_dir`; returns the paths.
 
-    Raises CardproofError if a result file is missing or does not hold what it should.
+    Raises CardproofError if a result file is missing or lacks a value.
     """
     results = Results.of(Run(run_dir))
     written = []

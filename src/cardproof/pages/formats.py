@@ -20,6 +20,13 @@ from cardproof.evaluation.results import Choices, Equivalence, EquivalentN, Spre
 from cardproof.records import Comparison, Estimate
 
 TINY = 1e-12
+REJECTIONS = {
+    "refusal": "refused",
+    "strict is zero": "with no verbatim quote",
+    "support is zero": "with no verifier support",
+    "citation_validity is zero": "with no valid citation",
+}
+"""Reason in `selection.json` -> words after a number. Other reasons are already such words."""
 
 
 Difference = Comparison | Equivalence
@@ -160,6 +167,17 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def counted(count: int, severity: str) -> str:
+    """Findings of one severity in words, e.g. `2 warnings`."""
+    name = "check that holds" if severity == "ok" and count == 1 else "checks that hold" if severity == "ok" else severity
+    return f"{count} {name}{'s' if severity != 'ok' and count != 1 else ''}"
+
+
+def rejection(reason: str) -> str:
+    """Why candidates were rejected, as words after their number; `distill` names the reasons."""
+    return REJECTIONS.get(reason, words(reason))
+
+
 def pluck(name: str, table: Mapping[str, Any], *keys: str | int) -> Any:
     """`table[name]`, and from there on a key, an index or a field each: for the cells of a table's row, one for each name."""
     content: Any = table[name]
@@ -175,7 +193,7 @@ def called(section: settings.Model | settings.Verifier | settings.Benchmark) -> 
 
 
 def held_in(model: settings.Model) -> str:
-    """How the base model's weights are held, as words after its name; empty where they are as they came."""
+    """How the base model's weights are held, as words after its name; empty if they are unchanged."""
     return {"nf4": ", which is held in 4-bit NormalFloat (NF4)", "none": ""}[model.quantization]
 
 
@@ -204,12 +222,12 @@ def noticed(row: Judgement) -> str:
 
 
 def chosen(choices: Choices) -> str:
-    """On how many items the composite chose among candidates, e.g. `10 of 12 (8 with a single best)`."""
+    """The number of items on which the composite chose among candidates, e.g. `10 of 12 (8 with a single best)`."""
     return f"{choices.some} of {choices.items} ({choices.unique} with a single best)"
 
 
 def remark(row: Judgement) -> str:
-    """What a claim of words comes to in the run, without the sentence on scales that every such row would repeat."""
+    """What the run says about a claim in words, without the sentence on scales that every such row would repeat."""
     return row.computation if row.computation is not None and row.verdict == "not_comparable" else row.reason
 
 

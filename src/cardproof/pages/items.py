@@ -1,6 +1,6 @@
 """The item explorer's data: every question with its documents and every rollout, where each quote is, and which candidate was picked.
 
-Offsets are in UTF-16 units, as browsers count; text is passed on as it is, and the page alone decides how to show it.
+Offsets are in UTF-16 units, as browsers count; text is passed on unchanged, and the page decides how to show it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cardproof.scoring.frames import read_scores
 
 Item = dict[str, Any]
 MARKS = ("near_miss", "misattributed", "fabricated", "refusal", "defect", "cut")
-"""What items can be looked through for: kinds of quotes but the strict ones, refusals, departures from the contract, replies cut off."""
+"""What the page can search items for: quotes that are not strict, by kind; refusals; departures from the contract; replies cut off."""
 
 
 def items(run: Run) -> list[Item]:

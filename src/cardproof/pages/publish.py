@@ -26,7 +26,7 @@ _LINK = re.compile(r"\]\(\.\./(figures/[\w./-]+)\)")
 
 
 class Upload(NamedTuple):
-    """What a repository will hold."""
+    """The content of a repository."""
 
     repository: str
     """OWNER/NAME."""

@@ -93,8 +93,8 @@ def environment(folder: Path) -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(folder), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True
     )
     filters = (formats.published, formats.regenerated, formats.apart, formats.noticed, formats.remark)
-    env.filters |= {f.__name__: f for f in (*filters, formats.words, formats.number, formats.setting)}
-    env.filters |= {"section": diff.section, "over": diff.count, "code_spans": _code_spans, "duration": _duration, "counted": _counted}
+    env.filters |= {f.__name__: f for f in (*filters, formats.words, formats.number, formats.setting, formats.counted)}
+    env.filters |= {"section": diff.section, "over": diff.count, "code_spans": _code_spans, "duration": _duration}
     env.globals["part"] = lambda name: Markup((folder / name).read_text(encoding="utf-8"))
     env.globals["script_hash"] = lambda name: _hash((folder / name).read_text(encoding="utf-8"))
     return env
@@ -162,7 +162,7 @@ def _code_spans(text: str) -> Markup:
 
 
 def _record(run: Run, row: Judgement) -> Any:
-    """What a claim's result was made from, as its record says; None if it has none."""
+    """The record of a claim's result; None if there is none."""
     path = record_path(run.folder, row.chain.file) if row.chain.file else None
     return read_json(path) if path and path.is_file() else None
 
@@ -174,12 +174,6 @@ def _environment(run: Run) -> list[tuple[str, str]]:
         for name, version in read_json(path)["environment"].items():
             packages.setdefault(name, {})[version] = None
     return [(name, ", ".join(versions)) for name, versions in sorted(packages.items())]
-
-
-def _counted(count: int, severity: str) -> str:
-    """Findings of one severity in words, e.g. `2 warnings`."""
-    name = "check that holds" if severity == "ok" and count == 1 else "checks that hold" if severity == "ok" else severity
-    return f"{count} {name}{'s' if severity != 'ok' and count != 1 else ''}"
 
 
 def _duration(seconds: float) -> str:

@@ -76,7 +76,7 @@ def _rows(table: Table) -> Iterator[Finding]:
     if len(own) != 1 or len(table.rows) < 3:
         return
     (at,) = own
-    # Rows up to the average belong to it; an average in the first row is over all that follow.
+    # An average covers the rows above it; in the first row, all rows below.
     rows = list(range(at)) if at else list(range(1, len(table.rows)))
     for c in range(1, len(table.header)):
         cell = table.cell(at, c)
@@ -104,7 +104,7 @@ def _rows(table: Table) -> Iterator[Finding]:
 
 
 def _below(card: Document) -> Iterator[Finding]:
-    """`Average: 0.686` right below an lm-eval table: the mean over tasks of acc_norm where it is given, else of the first metric."""
+    """`Average: 0.686` right below an lm-eval table: the mean over tasks of acc_norm if the table has it, else of the first metric."""
     for line, text in card.fences + [(s.line, s.text) for s in card.sentences if s.text.lower().startswith(("average", "avg"))]:
         match = re.match(r"\W*(?:average|avg)(?: score)?\W*[:=]?\s*(?=[\d.])", text, re.IGNORECASE)
         number = next(iter(numbers(text[match.end() :])), None) if match else None
@@ -120,7 +120,7 @@ def _below(card: Document) -> Iterator[Finding]:
         yield finding(
             KIND,
             "ok" if good else "warning",
-            f"The average {number.text} is {'the mean of ' + good if good else 'no mean of one metric a task'}.",
+            f"The average {number.text} is {'the mean of ' + good if good else 'not the mean of one metric over the tasks'}.",
             [cell, *[c for r in range(min(4, len(table.rows))) if (c := _value(table, r))]],
             "; ".join(f"{name}: {span(m, 4)}" for name, m in choices.items()) + f"; printed {number.text}",
             [] if good else ["a mean over other tasks or metrics", f"the average is {span(first, 4)}"],
@@ -133,7 +133,7 @@ def _value(table: Table, row: int) -> Cell | None:
 
 
 def _means(table: Table) -> dict[str, ExactInterval]:
-    """The means an average below an lm-eval table can be, by name; a row without a task's name goes on with the task above."""
+    """The means that an average below an lm-eval table can be, by name; a row without a task belongs to the task above."""
     at = [words(h) for h in table.header].index("metric")
     tasks: dict[str, dict[str, ExactInterval]] = {}
     task = ""

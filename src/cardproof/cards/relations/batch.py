@@ -19,7 +19,7 @@ HARDWARE = r"\bipus?\b|graphcore|\btpus?\b|\bhpus?\b|gaudi|habana|\bv[34]-(?:8|3
 
 
 def batch(card: Document) -> Iterator[Finding]:
-    """Every total batch size against its factors."""
+    """Compare every total batch size with its factors."""
     seen = set()
     for block in card.settings:
         for total, factor, accumulated in (("total_train_batch_size", BATCH, True), ("total_eval_batch_size", ("eval_batch_size",), False)):
@@ -101,7 +101,7 @@ def _of_products(card: Document) -> Iterator[Finding]:
 
 
 def _of_tables(card: Document) -> Iterator[Finding]:
-    """Tables and lists of settings, one a row: batch, accumulation, devices, and an effective batch in its own row or in brackets."""
+    """Tables and lists of settings: batch, accumulation, devices, and an effective batch in its own row or in brackets."""
     groups: list[list[tuple[str, str, int]]] = [
         [(label, row[1], line) for label, row, line in zip(t.labels, t.rows, t.lines, strict=True) if len(row) >= 2]
         for t in card.tables

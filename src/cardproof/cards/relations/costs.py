@@ -1,4 +1,4 @@
-"""Costs: numbers of calls in a sentence times the prices of a table, against the sum the sentence states."""
+"""Costs: numbers of calls in a sentence times the prices in a table, compared with the sum that the sentence states."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CALLS = re.compile(r"(?P<n>\d[\d,]*(?:\.\d+)?[KMk]?) (?P<what>[a-z]+(?: [a-z]+)?
 
 
 def costs(card: Document) -> Iterator[Finding]:
-    """Sentences that name a sum a month and at least two numbers of calls whose prices a table lists."""
+    """Check sentences that state a monthly sum and at least two numbers of calls whose prices a table lists."""
     prices = []
     for t in card.tables:
         for row, line in zip(t.rows, t.lines, strict=True):

@@ -39,7 +39,7 @@ def fractions_of(share: Printed, n: int) -> list[int]:
 
 
 def counts(card: Document) -> Iterator[Finding]:
-    """Shares written beside their counts, then shares over a stated number."""
+    """Check shares beside their counts, then shares of a stated number."""
     seen = set()
     texts = [(s.line, s.bare) for s in card.sentences]
     texts += [
@@ -84,7 +84,7 @@ def _written(line: int, m: re.Match[str]) -> Iterator[Finding]:
 
 
 def _beside_support(table: Table) -> Iterator[Finding]:
-    """Accuracy or recall of a class beside the number of its cases: k of them, never of precision or F1."""
+    """Accuracy or recall of a class beside its number of cases: some k of them. Precision and F1 are not of this form."""
     n_at = table.column(*SUPPORT)
     if n_at is None:
         return
@@ -115,7 +115,7 @@ def _beside_support(table: Table) -> Iterator[Finding]:
             continue
         rows = len(checked) // 2
         if bad and len(bad) * 3 > rows:
-            # Where a third and more fail, the scores are means of something else than single cases.
+            # If more than a third fail, the scores are not means over single cases.
             continue
         for cell, n_cell in bad:
             yield _impossible([cell, n_cell], cell.number, int(n_cell.number.value), "its row states", "warning")
@@ -132,7 +132,7 @@ def _impossible(cells: list[Cell], share: Printed, n: int, who: str, severity: s
     return finding(
         OF_N,
         "error" if severity == "error" else "warning",
-        f"{share.text} is no whole number of the {n:,} cases that {who}.",
+        f"{share.text} is not a whole number of the {n:,} cases that {who}.",
         cells,
         f"nearest: {nearby}; printed {share.text}",
         ([f"over {other} cases ({fractions_of(share, other)[0]}/{other})"] if other else [])
@@ -218,7 +218,7 @@ def _stated(card: Document) -> Iterator[Finding]:
                 share = cell.number if cell.number.percent or cell.number.value <= 1 else cell.number.times(Fraction(1, 100))
                 judgement = _judged([cell, sizes[0]], share, int(sizes[0].number.value), "the list states")
                 if judgement.severity == "warning" and (metric(cell.place) == "exactmatch" or "eval_samples" in sizes[0].place):
-                    # A script's own count: parts of long texts, or of answers that are right in part.
+                    # A script may count parts of long texts, or answers that are partly right.
                     judgement.severity = "note"
                     judgement.readings.insert(0, "the samples are parts of texts, or an answer may be right in part")
                 yield judgement
@@ -228,7 +228,7 @@ RATE = re.compile(r"\b(?:accuracy|pass rate|success rate|exact match|rate)$")
 
 
 def _of_intro(block: Block) -> Iterator[Finding]:
-    """A list of rates whose introduction states how many cases they are over: `(450 paired observations per arm)`."""
+    """A list of rates whose introduction states the number of cases: `(450 paired observations per arm)`."""
     m = HEADED.search(block.intro)
     n = next(iter(numbers(m["n"] or m["m"])), None) if m else None
     if n is None or not 2 <= n.value <= 2000:
@@ -246,7 +246,7 @@ def _judged(cells: list[Cell], share: Printed, n: int, who: str) -> Finding:
 
 
 def _per_class(card: Document) -> Iterator[Finding]:
-    """A final accuracy against a validation set of so many of each class."""
+    """Compare a final accuracy with a validation set of so many items per class."""
     sizes = sorted({n for _, n, _ in stated_sizes(card, "val")})
     if not sizes:
         return
@@ -269,7 +269,7 @@ def _per_class(card: Document) -> Iterator[Finding]:
     yield finding(
         OF_N,
         "warning",
-        f"The accuracy {cell.number.text[:12]} is no share of {' or '.join(map(str, sizes))} validation items.",
+        f"The accuracy {cell.number.text[:12]} is not a share of {' or '.join(map(str, sizes))} validation items.",
         [cell, source[0]],
         f"it is {exact}" if exact else f"no k/{sizes[0]} prints as {cell.number.text}",
         ["part of the items was not read", "another number of items in a class"],

@@ -19,7 +19,7 @@ GAIN = re.compile(
 
 
 def differences(card: Document) -> Iterator[Finding]:
-    """Every stated difference whose two numbers are printed beside it."""
+    """Check every stated difference whose two numbers are printed beside it."""
     for table in card.tables:
         if not table.is_results:
             yield from _of_table(table)
@@ -29,13 +29,13 @@ def differences(card: Document) -> Iterator[Finding]:
 
 
 def _alone(text: str, number: str) -> bool:
-    """Whether a cell holds one number, or one with its interval in brackets behind it."""
+    """Whether a cell has one number, alone or followed by its interval in brackets."""
     rest = bare_text(text).removeprefix(number).strip()
     return not rest or rest.startswith("[")
 
 
 def readings(a: Printed, b: Printed) -> dict[str, list[ExactInterval]]:
-    """What a printed gain from a to b can be: the difference, or the change relative to either or to what was missing to 1."""
+    """What a printed gain from a to b can be: the difference, or the change relative to a, to b or to the distance of a from 1."""
     x, y = a.loose, b.loose
     hundred = exactly(100)
     plain = [y - x, x - y]
@@ -50,7 +50,7 @@ def readings(a: Printed, b: Printed) -> dict[str, list[ExactInterval]]:
 
 
 def fits(a: Printed, b: Printed, gain: Printed) -> str | None:
-    """The reading in which a gain is that from a to b; None where none is."""
+    """The reading in which the gain is that from a to b; None if there is none."""
     size = gain.loose
     mirrored = ExactInterval(-size.high, -size.low)
     for name, options in readings(a, b).items():
@@ -113,7 +113,7 @@ def _of_table(table: Table) -> Iterator[Finding]:
 
 
 def _change_among(named: list[tuple[str, Cell]]) -> Iterator[Finding]:
-    """Three numbers that follow each other, the third of them called an improvement, a gain, a difference, ..."""
+    """Three numbers in a row, the third of which is called an improvement, a gain, a difference, ..."""
     for (_, a), (_, b), (label, d) in zip(named, named[1:], named[2:], strict=False):
         if not re.search(r"\b(?:improvement|gain|difference|increase|change|delta|impact)\b", words(label)):
             continue
@@ -141,7 +141,7 @@ def _of_rows(table: Table) -> Iterator[Finding]:
 
 
 def _signed(table: Table, r: int, c: int) -> Cell | None:
-    """A cell's number; an arrow before it is a decoration."""
+    """A cell's number; an arrow before it is ignored."""
     text = bare_text(table.rows[r][c]).lstrip("▲▼↑↓ ") if c < len(table.rows[r]) else ""
     number = one_number(text)
     return None if number is None else table.placed(r, c, number)

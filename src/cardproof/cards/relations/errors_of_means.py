@@ -1,4 +1,4 @@
-"""Standard errors: that of a share p over n cases is the root of p (1 - p) / (n - 1) (lm-eval) or / n, so each row tells its n."""
+"""Standard errors: that of a share p over n cases is the root of p (1 - p) / (n - 1) (lm-eval) or / n, so each row implies its n."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _COLUMNS = {
 
 
 def sizes(p: ExactInterval, error: ExactInterval) -> ExactInterval | None:
-    """The n - 1 that a share and its standard error allow; None where the error may be 0."""
+    """The n - 1 that a share and its standard error allow; None if the error may be 0."""
     if error.low <= 0 or p.low < 0 or p.high > 1:
         return None
     spread = [x * (1 - x) for x in (p.low, p.high)]

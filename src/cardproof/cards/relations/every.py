@@ -1,4 +1,4 @@
-"""The list of all relations that an audit looks for in a card."""
+"""All relations that an audit looks for in a card."""
 
 from __future__ import annotations
 

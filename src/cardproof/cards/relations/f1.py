@@ -1,4 +1,4 @@
-"""F1 from precision and recall, where it is the harmonic mean: for one class, for micro averages, and for entities."""
+"""F1 from precision and recall, if it is their harmonic mean: for one class, for micro averages, and for entities."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _of(n: Printed, loose: bool) -> ExactInterval:
 
 
 def f1(card: Document) -> Iterator[Finding]:
-    """Every triple whose roles are known."""
+    """Check every triple whose roles are known."""
     for table in card.tables:
         yield from _of_table(card, table)
     yield from _of_summaries(card)
@@ -107,7 +107,7 @@ def _of_table(card: Document, table: Table) -> Iterator[Finding]:
             ["cut off, not rounded"] if cut else [],
         )
         return
-    # In a table of models the rows may be macro means; only where most rows fit is the harmonic mean what the column holds.
+    # In a table of models the rows may be macro means: the column is a harmonic mean only if most rows fit.
     sure = [t for i, t in single if i in good and telling(t)]
     if len(good) < max(2, 2 * len(bad)) or (not per_class and len(sure) < max(2, 2 * len(bad))):
         return
@@ -132,7 +132,7 @@ def _failed(t: Triple, severity: str, why: str) -> Finding:
 
 
 def _of_results(card: Document, table: Table, rows: list[Triple]) -> Iterator[Finding]:
-    """A results table: where all rows but one or two fit, F1 is the harmonic mean there."""
+    """A results table: if nearly all rows fit, its F1 is the harmonic mean."""
     rows = [t for t in rows if t.f1.number.value > 0]
     good = [t for t in rows if fits(t, loose=True)]
     bad = [t for t in rows if not fits(t, loose=True)]
@@ -146,7 +146,7 @@ def _of_results(card: Document, table: Table, rows: list[Triple]) -> Iterator[Fi
 
 
 def telling(t: Triple) -> bool:
-    """Whether a row can tell the harmonic mean from others: precision and recall are so far apart that it differs from the plain mean."""
+    """Whether precision and recall are far enough apart that the harmonic mean differs from the plain mean."""
     p, r, f = (c.number.as_share() for c in t.cells())
     if p.value + r.value == 0:
         return False
@@ -154,7 +154,7 @@ def telling(t: Triple) -> bool:
 
 
 def is_tokens(card: Document) -> bool:
-    """Whether the card is of a tagger, whose F1 over entities is the harmonic mean by definition."""
+    """Whether the card describes a tagger, whose F1 over entities is the harmonic mean by definition."""
     return bool(card.front.tags & TOKENS)
 
 
@@ -178,7 +178,7 @@ def _of_summaries(card: Document) -> Iterator[Finding]:
 
 
 def _repeats(card: Document, t: Triple) -> Finding | None:
-    """Final scores whose precision and recall are those of one class in a table, whose F1 they do not print."""
+    """Final scores with the precision and recall of one class in a table, but not its F1."""
     for table in card.tables:
         for i, row in triples(table) if not table.is_results else ():
             alike = row.precision.number.value == t.precision.number.value and row.recall.number.value == t.recall.number.value

@@ -21,7 +21,7 @@ SINGLE = "single_label_averages"
 
 
 def formulas(card: Document) -> Iterator[Finding]:
-    """Each formula wherever all of its numbers are printed together."""
+    """Check each formula wherever all of its numbers are printed together."""
     for cells, names, _ in summaries(card):
         by = {n: c for c, n in zip(cells, names, strict=True) if names.count(n) == 1}
         if "mse" in by and "rmse" in by:
@@ -60,7 +60,7 @@ def _derived(kind: str, source: Cell, result: Cell, formula: Callable[[float], f
 
 
 def _single_label(by: dict[str, Cell]) -> Iterator[Finding]:
-    """For one label an item, accuracy, micro precision, micro recall, micro F1 and weighted recall are one number."""
+    """With one label per item, accuracy, micro precision, micro recall, micro F1 and weighted recall are one number."""
     names = ("accuracy", "microf1", "microprecision", "microrecall", "weightedrecall")
     own = [by[n] for n in names if n in by]
     if len(own) < 4 or "microprecision" not in by or "microrecall" not in by:
@@ -75,17 +75,17 @@ def _single_label(by: dict[str, Cell]) -> Iterator[Finding]:
     yield finding(
         SINGLE,
         "ok" if good else "error",
-        "Accuracy, micro averages and weighted recall are one number, as they must be for one label an item."
+        "Accuracy, micro averages and weighted recall are one number, as they must be with one label per item."
         if good
-        else "Accuracy, micro averages and weighted recall differ, which for one label an item is impossible.",
+        else "Accuracy, micro averages and weighted recall differ, which is impossible with one label per item.",
         own,
         ", ".join(f"{c.place} {c.number.text[:9]}" for c in own),
-        [] if good else ["a model with several labels an item", "one of them is of another evaluation"],
+        [] if good else ["a model with several labels per item", "one of them is of another evaluation"],
     )
 
 
 def _balanced(table: Table) -> Iterator[Finding]:
-    """Balanced error = 1 - (recall + specificity) / 2, balanced accuracy = (recall + specificity) / 2; a row or a column a metric."""
+    """Balanced error = 1 - (recall + specificity) / 2, balanced accuracy = (recall + specificity) / 2; metrics are rows."""
     plain = [words(x) for x in table.labels]
     rows = {k: [r for r, p in enumerate(plain) if test(p)] for k, test in _ROLES.items()}
     if len(rows["recall"]) != 1 or len(rows["specificity"]) != 1:

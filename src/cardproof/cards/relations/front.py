@@ -1,4 +1,4 @@
-"""The metrics of the front matter against the same metrics in the text."""
+"""Compare the metrics of the front matter with the same metrics in the text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EMISSIONS = "emissions"
 
 
 def front(card: Document) -> Iterator[Finding]:
-    """Each metric of the model-index whose name the final scores print, too: its value must be somewhere in the text."""
+    """Check each metric of the model-index that the final scores also name: its value must be somewhere in the text."""
     metrics = card.front.metrics
     if metrics:
         scores = [(c, n) for cells, names, _ in summaries(card) for c, n in zip(cells, names, strict=True)]
@@ -52,7 +52,7 @@ def _judged(card: Document, m: IndexMetric, own: list[Cell]) -> Finding:
     return finding(
         KIND,
         "note" if other else "warning",
-        f"The front matter's {m.name or m.type} is not the one of the text, nor printed anywhere in it.",
+        f"The front matter's {m.name or m.type} is not the one in the text, and is not printed anywhere in it.",
         [printed, own[0]],
         f"{m.value.text} against {own[0].number.text}",
         ["cut off, not rounded"] if one_unit else ["another split or data set", "a score of an earlier state of the model"],

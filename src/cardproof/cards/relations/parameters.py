@@ -22,7 +22,7 @@ PEFT = re.compile(
 
 
 def parameters(card: Document) -> Iterator[Finding]:
-    """peft's lines, and lists or tables that print a trainable and a base or total number."""
+    """Check peft's lines, and lists or tables that print a trainable and a base or total number."""
     for i, line in enumerate(card.lines, 1):
         if "trainable" in line.lower() and "||" in line and (m := PEFT.search(line)):
             a, b, c = (next(iter(numbers(m[k].replace("_", ""))), None) for k in "abc")

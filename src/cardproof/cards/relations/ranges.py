@@ -1,4 +1,4 @@
-"""Ranges: what a metric can be at all. Shares lie in [0, 1] or 0 to 100, correlations in [-1, 1], errors and counts are not negative."""
+"""The ranges of metrics: shares lie in [0, 1] or 0 to 100, correlations in [-1, 1], errors and counts are not negative."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KIND = "range"
 
 
 def limits(name: str) -> tuple[int | None, int | None, str] | None:
-    """The least and the most that a metric can be, on the scale of 100, and the range in words."""
+    """The least and greatest value of a metric on the scale of 100, and the range in words; None if it has no range."""
     if name in SHARES:
         return 0, 100, "0 to 1, or 0 to 100 per cent"
     if name in CORRELATIONS:
@@ -26,7 +26,7 @@ def limits(name: str) -> tuple[int | None, int | None, str] | None:
 
 
 def outside(name: str, number: Printed) -> str | None:
-    """The range a number leaves, in words; None where it lies inside."""
+    """The range that a number is outside of, in words; None if it lies inside."""
     bounds = limits(name)
     if bounds is None:
         return None
@@ -37,7 +37,7 @@ def outside(name: str, number: Printed) -> str | None:
 
 
 def ranges(card: Document) -> Iterator[Finding]:
-    """Every score whose name has a range."""
+    """Check every score whose name has a range."""
     cells: list[tuple[Cell, str]] = []
     for group, names, _ in summaries(card):
         cells += list(zip(group, names, strict=True))

@@ -23,7 +23,7 @@ ONE_PASS = re.compile(r"\b(?:one|a single|1) (?:complete |full )?(?:corpus |data
 
 
 def recipe(card: Document) -> Iterator[Finding]:
-    """steps = examples / effective batch x epochs, the last batch kept or dropped, batches joined over epochs or not."""
+    """Check that steps = examples / effective batch x epochs, with the last batch kept or dropped, per epoch or over all epochs."""
     groups = [[(p.label, p.text, p.line) for p in b.pairs] for b in card.blocks]
     groups += [
         [(label, row[1], line) for label, row, line in zip(t.labels, t.rows, t.lines, strict=True) if len(row) > 1]

@@ -20,7 +20,7 @@ SCORE = re.compile(
 
 
 def repeats(card: Document) -> Iterator[Finding]:
-    """Scores of a row named in prose, and counts of a noun in a heading against a sentence."""
+    """Compare scores in prose with the row they name, and the count of a noun in a heading with a sentence."""
     for s in card.sentences:
         if s.is_heading:
             continue
@@ -59,7 +59,7 @@ HEADING = re.compile(r"\b(?P<noun>[a-z]{4,20}s) \((?P<n>\d{1,5})\+?\)$", re.I)
 
 
 def _counts(card: Document) -> Iterator[Finding]:
-    """`Supported agents (58+)` as a heading against `to 13 agents and no others` and the rows of a table."""
+    """`Supported agents (58+)` in a heading, `to 13 agents and no others` in a sentence."""
     for h in card.sentences:
         m = HEADING.search(h.bare) if h.is_heading else None
         if m is None:

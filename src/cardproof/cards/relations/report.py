@@ -1,4 +1,4 @@
-"""A classification report: its macro, micro and weighted averages and its accuracy from the rows of the classes and their supports."""
+"""A classification report: its averages and its accuracy follow from the rows of the classes and their supports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCORES = ("precision", "recall", "f1")
 
 
 def report(card: Document) -> Iterator[Finding]:
-    """Every table with precision, recall or F1 by class."""
+    """Check every table with precision, recall or F1 by class."""
     for table in card.tables:
         if table.is_results or len(table.rows) < 2:
             continue
@@ -105,7 +105,7 @@ def _accuracy_row(table: Table, columns: dict[str, int], classes: list[int], wei
     recalls = _plain(table, columns["recall"], classes, True)
     cells = [c for n in ("f1", "recall", "precision") if n in columns and (c := table.cell(rows[0], columns[n]))]
     support = table.number(rows[0], weights_column) if weights_column is not None else None
-    # Where classes are left out of the table, the recalls of the others do not tell the accuracy.
+    # If the table leaves classes out, the recalls of the others do not determine the accuracy.
     if len(recalls) != len(weights) or not cells or support is None or support.value != sum(weights):
         return
     possible = weighted(recalls, weights)
@@ -167,7 +167,7 @@ def _prose(card: Document, table: Table, columns: dict[str, int], classes: list[
             what = m["what"].lower()
             cell = Cell(s.line, what, number)
             if what.endswith("accuracy") and card.says(r"\bner\b|entit|flair|token-classification|seqeval"):
-                continue  # taggers count tokens, or spans found of all found and missed
+                continue  # taggers count tokens or spans, not items
             if what.endswith("accuracy") and weights and len(recalls) == len(weights):
                 possible = weighted(recalls, weights)
             elif what.endswith("recall") and recalls:

@@ -1,4 +1,4 @@
-"""Epochs and steps: one number of steps an epoch over a results table, its last row against the settings, and stated sizes of the data."""
+"""Epochs and steps: steps per epoch in a results table, its last row and the settings, and stated sizes of the data."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def rows_of(table: Table) -> list[tuple[Cell, Cell]]:
 
 
 def finest(cells: list[Cell]) -> Fraction:
-    """One unit of the last digit of the column: zeros at the end are dropped, so the cell with most decimals counts."""
+    """One unit of the column's last digit: zeros at the end are not printed, so the cell with most decimals decides."""
     return min(c.number.step for c in cells)
 
 
 def per_epoch(rows: list[tuple[Cell, Cell]]) -> ExactInterval | None:
-    """The steps of an epoch that every row allows, its epoch rounded or cut off; None where no single number does.
+    """The numbers of steps per epoch that every row allows, its epoch rounded or cut off; None if there is none.
 
     An epoch of a whole number of updates may end a fraction short (`0.9994`), since a last, smaller accumulation is dropped: each row may
     lag by one step an epoch.
@@ -60,7 +60,7 @@ def per_epoch(rows: list[tuple[Cell, Cell]]) -> ExactInterval | None:
 
 
 def steps(card: Document) -> Iterator[Finding]:
-    """Steps an epoch, row by row; a row alone against all the others is named."""
+    """Check the steps per epoch row by row, and name a single row that contradicts all others."""
     for table in card.results:
         rows = rows_of(table)
         if len(rows) < 3:
@@ -72,12 +72,12 @@ def steps(card: Document) -> Iterator[Finding]:
         interval = per_epoch(rows)
         if interval:
             yield finding(
-                STEPS, "ok", f"Every row fits {span(interval, 1)} steps an epoch.", [rows[0][1], rows[-1][1]], f"{len(rows)} rows"
+                STEPS, "ok", f"Every row fits {span(interval, 1)} steps per epoch.", [rows[0][1], rows[-1][1]], f"{len(rows)} rows"
             )
             continue
         falling = [i for i in range(1, len(rows)) if rows[i][1].number.value < rows[i - 1][1].number.value]
         odd = _odd_ones(rows)
-        # With a budget of steps the data are often streamed, and the epoch is then only an estimate.
+        # With a budget of steps, data are often streamed, and the epoch is only an estimate.
         block = settings_of(card, table)
         streamed = block is None or bool({"training_steps", "max_steps"} & set(block.numbers))
         if odd and not streamed and len(rows) >= 4 and len(falling) <= 1:
@@ -88,16 +88,16 @@ def steps(card: Document) -> Iterator[Finding]:
             yield finding(
                 STEPS,
                 "warning",
-                f"Step {step.number.text} at epoch {epoch.number.text} does not fit the steps an epoch of all other rows.",
+                f"Step {step.number.text} at epoch {epoch.number.text} does not fit the steps per epoch of all other rows.",
                 [epoch, step],
-                f"the other {len(rows) - len(odd)} rows give {span(others, 1)} steps an epoch, so about {numeral(expected, 0)} here",
+                f"the other {len(rows) - len(odd)} rows give {span(others, 1)} steps per epoch, so about {numeral(expected, 0)} here",
                 [f"the step is about {numeral(expected, 0)}", f"the epoch is {numeral(step.number.value / others.low, 2)}"],
             )
         else:
             yield finding(
                 STEPS,
                 "note",
-                "The rows do not share one number of steps an epoch.",
+                "The rows do not share one number of steps per epoch.",
                 [rows[0][0], rows[0][1], rows[-1][0], rows[-1][1]],
                 f"{len(rows)} rows",
                 ["a resumed run", "streamed data, whose epochs are only estimated", "epochs printed with too few digits"],
@@ -136,7 +136,7 @@ def _uneven(rows: list[tuple[Cell, Cell]]) -> Finding | None:
 
 
 def _odd_ones(rows: list[tuple[Cell, Cell]]) -> list[int]:
-    """The row without which all others fit one number of steps an epoch."""
+    """The row without which all others fit one number of steps per epoch; empty if there is none."""
     for i in range(len(rows)):
         rest = rows[:i] + rows[i + 1 :]
         if per_epoch(rest):
@@ -151,7 +151,7 @@ def settings_of(card: Document, table: Table) -> Block | None:
 
 
 def ended(card: Document, table: Table) -> bool | None:
-    """Whether the table's last row is the end of training: True, False, or None where the settings do not say."""
+    """Whether the table's last row is the end of training: True, False, or None if the settings do not say."""
     block, rows = settings_of(card, table), rows_of(table)
     if block is None or not rows:
         return None
@@ -164,18 +164,18 @@ def ended(card: Document, table: Table) -> bool | None:
         return None
     planned = known["num_epochs"].cell().number.value
     if len(rows) == planned and last_step == planned * rows[0][1].number.value:
-        return True  # a row an epoch, though the last of them may end short
+        return True  # one row per epoch; the last epoch may be a little short
     interval = per_epoch(rows) or ExactInterval(
         last_step / max(last_epoch, Fraction(1, 100)), last_step / max(last_epoch, Fraction(1, 100))
     )
     spacing = last_step - rows[-2][1].number.value if len(rows) > 1 else last_step
     left = interval.low * planned - last_step
-    # A row an epoch may end a few steps early; otherwise the end lies after the last multiple of the evaluation interval.
+    # With one row per epoch, training may end a few steps early; otherwise it ends after the last multiple of the evaluation interval.
     return left <= max(interval.low / 50, Fraction(2)) and left < spacing
 
 
 def end(card: Document) -> Iterator[Finding]:
-    """The last row must not lie beyond the epochs or steps that the settings print."""
+    """Check that the last row does not lie beyond the epochs or steps of the settings."""
     for table in card.results:
         block, rows = settings_of(card, table), rows_of(table)
         if block is None or not rows or len(card.results) > len(card.settings):
@@ -189,7 +189,7 @@ def end(card: Document) -> Iterator[Finding]:
             yield finding(
                 END,
                 "error" if late else "ok",
-                f"The table goes on to step {step.number.text}, {'beyond' if late else 'within'} "
+                f"The table goes up to step {step.number.text}, {'beyond' if late else 'within'} "
                 f"the {budget.number.text} steps of the settings.",
                 [step, budget.cell()],
                 f"{step.number.text} {'>' if late else '<='} {budget.number.text}",
@@ -224,7 +224,7 @@ CLASSES = re.compile(r"(?:\b(?P<n>\d{1,4}) (?:[a-z]+ ){0,2}(?:classes|categories
 
 
 def class_counts(card: Document) -> list[int]:
-    """The numbers of classes a card speaks of."""
+    """The numbers of classes that a card mentions."""
     return sorted({int(m["n"] or m["m"]) for s in card.sentences for m in CLASSES.finditer(s.bare)} - {0})
 
 
@@ -250,7 +250,7 @@ def stated_sizes(card: Document, side: str) -> list[tuple[Cell, int, str]]:
 
 
 def data(card: Document) -> Iterator[Finding]:
-    """Steps an epoch x batch against a stated number of training examples."""
+    """Compare steps per epoch x batch size with a stated number of training examples."""
     if len(card.results) != 1:
         return
     table = card.results[0]
@@ -264,7 +264,7 @@ def data(card: Document) -> Iterator[Finding]:
     if size is None or interval is None or size.number is None or not size.number.whole:
         return
     b = int(size.number.value)
-    # Every row within its rounding, without the slack of dropped accumulations: a stated size must give a number of steps inside.
+    # Rounding alone, without the slack for dropped accumulations: a stated size must give a number of steps inside.
     unit = finest([e for e, _ in rows])
     low = max(s.number.value / (e.number.value + unit) for e, s in rows)
     high = min((s.number.value + 1) / max(e.number.value - unit, unit) for e, s in rows)
@@ -280,7 +280,7 @@ def data(card: Document) -> Iterator[Finding]:
         if fits
         else "The steps of an epoch do not fit the stated number of training examples.",
         cells,
-        f"{counted}; the table shows {span(exact, 1)} steps an epoch, so {most} at batch {b}",
+        f"{counted}; the table shows {span(exact, 1)} steps per epoch, so {most} at batch {b}",
         [] if fits else ["part of the examples is not used", "another batch size, or several devices", "another number of examples"],
     )
 
@@ -299,7 +299,7 @@ PART = re.compile(r"\((?P<n>\d{1,3}(?:,\d{3})+|\d{2,8}) (?:[a-z]+ )?steps\)", re
 
 
 def totals(card: Document) -> Iterator[Finding]:
-    """Stated numbers of steps against each other, and a stated total against the phases of a table."""
+    """Compare stated numbers of steps with each other, and a stated total with the phases of a table."""
     stated = [(s, m) for s in card.sentences for m in STEP_COUNT.finditer(s.bare) if "warm" not in s.bare.lower()]
     cells = [Cell(s.line, m.group(), next(iter(numbers(m["n"])))) for s, m in stated]
     values = {c.number.value for c in cells}

@@ -1,4 +1,4 @@
-"""The scores a card prints above its training-results table against the rows of that table."""
+"""Compare the scores above a training-results table with the rows of that table."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def summaries(card: Document) -> Iterator[tuple[list[Cell], list[str], str]]:
 
 
 def summary(card: Document) -> Iterator[Finding]:
-    """Every group of final scores that belongs to a results table."""
+    """Check every group of final scores that belongs to a results table."""
     tables = card.results
     if not tables:
         return
@@ -131,7 +131,7 @@ def _is_elsewhere(above: str) -> bool:
 
 
 def _moved(table: Table, scores: list[Score]) -> int | None:
-    """The last row that holds all scores (three or more, none equal) under each other's headings; None where there is none."""
+    """The last row with all scores (two to five, all distinct) under each other's headings; None if there is none."""
     least = 4 if len(scores) == 2 else 3
     if not 2 <= len(scores) <= 5 or len({s.cell.number.value for s in scores}) < len(scores):
         return None
@@ -151,7 +151,7 @@ def _moved(table: Table, scores: list[Score]) -> int | None:
 def _missed(
     card: Document, table: Table, scores: list[Score], hits: list[list[bool]], best: int, missed: list[Score], cells: list[Cell]
 ) -> Finding:
-    """The finding where no row holds all scores."""
+    """The finding for scores that no row has together."""
     matched = [s for s in scores if s not in missed]
     complete = ended(card, table)
     names = ", ".join(s.cell.place for s in missed[:3])
@@ -163,12 +163,12 @@ def _missed(
     pairs = [(s.cell.number, n) for s in missed if (n := table.number(best, s.column)) is not None]
     arithmetic = agreement + "; ".join(f"{a.text} against {b.text}" for a, b in pairs[:3])
     if matched and all(a.loose.meets(b.loose) and abs(a.value - b.value) <= max(a.step, b.step) for a, b in pairs):
-        title = f"The final {names} differs from the row it repeats by a unit of the last digit."
+        title = f"The final {names} differs from the row it repeats by one unit of the last digit."
         return finding(
             KIND, "warning", title, cells, arithmetic, ["one of the two is cut off, not rounded", "the model was evaluated again"]
         )
     if complete is None and not matched and all(_far_out(s, table) for s in scores):
-        title = "The final scores are far outside all that the results table prints."
+        title = "The final scores are far outside the range of the results table."
         readings = ["scores of other data, another checkpoint or another scale"]
         return finding(KIND, "warning", title, cells, arithmetic, readings)
     if complete is not True and not (matched and agreeing and len(matched) > len(missed)):
@@ -176,7 +176,7 @@ def _missed(
         readings = ["the last evaluation is not in the table", "the scores are of another checkpoint or other data"]
         return finding(KIND, "note", title, cells, arithmetic, readings)
     if only_loss and (card.says(MASKED) or (len(scores) == 1 and card.says(ENCODERS))):
-        title = "The final loss is in no row; the loss of a masked language model is drawn anew at each evaluation."
+        title = "The final loss is in no row; a masked language model draws new masks at each evaluation."
         return finding(KIND, "note", title, cells, arithmetic, ["evaluated again with other masks"])
     beyond = _beyond(missed, table)
     return finding(
@@ -194,7 +194,7 @@ def _missed(
 def _certain(
     table: Table, scores: list[Score], missed: list[Score], agreeing: list[Score], pairs: list[tuple[Printed, Printed]], best: int
 ) -> bool:
-    """Whether no other evaluation explains the scores: a row is surely the one repeated, and decoding does not decide what differs."""
+    """Whether no other evaluation explains the difference: one row is surely the repeated one, and decoding plays no part."""
     if not any(abs(a.value - b.value) > max(abs(b.value) / 200, 2 * max(a.step, b.step)) for a, b in pairs):
         return False
     if all(table.names[s.column] == "loss" for s in missed):
@@ -205,14 +205,14 @@ def _certain(
 
 
 def _distinct(score: Score, table: Table) -> bool:
-    """Whether a score that agrees with a row can hardly agree by chance: three digits or more, and not in every other row."""
+    """Whether a score is unlikely to agree with a row by chance: it has four digits or more, and at most two rows have it."""
     number = score.cell.number
     same = sum(n is not None and agree(number, n) for n in (table.number(r, score.column) for r in range(len(table.rows))))
     return number.digits >= 4 and same <= 2
 
 
 def _far_out(score: Score, table: Table) -> bool:
-    """Whether a score lies beyond the whole column by a tenth and more, as it is printed and as a percentage."""
+    """Whether a score lies a tenth or more beyond the whole column, as printed and as a percentage."""
     column = [n.as_share().value for r in range(len(table.rows)) if (n := table.number(r, score.column)) is not None]
     value = score.cell.number.as_share().value
     low, high = min(column) * Fraction(9, 10), max(column) * Fraction(11, 10)
@@ -220,7 +220,7 @@ def _far_out(score: Score, table: Table) -> bool:
 
 
 def _beyond(missed: list[Score], table: Table) -> str:
-    """Words for a score above or below the whole column."""
+    """The column's range in words, if a score lies outside it; otherwise empty."""
     for s in missed:
         column = [n.value for r in range(len(table.rows)) if (n := table.number(r, s.column)) is not None]
         if column and not min(column) <= s.cell.number.value <= max(column):

@@ -23,7 +23,7 @@ WRITTEN = re.compile(
 
 
 def sums(card: Document) -> Iterator[Finding]:
-    """Total rows, written sums, and shares of a total."""
+    """Check total rows, written sums, and shares of a total."""
     for table in card.tables:
         if not table.is_results:
             yield from _rows(table)
@@ -88,7 +88,7 @@ RATIO = re.compile(rf"(?P<k>{N})\+? (?P<what>[a-z][a-z -]{{2,30}}), (?P<p>\d{{1,
 
 
 def _shares(card: Document) -> Iterator[Finding]:
-    """`500 hard negatives, 48% ratio` against a table of counts with a total whose rows are named alike."""
+    """Compare `500 hard negatives, 48% ratio` with a table of counts that has a total and rows of that name."""
     texts = [(s.line, s.bare) for s in card.sentences] + [
         (line, bare_text(c)) for t in card.tables for row, line in zip(t.rows, t.lines, strict=True) for c in row
     ]
