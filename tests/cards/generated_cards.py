@@ -480,7 +480,7 @@ def _range(rng: random.Random) -> str:
 
 
 def autotrain(rng: random.Random, wrong: bool = False) -> str:
-    """AutoTrain's scores of a classifier with one label an item."""
+    """AutoTrain's scores of a classifier with one label per item."""
     c = classified(rng)
     m = means(c)
     accuracy = sum(c.hits) / sum(c.actual)
