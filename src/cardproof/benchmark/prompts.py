@@ -75,7 +75,11 @@ def build_prompts(
                 prompt_hash=prompt_hash(messages, reply_prefix),
             )
         )
-    summary = {
+    return prompts, _summary(prompts, settings, dropped, demonstration, duplicates)
+
+
+def _summary(prompts: Sequence[Prompt], settings: Condition, dropped: Set[int], demonstration: bool, duplicates: int) -> dict[str, Any]:
+    return {
         "items": len(prompts),
         **settings.model_dump(exclude={"n"}),
         "oracle_dropped": sorted(dropped),
@@ -83,7 +87,6 @@ def build_prompts(
         "near_duplicates_skipped": duplicates,
         "documents_shown": sum(len(p.documents) for p in prompts),
     }
-    return prompts, summary
 
 
 def _documents(oracles: Sequence[Passage], distractors: Sequence[Passage]) -> list[Document]:
