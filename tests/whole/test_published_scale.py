@@ -213,6 +213,7 @@ def test_the_card_is_no_reproduction(done: tuple[Path, dict[str, int]]) -> None:
     assert {row["verdict"] for row in result(done[0], "claims.json")["claims"]} <= {
         "not_comparable",
         "not_run",
+        "undefined",
         "absent",
         "inconsistent_as_published",
     }
