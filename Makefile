@@ -15,7 +15,7 @@ LOCKS := envs/lock-cpu.txt envs/lock-data.txt
 # Models and data of the demo and the tests come from installed wheels, so nothing needs a network.
 OFFLINE := HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help setup setup-vllm demo test test-browser test-vllm bench container test-apptainer test-slurm lint lock generated clean distclean
+.PHONY: help setup setup-vllm demo test test-browser test-vllm bench rates container test-apptainer test-slurm lint lock generated clean distclean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ test-vllm: setup setup-vllm ## Run the tests of the vLLM backend, and print how 
 
 bench: setup ## Time everything beside its peers and print a table of ratios; peers that are not installed are left out.
 	$(OFFLINE) $(BIN)/python -m benchmarks
+
+rates: setup ## Count how often verdicts and intervals are wrong, about an hour: benchmarks/results/verdicts.json and its figure.
+	$(BIN)/python -m benchmarks.verdicts
 
 lint: setup ## Check style and types.
 	$(BIN)/ruff check .

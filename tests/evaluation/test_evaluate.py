@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from cardproof import files
+from cardproof.config.settings import Scoring
 from cardproof.errors import CardproofError
 from cardproof.evaluation import axes, evaluate, statistics
 from cardproof.evaluation.mechanism import counted, mechanism
@@ -65,6 +66,7 @@ def row(arm, condition, item, k, oracle, content):
         "composite": share["strict"] * validity * support if content and support is not None else 0.0,
         "completion_tokens": 10,
         "finish_reason": "stop",
+        "ladder": Scoring().ladder,
     }
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from cardproof.claims import reconcile
 from cardproof.config import reading, texts
-from cardproof.config.settings import Config, TrainingRun, optimizer_steps
+from cardproof.config.settings import Config, Scoring, TrainingRun, optimizer_steps
 from cardproof.evaluation import between_seeds, evaluate
 from cardproof.evidence import sidecars
 from cardproof.files import write_json, write_text
@@ -93,6 +93,7 @@ def row(draw: random.Random, arm: str, profile: Profile, condition: str, item: i
         "composite": composite,
         "completion_tokens": 40,
         "finish_reason": "stop",
+        "ladder": Scoring().ladder,
     }
 
 
