@@ -21,7 +21,10 @@ import tempfile
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cardproof.records import Step
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 PLAIN = 10_000
@@ -133,20 +136,23 @@ def _items(
 
 def plain_normalise(text: str, steps: Sequence[str]) -> str:
     """The ladder in its most obvious form. It takes the definitions of the steps from the package, because they say what to compute."""
-    from cardproof.contract.ladder import _MARKUP, _SPACE, _TYPOGRAPHY
+    from cardproof.contract import ladder
 
-    text = unicodedata.normalize("NFKC", text)
-    if "typography" in steps:
-        text = text.translate(_TYPOGRAPHY)
-    if "markup" in steps:
-        text = _MARKUP.sub("", text)
     if "whitespace" in steps:
-        text = _SPACE.sub(lambda m: " " if any(ch.isspace() for ch in m[0]) else "", text).strip()
+        text = ladder._HIDDEN.sub("", text)
+    text = unicodedata.normalize("NFKC", ladder._DRESSED.sub(ladder._undressed, text))
+    if "typography" in steps:
+        text = ladder._typography_text(text)
+    if "markup" in steps:
+        text = ladder._MARKUP.sub(ladder._unmarked, text)
+    if "whitespace" in steps:
+        text = ladder._BROKEN.sub(ladder.BREAK, text)
+        text = ladder._SPACE.sub(lambda m: " " if any(ch.isspace() for ch in m[0]) else "", text).strip()
     if "punctuation" in steps:
         kept = ""
         dropped = False
-        for ch in text:
-            if unicodedata.category(ch)[0] in "PS":
+        for ch in ladder._masked(text):
+            if ch == "\0":
                 dropped = True
             elif not (dropped and ch.isspace() and (not kept or kept[-1].isspace())):
                 dropped = False
@@ -159,7 +165,11 @@ def plain_normalise(text: str, steps: Sequence[str]) -> str:
 
 def plain_quote(text: str, cited: str, documents: dict[str, str]) -> tuple[str, list[str]]:
     """Kind and repair of one quote."""
+    from cardproof.contract.grounding import _WIDEST, _found
     from cardproof.contract.ladder import LADDER, SUBSETS
+
+    def place(document: str, steps: tuple[Step, ...], whole_numbers: bool) -> tuple[int, int] | None:
+        return _found(plain_normalise(text, steps), plain_normalise(document, steps), steps, whole_numbers)
 
     if not any(ch.isalnum() for ch in plain_normalise(text, LADDER)):
         return "fabricated", []
@@ -168,11 +178,12 @@ def plain_quote(text: str, cited: str, documents: dict[str, str]) -> tuple[str, 
     if any(text in document for document in documents.values()):
         return "misattributed", []
     others = [d for i, d in documents.items() if i != cited]
-    for group in ([documents[cited]] if cited in documents else [], others):
-        near = [d for d in group if plain_normalise(text, LADDER) in plain_normalise(d, LADDER)]
-        for steps in SUBSETS if near else ():
-            if any(plain_normalise(text, steps) in plain_normalise(d, steps) for d in near):
-                return "near_miss", list(steps)
+    for widest in _WIDEST:
+        for group in ([documents[cited]] if cited in documents else [], others):
+            near = [d for d in group if place(d, widest, False)]
+            for steps in SUBSETS if near else ():
+                if any(place(d, steps, True) for d in near):
+                    return "near_miss", list(steps)
     return "fabricated", []
 
 

@@ -309,3 +309,7 @@ def test_most_replies_to_the_letter_go_the_short_way() -> None:
     assert short is not None
     assert (short.citations, [q[0] for q in short.quotes]) == (["A#1", "B#2", "C#3"], ["some words\nof a passage", "more"])
     assert reading._read_plain('EVIDENCE:\n[A#1] "x"\nANSWER: INSUFFICIENT EVIDENCE', shown) is None
+    for phrase in ("INSUFFICIENT EVIDENCE", "I cannot answer"):
+        refusing = terms("A#1", phrases=[phrase])
+        short = reading._read_plain(f"ANSWER: {phrase}", refusing)
+        assert short is not None and short == reading._read_any(f"ANSWER: {phrase}", refusing)

@@ -92,7 +92,7 @@ def citations(text: str, ids: Ids) -> Iterator[Citation]:
     """
     for m in _BRACKETED.finditer(text):
         inside = m[1]
-        if inside in ids.provided and not _is_edit(text, m):
+        if inside in ids.provided and (len(inside) > 3 or not _is_edit(text, m)):
             yield Citation(m.start(), m.end(), [inside])
             continue
         if inside.isspace() or _is_edit(text, m) or (found := ids.cited(inside)) == []:
@@ -104,7 +104,7 @@ def citations(text: str, ids: Ids) -> Iterator[Citation]:
 
 def citation_validity(cited: Sequence[str], provided: Collection[str]) -> float:
     """1.0 iff at least one document is cited and every cited id was provided."""
-    return float(bool(cited) and set(cited) <= set(provided))
+    return float(bool(cited) and frozenset(provided).issuperset(cited))  # a frozen set is not copied
 
 
 def _is_edit(text: str, m: re.Match[str]) -> bool:

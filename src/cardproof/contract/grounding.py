@@ -40,24 +40,28 @@ def match(text: str, cited_id: str | None, documents: Sequence[tuple[str, str]])
     fewest that repair it, ties broken by ladder order, and are empty where NFKC alone does (a ligature, a no-break space, an ellipsis).
     """
     if not says_something(text):
-        return _fabricated(text, cited_id)
+        return Match(text, cited_id, "fabricated", False, False, False, (), None, None, None)
+    for doc_id, document in documents:
+        if doc_id == cited_id and (start := document.find(text)) >= 0:
+            return Match(text, cited_id, "strict", True, True, True, (), doc_id, start, start + len(text))
+    for doc_id, document in documents:
+        if doc_id != cited_id and (start := document.find(text)) >= 0:
+            kind: QuoteKind = "strict" if cited_id is None else "misattributed"
+            return Match(text, cited_id, kind, True, True, False, (), doc_id, start, start + len(text))
+    return _near_miss(text, cited_id, documents) or Match(text, cited_id, "fabricated", False, False, False, (), None, None, None)
+
+
+def _near_miss(text: str, cited_id: str | None, documents: Sequence[tuple[str, str]]) -> Match | None:
     cited = [d for d in documents if d[0] == cited_id]
     others = [d for d in documents if d[0] != cited_id] if cited else documents
-    for group in (cited, others):
-        for doc_id, document in group:
-            start = document.find(text)
-            if start >= 0:
-                attributed = doc_id == cited_id
-                kind: QuoteKind = "strict" if attributed or cited_id is None else "misattributed"
-                return Match(text, cited_id, kind, True, True, attributed, (), doc_id, start, start + len(text))
-    for widest in _WIDEST:
+    for widest in _WIDEST if not text[0].isalnum() else _WIDEST[:1]:
         needle = normalise(text, widest)
         for group in (cited, others):
-            near = [d for d in group if _found(needle, _document(d[1], widest), widest, whole_numbers=False)]
+            near = [d for d in group if needle in (shown := _document(d[1], widest)) or _found_broken(needle, shown, widest, False)]
             if near and (repair := _least_repair(text, near)):
                 steps, doc_id, (start, end) = repair
                 return Match(text, cited_id, "near_miss", False, True, False, steps, doc_id, start, end)
-    return _fabricated(text, cited_id)
+    return None
 
 
 MAX_DIFF = 4_000
@@ -77,13 +81,9 @@ def near_miss_diff(quote: str, document_span: str) -> list[tuple[str, str, str]]
     ]
 
 
-def _fabricated(text: str, cited_id: str | None) -> Match:
-    return Match(text, cited_id, "fabricated", False, False, False, (), None, None, None)
-
-
 _WIDEST: tuple[tuple[Step, ...], ...] = (LADDER, tuple(step for step in LADDER if step != "punctuation"))
-"""Where no near miss is found by one of these, no other subset finds one. What a mark means depends on what is around it, so a quote that
-begins or ends between marks may need the second."""
+"""Where no near miss is found by one of these, no other subset finds one. What a mark means depends on what is before it, so a quote that
+begins with a mark may need the second."""
 
 
 def _least_repair(text: str, documents: Sequence[tuple[str, str]]) -> tuple[tuple[Step, ...], str, tuple[int, int]] | None:
@@ -117,8 +117,6 @@ MOST = 100
 
 def _found(needle: str, document: str, steps: tuple[Step, ...], whole_numbers: bool = True) -> tuple[int, int] | None:
     """The first place of a quote in a document, both normalised by `steps`, that cuts no number; None where there is none."""
-    if not needle:
-        return None
     at = document.find(needle)
     for _ in range(MOST):
         if at < 0:
@@ -126,9 +124,7 @@ def _found(needle: str, document: str, steps: tuple[Step, ...], whole_numbers: b
         if not whole_numbers or _cuts_no_number(document, at, at + len(needle)):
             return at, at + len(needle)
         at = document.find(needle, at + 1)
-    if BREAK in document or BREAK in needle:
-        return _found_broken(needle, document, "punctuation" in steps, whole_numbers)
-    return None
+    return _found_broken(needle, document, steps, whole_numbers)
 
 
 _CONTINUES = frozenset(".,:/^-'\u00b7\u2010\u2011\u2012\u2013\u2014\u2212")
@@ -204,8 +200,11 @@ def _solid(text: str) -> _Solid:
     return _Solid("".join([text[i] for i in places]), places, [*gaps, gap])
 
 
-def _found_broken(needle: str, document: str, punctuation: bool, whole_numbers: bool) -> tuple[int, int] | None:
+def _found_broken(needle: str, document: str, steps: tuple[Step, ...], whole_numbers: bool) -> tuple[int, int] | None:
     """`_found` where a line's end broke a word of one of the two: there, and nowhere else, hyphens and spaces may differ."""
+    if BREAK not in document and BREAK not in needle:
+        return None
+    punctuation = "punctuation" in steps
     ours, theirs = _solid(needle), _solid(document)
     length = len(ours.text)
     at = theirs.text.find(ours.text) if length else -1

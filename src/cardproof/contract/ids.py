@@ -120,9 +120,9 @@ def learned(ids: tuple[str, ...]) -> Learned:
 
 
 def examples(ids: Sequence[str]) -> list[str]:
-    """One id for each shape that the ids of a corpus have, in their order, MOST_EXAMPLES at most: the others are known by them."""
+    """One id for each shape that the ids of a corpus have, sorted, MOST_EXAMPLES at most: the others are known by them."""
     found: dict[_Shape, str] = {}
-    for doc_id in ids:
+    for doc_id in sorted(ids):
         found.setdefault(_shape(doc_id), doc_id)
         if len(found) == MOST_EXAMPLES:
             break

@@ -70,6 +70,8 @@ def normalised(text: str, steps: Collection[Step] = LADDER) -> Normalised:
 
 def says_something(text: str) -> bool:
     """Whether a letter or digit is left of a text after the whole ladder."""
+    if text[:1].isalnum() and text[0].isascii():
+        return True  # no step takes away what a text begins with, unless it is a mark
     plain = _undressed_text(text)
     # Steps take letters and digits away in footnote marks, and after square brackets (a link's target) only.
     if not _MAY_DROP_WORDS.search(plain) and _LETTER.search(plain):
@@ -119,7 +121,7 @@ _HIDDEN = re.compile(rf"[{_INVISIBLE}]+|\xad(?![\s{_INVISIBLE}])")
 
 
 def _seen_text(text: str) -> str:
-    return text if text.isascii() and text.isprintable() else _HIDDEN.sub("", text)
+    return text if text.isascii() and text.replace("\n", "").isprintable() else _HIDDEN.sub("", text)
 
 
 def _seen(n: Normalised) -> Normalised:
@@ -222,7 +224,7 @@ _MARKUP = re.compile(
     r"""(?:
       ^[^\S\n]{0,8}(?:(?:>[^\S\n]?){1,6}|\#{1,6}[^\S\n]+|[-+*\u2022][^\S\n]+)   # blockquote, heading, bullet
     | \[\^[^\]\s]{1,20}\]                                                       # footnote mark
-    | (?<!\d)<(?i:sup)>\[?\d{1,3}\]?</(?i:sup)> | (?<=\S)[\u2020\u2021]{1,3}              # the same in HTML, as daggers
+    | <(?<!\d<)(?i:sup)>\[?\d{1,3}\]?</(?i:sup)> | [\u2020\u2021](?<=\S.)[\u2020\u2021]?       # the same in HTML, as daggers
     | !?\[(?=[^\[\]\n]{0,300}\]\((?:https?:|mailto:|[./\#]))                    # a link's opening bracket ...
     | \]\((?:https?:|mailto:|[./\#])[^()\s]{0,500}\)                            # ... and its target
     | \\(?=[!-/:-@\[-`{-~\u2020\u2021])                                                     # a backslash escape
@@ -258,7 +260,7 @@ _BROKEN = re.compile(
     rf"(?<=[^\W\d_])(?:(?:[^\S{_LINE_END}]|\xad){{0,8}}[-\u2010\xac\xad](?:[^\S{_LINE_END}]|\xad){{0,40}}[{_LINE_END}][\s\xad]{{0,200}}"
     r"|\xad[\s\xad]{1,40})(?=[^\W\d_])"
 )
-_HYPHEN = re.compile("[-\u2010\xac\xad]")
+_HYPHEN_AT_END = re.compile(rf"[-\u2010\xac\xad][^\S{_LINE_END}]*[{_LINE_END}\xad]|\xad\s")
 
 
 def _fold(m: re.Match[str]) -> str:
@@ -270,10 +272,12 @@ def _broken(m: re.Match[str]) -> str:
 
 
 def _whitespace_text(text: str) -> str:
-    if text.isascii() and ("-" not in text or len(text.splitlines()) < 2):
-        return " ".join(text.split())
-    if _HYPHEN.search(text):
+    plain = text.isascii()
+    if ("-" in text or not plain) and _HYPHEN_AT_END.search(text):
         text = _BROKEN.sub(_broken, text)
+        plain = text.isascii()
+    if plain:
+        return " ".join(text.split())
     return _SPACE.sub(_fold, text).strip()
 
 
@@ -292,7 +296,7 @@ _BEFORE_DIGIT = re.compile(r"[\0\x01]+(?=\d)")
 _BEFORE_SYMBOL = re.compile(r"(?<![\0\x01])\0+(?=\x01)")
 _AROUND_SYMBOLS = re.compile(r"[\s\0\x01]+")
 _THOUSANDS = re.compile(r"(?<!\d)(?<!\d[.,])\d{1,3}(?:,\d{3})+(?!,?\d)")
-_DIGIT = re.compile(r"\d")
+_MARK_BEFORE_DIGIT = re.compile(r"\x00\d")
 
 
 class _Kinds(dict[int, int]):
@@ -316,7 +320,7 @@ _KINDS = _Kinds()
 def _masked(text: str) -> str:
     """`text` with NUL for each mark that punctuation drops, and for each space beside a symbol that stays; other characters in place."""
     kinds = text.translate(_KINDS)
-    if "\1" not in kinds and not _DIGIT.search(kinds):
+    if "\1" not in kinds and not _MARK_BEFORE_DIGIT.search(kinds):
         return kinds
     out = list(kinds)
     if "\1" in kinds:
@@ -408,23 +412,26 @@ def _punctuation(n: Normalised) -> Normalised:
     return Normalised("".join([masked[i] for i in kept]), array("i", [n.starts[i] for i in kept]), array("i", [n.ends[i] for i in kept]))
 
 
-_MARKED = re.compile(r"(?:(?<!\s)\s+)?\0[\s\0]*")  # marks with the spaces around them; tried once in each run of spaces, so linear
+_MARKED = re.compile(r"\0[\s\0]*")  # marks with the spaces after them
 
 
 def _punctuation_text(text: str) -> str:
     masked = _masked(text)
-    return _MARKED.sub(_spaces_kept, masked) if "\0" in masked else masked
+    if "\0" not in masked:
+        return masked
+    kept = _MARKED.sub(_spaces_kept, masked)
+    tail = masked[len(masked.replace("\0", " ").rstrip()) :]
+    return kept.rstrip() if "\0" in tail and tail[0].isspace() else kept
 
 
 def _spaces_kept(m: re.Match[str]) -> str:
-    """What `_punctuation` keeps of a stretch of marks (here NUL) and spaces: those before the first mark, or else the first ones after."""
-    run, last = m[0], m.end() == len(m.string)
-    rest = run.lstrip()
-    if len(rest) < len(run):
-        return "" if last else run[: len(run) - len(rest)]
+    """What `_punctuation` keeps of marks (here NUL) and the spaces after them: the first spaces, unless there are some before the marks."""
+    text, at, run = m.string, m.start(), m[0]
+    if len(run) == 1 or at == 0 or text[at - 1].isspace():
+        return ""
     after = run.lstrip("\0")
     rest = after.lstrip()
-    return "" if m.start() == 0 or (last and rest) else after[: len(after) - len(rest)]
+    return "" if rest and m.end() == len(text) else after[: len(after) - len(rest)]
 
 
 # --- case --------------------------------------------------------------------------------------------------------------------------------

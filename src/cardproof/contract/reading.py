@@ -136,14 +136,18 @@ def read(text: str, terms: Terms) -> Parsed:
 
 
 _PLAIN = re.compile(r'EVIDENCE:((?:\n\[[^\[\]\n]{1,80}\] "[^"\[\]]+")+)\nANSWER: ([^\n]+)')
+_WORDS_ALONE = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)*")
 _PLAIN_ITEM = re.compile(r'\n\[([^\[\]\n]{1,80})\] "([^"\[\]]+)"')
 
 
 def _read_plain(text: str, terms: Terms) -> Parsed | None:
     """A reply that keeps to the contract to the letter, as most do: what `_read_any` finds in it, in a third of the time.
 
-    None for every other: where anything but the two headings could be one, a mark inside a quote could end it, or the answer refuses.
+    A refusal that is one of the phrases to the letter is read here, too. None for every other reply: where anything but the two headings
+    could be one, a mark inside a quote could end it, or the answer begins with a refusal.
     """
+    if text[8:] in terms.refusal_phrases and text[:8] == "ANSWER: " and _WORDS_ALONE.fullmatch(text, 8):
+        return Parsed([], text[8:], [], True, [])
     whole = _PLAIN.fullmatch(text) if text.isascii() else None
     if whole is None or "<" in text or "THINK]" in text:
         return None
@@ -151,16 +155,17 @@ def _read_plain(text: str, terms: Terms) -> Parsed | None:
     answer = whole[2].strip()
     if lower.count("evidence") > 1 or lower.count("answer") > 1 or not answer or _refuses(answer, terms.refusal_phrases):
         return None
+    provided = terms.ids.provided
     quotes: list[tuple[str, str | None, int, int]] = []
     cited: list[str] = []
     for item in _PLAIN_ITEM.finditer(text, whole.start(1), whole.end(1)):
         doc_id = item[1].strip()
-        if doc_id not in terms.ids.provided:
+        if doc_id not in provided:
             return None
         cited.append(doc_id)
         quotes.append((item[2], doc_id, item.start(2), item.end(2)))
-    for citation in citations(text[whole.start(2) - 1 :], terms.ids):
-        cited += citation.ids
+    for _, _, found in citations(text[whole.start(2) - 1 :], terms.ids):
+        cited += found
     return Parsed(quotes, answer, list(dict.fromkeys(cited)), False, [])
 
 
