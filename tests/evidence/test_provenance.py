@@ -23,63 +23,66 @@ RERUNS = {
 
 
 MODULES = {
-    "acquire_benchmark": "acquire/{hub} benchmark/{acquire_benchmark,embedded,folder,licences,passages,subset} contract/{form,ids}",
-    "acquire_model": "acquire/{acquire_model,folders,hub,model_hash,weights,wheels}",
-    "split": "benchmark/{passages,retrieval,split} contract/{ladder}",
-    "prompts": "benchmark/{passages,prompts,retrieval,subset} contract/{asking,form,ids,ladder}",
+    "acquire_benchmark": "acquire: hub; benchmark: acquire_benchmark, embedded, folder, licences, passages, subset; contract: form, ids",
+    "acquire_model": "acquire: acquire_model, folders, hub, model_hash, weights, wheels",
+    "split": "benchmark: passages, retrieval, split; contract: ladder",
+    "prompts": "benchmark: passages, prompts, retrieval, subset; contract: asking, form, ids, ladder",
     "sample": (
-        "acquire/{model_hash,weights} contract/{form} evidence/{sealed_lines} models/{device,loading,nf4,tokens} "
-        "sampling/{packed,sample,sampler,shared_prefix,store,transformers_backend}"
+        "acquire: model_hash, weights; contract: form; evidence: sealed_lines; models: device, loading, nf4, tokens; sampling: "
+        "packed, sample, sampler, shared_prefix, store, transformers_backend"
     ),
-    "gather": "sampling/{gather}",
+    "gather": "sampling: gather",
     "train_verifier": (
-        "benchmark/{passages} contract/{citing,form,ids} models/{device} "
-        "verifier/{answers,auc,model,pairs,planted,results,sentences,train_verifier}"
+        "benchmark: passages; contract: citing, form, ids; models: device; verifier: answers, auc, model, pairs, planted, "
+        "results, sentences, train_verifier"
     ),
-    "support": "contract/{citing,form,ids,reading} models/{device} verifier/{answers,model,sentences,support}",
+    "support": "contract: citing, form, ids, reading; models: device; verifier: answers, model, sentences, support",
     "check_verifier": (
-        "contract/{citing,form,ids,reading} models/{device} verifier/{answers,auc,check_verifier,model,planted,results,sentences,support}"
+        "contract: citing, form, ids, reading; models: device; verifier: answers, auc, check_verifier, model, planted, results, "
+        "sentences, support"
     ),
-    "score": "contract/{citing,form,grounding,ids,ladder,reading} scoring/{rollouts,rouge,score,table}",
-    "distill": "contract/{asking,citing,form,ids,reading} scoring/{frames} training/{distill}",
-    "train": "acquire/{model_hash,weights} contract/{form} models/{device,loading,nf4,tokens} training/{results,train}",
+    "score": "contract: citing, form, grounding, ids, ladder, reading; scoring: rollouts, rouge, score, table",
+    "distill": "contract: asking, citing, form, ids, reading; scoring: frames; training: distill",
+    "train": "acquire: model_hash, weights; contract: form; models: device, loading, nf4, tokens; training: results, train",
     "evaluate": (
-        "evaluation/{axes,between_seeds,bounded,contrast,evaluate,mechanism,noticed,of_run,rerank,results,statistics} scoring/{frames}"
+        "evaluation: axes, between_seeds, bounded, contrast, evaluate, mechanism, noticed, of_run, rerank, results, statistics; "
+        "scoring: frames"
     ),
     "reconcile": (
-        "cards/{intervals,numbers} claims/{claims_file,grim,identities,pointers,reconcile} evaluation/{axes,printed} training/{results}"
+        "cards: intervals, numbers; claims: claims_file, grim, identities, pointers, reconcile; evaluation: axes, printed; "
+        "training: results"
     ),
-    "provenance": "evidence/{provenance}",
-    "replay": "evidence/{archive,replay,sealed_lines,sidecars,verify}",
+    "provenance": "evidence: provenance",
+    "replay": "evidence: archive, replay, sealed_lines, sidecars, verify",
     "audit": (
-        "cards/{architecture,document,finding,front_matter,intervals,names,numbers,tables} "
-        "claims/{audit,checks,claims_file,denominators,findings,grim,identities,pointers,predicates,ranges,recipe_checks} "
-        "evaluation/{axes,printed} models/{sizes}"
+        "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: audit, checks, "
+        "claims_file, denominators, findings, grim, identities, pointers, predicates, ranges, recipe_checks; evaluation: axes, "
+        "printed; models: sizes"
     ),
     "claims": (
-        "cards/{architecture,document,finding,front_matter,intervals,names,numbers,tables} "
-        "claims/{answer,audit,checks,claims,claims_file,denominators,family,findings,grim,identities,pointers,predicates,printed,ranges,recipe_checks,verdicts,words} "
-        "evaluation/{axes,bounded,contrast,noticed,printed,results,statistics} models/{sizes}"
+        "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, "
+        "checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
+        "recipe_checks, verdicts, words; evaluation: axes, bounded, contrast, noticed, printed, results, statistics; models: "
+        "sizes"
     ),
-    "figures": "claims/{verdicts} evaluation/{axes,of_run,printed,results} pages/{drawing,figures} training/{results}",
+    "figures": "claims: verdicts; evaluation: axes, of_run, printed, results; pages: drawing, figures; training: results",
     "card": (
-        "cards/{architecture,document,finding,front_matter,intervals,names,numbers,tables} "
-        "claims/{answer,audit,checks,claims,claims_file,denominators,family,findings,grim,identities,pointers,predicates,printed,ranges,recipe_checks,reconcile,verdicts,words} "
-        "config/{texts} evaluation/{axes,bounded,contrast,noticed,of_run,printed,results,statistics} "
-        "evidence/{sealed_lines,sidecars,verify} models/{sizes} pages/{card,card_metadata,drawing,figures,formats} "
-        "training/{results} verifier/{results}"
+        "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, "
+        "checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
+        "recipe_checks, reconcile, verdicts, words; config: texts; evaluation: axes, bounded, contrast, noticed, of_run, "
+        "printed, results, statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: card, card_metadata, "
+        "drawing, figures, formats; training: results; verifier: results"
     ),
     "report": (
-        "cards/{architecture,document,finding,front_matter,intervals,names,numbers,tables} "
-        "claims/{answer,audit,checks,claims,claims_file,denominators,family,findings,grim,identities,pointers,predicates,printed,ranges,recipe_checks,reconcile,verdicts,words} "
-        "config/{texts} contract/{citing,form,grounding,ids,ladder,reading} "
-        "evaluation/{axes,bounded,contrast,noticed,of_run,printed,rerank,results,statistics} "
-        "evidence/{sealed_lines,sidecars,verify} models/{sizes} "
-        "pages/{card,card_metadata,diff,drawing,figures,formats,inline_figures,items,report} scoring/{frames} "
-        "training/{results} verifier/{results}"
+        "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, "
+        "checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
+        "recipe_checks, reconcile, verdicts, words; config: texts; contract: citing, form, grounding, ids, ladder, reading; "
+        "evaluation: axes, bounded, contrast, noticed, of_run, printed, rerank, results, statistics; evidence: sealed_lines, "
+        "sidecars, verify; models: sizes; pages: card, card_metadata, diff, drawing, figures, formats, inline_figures, items, "
+        "report; scoring: frames; training: results; verifier: results"
     ),
 }
-"""Every module in the fingerprint of each step, as `room/{modules}`: an import that joins two steps is a change that one must mean."""
+"""Every module in the fingerprint of each step, by room. An import that joins two steps must be meant: say so here."""
 
 
 def written(modules: list[str]) -> str:
@@ -87,7 +90,7 @@ def written(modules: list[str]) -> str:
     for module in modules:
         room, _, name = module.partition("/")
         rooms.setdefault(room, []).append(name)
-    return " ".join(f"{room}/{{{','.join(names)}}}" for room, names in rooms.items())
+    return "; ".join(f"{room}: {', '.join(names)}" for room, names in rooms.items())
 
 
 @pytest.mark.parametrize("step", STEPS)
