@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
@@ -81,6 +81,7 @@ columns = st.lists(st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 2 / 3, 1.0]), min_siz
 
 @light
 @given(columns, st.sampled_from([0.9, 0.95, 0.999]), st.booleans(), st.floats(-0.999, 0.999))
+@example([0.0, 0.25], 0.9, False, 2.225073858507203e-309)
 def test_a_p_value_is_below_alpha_where_the_interval_leaves_the_value_out(values, level, paired, c):
     signs = np.resize([1, -1, 1], len(values)) if paired else np.ones(len(values))
     sample = stacked([items(np.array(values) * signs, low=-1.0 if paired else 0.0)])

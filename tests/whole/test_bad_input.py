@@ -218,10 +218,21 @@ def scored(**columns: Any) -> bytes:
     """A scores file of one row, with columns replaced; `...` takes a column away."""
     import polars as pl
 
+    from cardproof.config.settings import Scoring
     from cardproof.records import Score
 
     row: dict[str, Any] = dict.fromkeys(Score.model_fields, 0)
-    row |= {"item": 1, "arm": "base", "condition": "clean", "quotes": [], "citations": [], "defects": [], "answer": "", **columns}
+    row |= {
+        "ladder": Scoring().ladder,
+        "item": 1,
+        "arm": "base",
+        "condition": "clean",
+        "quotes": [],
+        "citations": [],
+        "defects": [],
+        "answer": "",
+        **columns,
+    }
     out = io.BytesIO()
     pl.DataFrame([{key: value for key, value in row.items() if value is not ...}]).write_parquet(out)
     return out.getvalue()
@@ -345,7 +356,9 @@ CASES: dict[str, Case] = {
     ),
     "prompts: oracles dropped for nothing": Case(prompts(distractors=0, oracle_drop=0.5), ("'stress'", "no distractor"), "`distractors`"),
     "prompts: an id that forges brackets": Case(
-        prompts([*PASSAGES[:2], {**PASSAGES[2], "id": "D3] [D1"}], distractors=1), ("'D3] [D1'", "cannot be shown as [doc_id]"), "brackets"
+        prompts([*PASSAGES[:2], {**PASSAGES[2], "id": "D3] [D1"}], distractors=1),
+        ("'D3] [D1'", "cannot be shown as [doc_id]"),
+        "another id",
     ),
     # samples
     "samples: truncated JSON": Case(scores(jsonl([rollout(), rollout(1)])[:-30]), ("samples.jsonl, line 2", "not valid JSON"), "cut"),

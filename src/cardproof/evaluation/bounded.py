@@ -89,7 +89,8 @@ def beyond(items: Items, c: float | Floats, side: Side | Floats) -> Floats:
     if exact.any():
         k = np.where(side < 0, value, 1 - value)[exact] * n[exact]
         found[exact] = betainc(np.maximum(k, ROUNDING), n[exact] - k + 1, np.clip(np.abs(c - end), 0.0, 1.0)[exact])
-    rest = ~(constant | whole) & (c > items.low) & (c < items.high)
+    # Nothing lies beyond a value at an end of the range; the saddlepoint is at infinity there.
+    rest = ~(constant | whole) & (c - items.low > ROUNDING) & (items.high - c > ROUNDING)
     found[~(constant | whole)] = 0.0
     if rest.any():
         both, masses = _with_ends(items.at(rest), side[rest])
