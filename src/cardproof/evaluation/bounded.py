@@ -25,7 +25,8 @@ ROUNDING = 1e-12
 """Differences that only float rounding made: sums of shares of at most a few hundred terms agree to about 1e-15."""
 OWN, OTHER = 0.75, 0.25
 """Pseudo-items of a bound at its own end of the range and at the other end. On zeros and ones, (1/2, 1/2) is Jeffreys' interval and (1, 0)
-Clopper and Pearson's; the middle of the two is the least that covers 94% at every mean and n that `benchmarks/verdicts.py` asks about."""
+Clopper and Pearson's. With (1/2, 1/2) intervals of few items near the ends cover 93%; the middle of the two covers 95% there and is a few
+percent wider (`benchmarks/verdicts.py`)."""
 METHOD = "bayesian bootstrap over items, pseudo-items at the ends of the range"
 
 
