@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from cardproof.config.settings import Scoring
-from cardproof.contract import citing, form, grounding, ids, ladder, reading
+from cardproof.contract import citing, form, grounding, ids, ladder, reading, reasoning
 from cardproof.pages import formats
 from cardproof.records import Defect, Document, Message, Prompt, Rollout, Score
 from cardproof.scoring import score
@@ -70,7 +70,7 @@ def test_the_parser_never_raises_and_its_spans_are_true(text: str) -> None:
     assert reply.answer in text
     assert set(reply.defects) <= set(get_args(Defect))
     assert len(set(reply.citations)) == len(reply.citations)
-    assert all(f"{cited}" in text and len(cited) <= form.MAX_ID for cited in reply.citations)
+    assert all(f"{cited}" in text and len(cited) <= ids.MAX_ID for cited in reply.citations)
     assert reading.parse(text, TERMS) == reply
 
 
@@ -202,7 +202,7 @@ UNITS = [
         "? ! ",
     ),
 ]
-MODULES = (reading, grounding, citing, ids, ladder)
+MODULES = (reading, grounding, citing, ids, ladder, reasoning)
 LONG = 1_000_000
 QUICK = 0.2
 """Seconds below which nothing is measured."""

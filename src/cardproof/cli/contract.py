@@ -26,8 +26,9 @@ def ground(reply: str, documents: Path, freeform: bool, thinking: bool, phrases:
 
     from cardproof.contract import explain
     from cardproof.contract.citing import Ids
-    from cardproof.contract.form import OPENED, REFUSAL_PHRASES
+    from cardproof.contract.form import REFUSAL_PHRASES
     from cardproof.contract.reading import Terms
+    from cardproof.contract.reasoning import OPENED
 
     known = explain.read_documents(documents)
     terms = Terms(Ids.of([doc_id for doc_id, _ in known]), not freeform, phrases or REFUSAL_PHRASES)

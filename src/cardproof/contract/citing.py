@@ -11,8 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from cardproof.contract.form import MAX_ID
-from cardproof.contract.ids import Learned, learned, remark
+from cardproof.contract.ids import MAX_ID, Learned, learned, remark
 
 MOST_PARTS = 12
 """Parts of a bracket from which ids with a separator in them are put together; more are taken one by one."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from cardproof.contract.form import MAX_ID
-
+MAX_ID = 80
+"""Longest document id in characters; longer bracketed text is prose."""
 MOST_EXAMPLES = 40
 """Examples of the corpus' ids that a prompt carries at most."""
 

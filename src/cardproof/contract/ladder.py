@@ -260,6 +260,7 @@ _BROKEN = re.compile(
     rf"(?<=[^\W\d_])(?:(?:[^\S{_LINE_END}]|\xad){{0,8}}[-\u2010\xac\xad](?:[^\S{_LINE_END}]|\xad){{0,40}}[{_LINE_END}][\s\xad]{{0,200}}"
     r"|\xad[\s\xad]{1,40})(?=[^\W\d_])"
 )
+_BROKEN_RANGE = re.compile(r"(?<=\d[-\u2010-\u2013])[\s\xad]{1,200}(?=\d)")
 _HYPHEN_AT_END = re.compile(rf"[-\u2010\xac\xad][^\S{_LINE_END}]*[{_LINE_END}\xad]|\xad\s")
 
 
@@ -272,17 +273,17 @@ def _broken(m: re.Match[str]) -> str:
 
 
 def _whitespace_text(text: str) -> str:
-    plain = text.isascii()
-    if ("-" in text or not plain) and _HYPHEN_AT_END.search(text):
-        text = _BROKEN.sub(_broken, text)
-        plain = text.isascii()
-    if plain:
+    if "-" in text or not text.isascii():
+        if _HYPHEN_AT_END.search(text):
+            text = _BROKEN.sub(_broken, text)
+        text = _BROKEN_RANGE.sub(_delete, text)
+    if text.isascii():
         return " ".join(text.split())
     return _SPACE.sub(_fold, text).strip()
 
 
 def _whitespace(n: Normalised) -> Normalised:
-    return _replace(_replace(_replace(n, _BROKEN, _broken), _SPACE, _fold), _EDGES, _delete)
+    return _replace(_replace(_replace(_replace(n, _BROKEN, _broken), _BROKEN_RANGE, _delete), _SPACE, _fold), _EDGES, _delete)
 
 
 # --- punctuation -------------------------------------------------------------------------------------------------------------------------
@@ -295,6 +296,7 @@ _ROUND = {"[": "(", "{": "(", "]": ")", "}": ")"}
 _BEFORE_DIGIT = re.compile(r"[\0\x01]+(?=\d)")
 _BEFORE_SYMBOL = re.compile(r"(?<![\0\x01])\0+(?=\x01)")
 _AROUND_SYMBOLS = re.compile(r"[\s\0\x01]+")
+_NOT_EQUAL = re.compile(r"[!/~](?==)")
 _THOUSANDS = re.compile(r"(?<!\d)(?<!\d[.,])\d{1,3}(?:,\d{3})+(?!,?\d)")
 _MARK_BEFORE_DIGIT = re.compile(r"\x00\d")
 
@@ -346,6 +348,8 @@ def _keep_symbols(text: str, kinds: str, out: list[str]) -> None:
             a, b = m.span()
             for i in range(a, b):
                 out[i] = text[i] if kinds[i] == "\1" and not (a == 0 and _is_line_mark(text, i)) else "\0"
+    for m in _NOT_EQUAL.finditer(text):
+        out[m.start()] = m[0]
     for m in _BEFORE_SYMBOL.finditer(kinds):
         i = m.end() - 1
         if _at_boundary(kinds, m.start()) and _is_sign(text, i, m.start()) and _is_currency(text[i + 1]):

@@ -15,7 +15,9 @@ from itertools import accumulate, islice
 from typing import NamedTuple
 
 from cardproof.contract.citing import Citation, Ids, citations
-from cardproof.contract.form import MAX_ID, REASONING_OPENS, REASONING_TAG, REFUSAL_PHRASES
+from cardproof.contract.form import REFUSAL_PHRASES
+from cardproof.contract.ids import MAX_ID
+from cardproof.contract.reasoning import after_reasoning
 from cardproof.records import Defect, Prompt, Quote, Reply
 
 _HEADING = re.compile(
@@ -58,9 +60,6 @@ _ENDS_WORD = re.compile(r"[\s,;:!?)\]}]|\.(?!\.)|$")
 _LOOSE = " \t,;.*_"
 _DECORATION = " \t\r\n*_#`~>-"
 _SAYS_NOTHING = frozenset({"", "none", "na", "n a", "nil", "no evidence", "no quotes", "not applicable"})
-
-# Tags that models and chat templates put around reasoning. One that opens does so at the start of a line.
-_REASONING = re.compile(rf"^[ \t]{{0,40}}(?P<opens>{REASONING_OPENS})|</(?:{REASONING_TAG})>|\[/THINK\]", re.MULTILINE)
 
 
 class _Section(NamedTuple):
@@ -182,7 +181,7 @@ class _Layout(NamedTuple):
 
 
 def _read_any(text: str, terms: Terms) -> Parsed:
-    begin, cut = _after_reasoning(text)
+    begin, cut = after_reasoning(text)
     body = text[begin:]
     layout = _layout(body)
     read_stretches = [(a, b, _evidence(body[a:b], terms.ids)) for a, b in layout.stretches]
@@ -250,15 +249,6 @@ def _defects(
         "unfinished_reasoning": cut,
     }
     return [defect for defect, there in present.items() if there]
-
-
-def _after_reasoning(text: str) -> tuple[int, bool]:
-    """Where the reply proper begins, after all reasoning, and whether reasoning was cut off: then nothing is left of the reply."""
-    begin, cut = 0, False
-    for tag in _REASONING.finditer(text):
-        cut = tag["opens"] is not None
-        begin = tag.end()
-    return (len(text), True) if cut else (begin, False)
 
 
 def _sections(body: str) -> list[_Section]:

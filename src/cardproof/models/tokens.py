@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cardproof.contract.form import REASONING_OPENS
+from cardproof.contract import reasoning
 from cardproof.errors import CardproofError
 from cardproof.records import Message
 
@@ -25,7 +25,7 @@ def opened_reasoning(tokenizer: Any, messages: list[Message], thinking: bool) ->
     """The opening of a reasoning block that the chat template writes at the reply's place, so that a reply begins inside it; else empty."""
     turns = [m.model_dump() for m in messages]
     text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False, enable_thinking=thinking)
-    opening = re.search(rf"(?:{REASONING_OPENS})\s*$", text[-100:])
+    opening = re.search(rf"(?:{reasoning.OPENS})\s*$", text[-100:])
     return opening[0] if opening else ""
 
 
