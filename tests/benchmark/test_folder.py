@@ -288,3 +288,19 @@ def test_real_benchmark_loads():
     passages, questions = load_folder(REAL, pins={"qa.jsonl": "e3b869a4e293d081ec5f5b39c2058c8d27b36f611aa9f8275eb1877a7c8b38b0"})
     assert (len(passages), len(questions)) == (95, 100)
     assert len({document_of(p.id) for p in passages}) == 60
+
+
+@pytest.mark.parametrize(
+    ("doc_id", "why"), [("1998", "a year"), ("sic", "an editor's remark"), ("^3", "a footnote mark"), ("...", "remark")]
+)
+def test_ids_that_nobody_could_tell_from_prose_are_refused_by_name(doc_id, why):
+    question = Question(id=1, question="Who?", answer="They.", relevant_passage_id=doc_id)
+    passages = [Passage(id="a", title="", text="x"), Passage(id=doc_id, title="", text="y")]
+    with pytest.raises(CardproofError, match=re.escape(f"corpus.jsonl, passage 2: field 'id': {doc_id!r} is ") + f".*{why}"):
+        check(passages, [question], "corpus.jsonl")
+
+
+def test_a_reference_answer_without_a_word_is_refused():
+    question = Question(id=1, question="Who?", answer="---", relevant_passage_id="a")
+    with pytest.raises(CardproofError, match="question 1: field 'answer': '---' has no letter or digit"):
+        check([Passage(id="a", title="", text="x")], [question], "corpus.jsonl")
