@@ -291,12 +291,12 @@ def test_real_benchmark_loads():
 
 
 @pytest.mark.parametrize(
-    ("doc_id", "why"), [("1998", "a year"), ("sic", "an editor's remark"), ("^3", "a footnote mark"), ("...", "remark")]
+    ("doc_id", "why"), [("1998", "a year"), ("sic", "a remark of an editor"), ("^3", "a footnote mark"), ("...", "a remark of an editor")]
 )
 def test_ids_that_nobody_could_tell_from_prose_are_refused_by_name(doc_id, why):
     question = Question(id=1, question="Who?", answer="They.", relevant_passage_id=doc_id)
     passages = [Passage(id="a", title="", text="x"), Passage(id=doc_id, title="", text="y")]
-    with pytest.raises(CardproofError, match=re.escape(f"corpus.jsonl, passage 2: field 'id': {doc_id!r} is ") + f".*{why}"):
+    with pytest.raises(CardproofError, match=re.escape(f"corpus.jsonl, passage 2: field 'id': {doc_id!r} is ") + why):
         check(passages, [question], "corpus.jsonl")
 
 

@@ -23,27 +23,27 @@ RERUNS = {
 
 
 MODULES = {
-    "acquire_benchmark": "acquire: hub; benchmark: acquire_benchmark, embedded, folder, licences, passages, subset; contract: form, ids",
+    "acquire_benchmark": "acquire: hub; benchmark: acquire_benchmark, embedded, folder, licences, passages, subset; contract: ids",
     "acquire_model": "acquire: acquire_model, folders, hub, model_hash, weights, wheels",
     "split": "benchmark: passages, retrieval, split; contract: ladder",
     "prompts": "benchmark: passages, prompts, retrieval, subset; contract: asking, form, ids, ladder",
     "sample": (
-        "acquire: model_hash, weights; contract: form; evidence: sealed_lines; models: device, loading, nf4, tokens; sampling: "
+        "acquire: model_hash, weights; contract: reasoning; evidence: sealed_lines; models: device, loading, nf4, tokens; sampling: "
         "packed, sample, sampler, shared_prefix, store, transformers_backend"
     ),
     "gather": "sampling: gather",
     "train_verifier": (
-        "benchmark: passages; contract: citing, form, ids; models: device; verifier: answers, auc, model, pairs, planted, "
+        "benchmark: passages; contract: citing, ids; models: device; verifier: answers, auc, model, pairs, planted, "
         "results, sentences, train_verifier"
     ),
-    "support": "contract: citing, form, ids, reading; models: device; verifier: answers, model, sentences, support",
+    "support": "contract: citing, form, ids, reading, reasoning; models: device; verifier: answers, model, sentences, support",
     "check_verifier": (
-        "contract: citing, form, ids, reading; models: device; verifier: answers, auc, check_verifier, model, planted, results, "
+        "contract: citing, form, ids, reading, reasoning; models: device; verifier: answers, auc, check_verifier, model, planted, results, "
         "sentences, support"
     ),
-    "score": "contract: citing, form, grounding, ids, ladder, reading; scoring: rollouts, rouge, score, table",
-    "distill": "contract: asking, citing, form, ids, reading; scoring: frames; training: distill",
-    "train": "acquire: model_hash, weights; contract: form; models: device, loading, nf4, tokens; training: results, train",
+    "score": "contract: citing, form, grounding, ids, ladder, reading, reasoning; scoring: rollouts, rouge, score, table",
+    "distill": "contract: asking, citing, form, ids, reading, reasoning; scoring: frames; training: distill",
+    "train": "acquire: model_hash, weights; contract: reasoning; models: device, loading, nf4, tokens; training: results, train",
     "evaluate": (
         "evaluation: axes, between_seeds, bounded, contrast, evaluate, mechanism, noticed, of_run, rerank, results, statistics; "
         "scoring: frames"
@@ -76,7 +76,7 @@ MODULES = {
     "report": (
         "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, "
         "checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
-        "recipe_checks, reconcile, verdicts, words; config: texts; contract: citing, form, grounding, ids, ladder, reading; "
+        "recipe_checks, reconcile, verdicts, words; config: texts; contract: citing, form, grounding, ids, ladder, reading, reasoning; "
         "evaluation: axes, bounded, contrast, noticed, of_run, printed, rerank, results, statistics; evidence: sealed_lines, "
         "sidecars, verify; models: sizes; pages: card, card_metadata, diff, drawing, figures, formats, inline_figures, items, "
         "report; scoring: frames; training: results; verifier: results"

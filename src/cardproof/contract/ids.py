@@ -28,7 +28,7 @@ def remark(text: str) -> str | None:
         return "a footnote mark"
     if _YEAR.fullmatch(text):
         return "a year"
-    return "an editor's remark" if _EDITORIAL.fullmatch(text) else None
+    return "a remark of an editor" if _EDITORIAL.fullmatch(text) else None
 
 
 def unfit(doc_id: str) -> str | None:
