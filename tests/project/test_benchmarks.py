@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
+from helpers.agreement import disagreements
 from helpers.places import ROOT
 
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import growth, scoring
+from benchmarks import growth, process, scoring, verdicts
 from benchmarks.__main__ import combined
 from benchmarks.common import cost, table
 
@@ -77,3 +81,74 @@ def test_the_cost_of_a_command_is_measured_and_a_failure_shows_its_output() -> N
     assert found.peak_mb > 50
     with pytest.raises(RuntimeError, match=r"ended with 3: told"):
         cost([sys.executable, "-c", "import sys; sys.stderr.write('told'); sys.exit(3)"])
+
+
+# --- error rates ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> verdicts.Bench:
+    return verdicts.bench(tmp_path_factory.mktemp("pair"))
+
+
+def test_a_process_has_the_expectations_it_is_given() -> None:
+    rng = np.random.default_rng(0)
+    truth = process.CARD["clean"]["base"]
+    frame = process.frame(truth, process.propensities(truth, 4000, rng), "base", "clean", rng)
+    for column, expected in (
+        ("strict", truth.strict),
+        ("content", truth.content),
+        ("support", truth.support),
+        ("citation_validity", truth.citation),
+        ("gold_rouge", truth.rouge),
+        ("refusal", truth.refusal),
+        ("composite", truth.composite),
+    ):
+        assert frame[column].cast(pl.Float64).mean() == pytest.approx(expected, abs=0.025), column
+    assert (frame["content"] >= frame["strict"]).all()
+    assert (frame["attribution"] <= frame["strict"]).all()
+
+
+def test_a_pair_goes_through_evaluation_and_claims(bench: verdicts.Bench) -> None:
+    found = process.pair(np.random.default_rng(1), shared=True)
+    rows = {row.id: row for row in verdicts.judged(bench, found, power=["stress.strict.grounded"])}
+    tested = [row for row in rows.values() if row.p is not None]
+    assert len(tested) == len(list(verdicts.measured(bench.file))) == 29
+    assert [row.id for row in tested if row.noticed is not None] == ["stress.strict.grounded"]
+    assert not list(disagreements([row.model_dump(mode="json") for row in rows.values()]))
+    # The card prints what its own scores come to.
+    card = {claim.id: claim.value for claim in verdicts.measured(verdicts.printed(bench.file, found.card))}
+    refused = found.card["clean"]["base"].filter(pl.col("k") == 0)["refusal"].mean()
+    assert card["refusals.base"] == f"{refused:.2f}"
+
+
+def test_a_large_planted_deviation_is_found(bench: verdicts.Bench) -> None:
+    truth = verdicts.planted({"strict.grounded": 0.6})
+    rows = {row.id: row for row in verdicts.judged(bench, process.pair(np.random.default_rng(2), shared=False, run_truth=truth))}
+    assert rows["strict.grounded"].verdict == "differs"
+    assert rows["strict.base"].verdict == "not_resolved"
+
+
+def test_every_plant_is_of_another_arm_condition_or_axis() -> None:
+    for chosen in verdicts.groups(21):
+        assert len({verdicts.PLANTS[name][:3] for name in chosen}) == verdicts.TOGETHER
+    assert {name for chosen in verdicts.groups(21) for name in chosen} == set(verdicts.PLANTS)
+
+
+def test_the_page_on_statistics_prints_what_was_measured() -> None:
+    found = json.loads((ROOT / "benchmarks/results/verdicts.json").read_text(encoding="utf-8"))
+    text = (ROOT / "docs/statistics.md").read_text(encoding="utf-8")
+    for key in ("card_false_differs_fresh", "card_false_differs_shared", "coverage_min", "agrees_at_tolerance"):
+        assert f"| {100 * found[key]:.1f}% |" in text, key
+    assert f"{found['width_to_bca']:.2f} (n = 12" in text
+    assert all(f"> {sentence}" in text for sentence in found["sentences"].values())
+
+
+def test_the_measured_rates_are_what_the_project_promises() -> None:
+    found = json.loads((ROOT / "benchmarks/results/verdicts.json").read_text(encoding="utf-8"))
+    assert found["card_false_differs_fresh"] <= 0.05
+    assert found["card_false_differs_shared"] <= 0.05
+    assert found["coverage_min"] >= 0.94
+    assert found["width_to_bca"] <= 1.1
+    assert found["agrees_at_tolerance"] <= 0.2
+    assert min(found["tables"][name]["pairs"] for name in ("fresh", "shared")) >= 1000
