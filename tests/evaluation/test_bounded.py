@@ -56,6 +56,25 @@ def test_tails_come_near_the_exact_ones(n, law):
             assert (below if side < 0 else 1 - below) == pytest.approx(tail, rel=0.09)
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.sampled_from([-1.0, 0.0, 0.25, 1 / 3, 0.5, 1.0]), min_size=1, max_size=40),
+    st.sampled_from([1.0, 0.5, 0.125]),
+    st.sampled_from([-1, 1]),
+)
+def test_the_saddlepoint_is_found_and_the_score_rises(values, weight, side):
+    weights = np.where(np.arange(len(values)) % 2, weight, 1.0)
+    sample = items(values, low=-1.0, weights=weights)
+    both, _ = bounded._with_ends(Items(*(a[None] for a in sample[:3]), low=-1.0), np.array([float(side)]))
+    # Round places as well: there an item of the sample and c may coincide.
+    c = np.sort(np.r_[np.linspace(-0.99, 0.99, 41), np.arange(-9, 10) / 10])
+    many = both.at(np.zeros(c.size, dtype=int))
+    score, _, t = bounded._score(many, c, many.masses, np.zeros(c.size))
+    q = (many.totals - c[:, None] * many.weights) / (1 - (many.totals - c[:, None] * many.weights) * t[:, None])
+    assert np.abs((many.masses * q).sum(1)).max() <= 1e-9 * np.sqrt((many.masses * q * q).sum(1)).max()
+    assert (np.diff(score) >= -1e-9).all()
+
+
 def test_tails_agree_with_draws():
     # 200,000 sets of Dirichlet weights: a tail of 0.025 has the standard error 0.00035.
     values = np.random.default_rng(0).binomial(4, 0.7, 30) / 4

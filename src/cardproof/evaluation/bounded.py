@@ -224,7 +224,9 @@ def _saddlepoint(lam: Floats, masses: Floats, start: Floats) -> Floats:
         to_left, to_right = 1 - now / left, 1 - now / right
         rise = (a * q * q).sum(-1) * to_left * to_right - g * (to_right / left + to_left / right)
         after = now - g * to_left * to_right / np.where(rise == 0, 1.0, rise)
-        inside = (rise > 0) & (after >= low[rows]) & (after <= high[rows]) & (after > left) & (after < right)
+        # A step never lands on an end itself, where nothing could be told any more.
+        after = np.clip(after, left + (now - left) / 16, right - (right - now) / 16)
+        inside = (rise > 0) & (after >= low[rows]) & (after <= high[rows])
         after = np.where(g == 0, now, np.where(inside, after, (low[rows] + high[rows]) / 2))
         t[rows] = after
         going = np.abs(after - now) > 1e-12 * np.maximum(np.abs(after), 1e-12)
