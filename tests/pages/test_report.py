@@ -220,4 +220,4 @@ def test_snakemakes_own_report_has_the_figures_with_captions(ci_run: Path, tmp_p
         assert name in text
     assert "not a reproduction of the published card" in text
     assert "Strict verbatim grounding of every arm" in text
-    assert "a black bar where the printed number lies" in text
+    assert "a black bar at the printed number" in text
