@@ -115,3 +115,5 @@ def test_a_near_miss_is_marked_in_its_document_and_compared_letter_by_letter(
 def test_a_near_miss_does_not_begin_or_end_inside_a_number(quote: str, document: str) -> None:
     assert match(quote, "d", [("d", document)]).kind == "fabricated"
     assert match(" ".join(quote.split()), "d", [("d", document)]).kind == "strict", "strict is a plain substring"
+    hidden = document.replace("-5", "-\u20605").replace("$500", "$*500*")
+    assert match(quote.upper(), "d", [("d", hidden)]).kind == "fabricated"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from cardproof.contract.ladder import BREAK, LADDER, SUBSETS, Normalised, normalise, normalised, says_something
+from cardproof.contract.ladder import BREAK, LADDER, SUBSETS, Normalised, normalise, normalised, says_something, seen
 from cardproof.records import QuoteKind, Step
 
 
@@ -92,8 +92,8 @@ def _least_repair(text: str, documents: Sequence[tuple[str, str]]) -> tuple[tupl
         needle = normalise(text, steps)
         for doc_id, document in documents:
             at = _found(needle, _document(document, steps), steps)
-            if at:
-                return steps, doc_id, _placed(document, steps).span(*at)
+            if at and _cuts_no_number(document, *(span := _placed(document, steps).span(*at))):
+                return steps, doc_id, span
     return None
 
 
@@ -132,6 +132,10 @@ _CONTINUES = frozenset(".,:/^-'\u00b7\u2010\u2011\u2012\u2013\u2014\u2212")
 _SIGNS = frozenset("-\u2010\u2011\u2012\u2013\u2212~")
 
 
+_REACH = 12
+"""Characters looked at on either side of a number."""
+
+
 def _cuts_no_number(document: str, start: int, end: int) -> bool:
     """Whether a stretch neither begins nor ends inside a number, its sign, point and currency mark included."""
     first, last = document[start : start + 2], document[max(start, end - 2) : end]
@@ -147,8 +151,9 @@ def _closes(last: str) -> bool:
 
 
 def _number_before(document: str, at: int) -> bool:
-    """Whether what stands before `at` belongs to a number that begins there or goes on."""
-    mark, before = document[at - 1 : at] if at else "", document[at - 2 : at - 1] if at > 1 else ""
+    """Whether what stands before `at` belongs to a number that begins there or goes on; emphasis and what is not seen aside."""
+    left = seen(document[max(0, at - _REACH) : at])
+    mark, before = left[-1:], left[-2:-1]
     if mark.isdecimal() or (mark in _CONTINUES and before.isdecimal()):
         return True
     if not document[at].isdecimal() or not mark:
@@ -159,8 +164,9 @@ def _number_before(document: str, at: int) -> bool:
 
 
 def _number_after(document: str, at: int) -> bool:
-    """Whether what stands after `at` belongs to the number that ends there."""
-    mark, after = document[at : at + 1], document[at + 1 : at + 2]
+    """Whether what stands after `at` belongs to the number that ends there; emphasis and what is not seen aside."""
+    right = seen(document[at : at + _REACH])
+    mark, after = right[:1], right[1:2]
     if not document[at - 1].isdecimal():
         return mark.isdecimal()
     return mark.isdecimal() or (mark in _CONTINUES and after.isdecimal()) or (mark != "" and _is_unit(mark))

@@ -120,6 +120,14 @@ _INVISIBLE = (
 _HIDDEN = re.compile(rf"[{_INVISIBLE}]+|\xad(?![\s{_INVISIBLE}])")
 
 
+_EMPHASIS_MARK = re.compile("[*_`]+")
+
+
+def seen(text: str) -> str:
+    """A text without emphasis and what is not seen: what a reader sees beside a number."""
+    return _EMPHASIS_MARK.sub("", _seen_text(text))
+
+
 def _seen_text(text: str) -> str:
     return text if text.isascii() and text.replace("\n", "").isprintable() else _HIDDEN.sub("", text)
 

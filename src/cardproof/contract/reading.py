@@ -165,7 +165,7 @@ def _read_plain(text: str, terms: Terms) -> Parsed | None:
         quotes.append((item[2], doc_id, item.start(2), item.end(2)))
     for _, _, found in citations(text[whole.start(2) - 1 :], terms.ids):
         cited += found
-    return Parsed(quotes, answer, list(dict.fromkeys(cited)), False, [])
+    return Parsed(quotes, answer, list(dict.fromkeys(cited)) if len(cited) > 1 else cited, False, [])
 
 
 class _Layout(NamedTuple):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cardproof.config.settings import Scoring
 from cardproof.contract import reading
 from cardproof.contract.citing import citation_validity
-from cardproof.contract.grounding import match
+from cardproof.contract.grounding import Match, match
 from cardproof.contract.reading import Terms
 from cardproof.errors import CardproofError
 from cardproof.files import InStep, iter_rows
@@ -41,16 +41,25 @@ class Shown(NamedTuple):
         return cls(prompt, [(d.id, d.text) for d in prompt.documents], Terms.of(prompt, refusal_phrases))
 
 
+def _shares(quotes: Sequence[Match]) -> tuple[float, float, float]:
+    """Shares of the quotes that are strict, are there after the ladder, and are in the document they cite; 0 without quotes."""
+    if not quotes:
+        return 0.0, 0.0, 0.0
+    strict = content = attributed = 0
+    for quote in quotes:
+        strict += quote.strict
+        content += quote.content
+        attributed += quote.attributed
+    return strict / len(quotes), content / len(quotes), attributed / len(quotes)
+
+
 def score(shown: Shown, rollout: Rollout, support: float | None, settings: Scoring, rouge: Rouge) -> ScoreFields:
     """Every axis of one rollout."""
     prompt = shown.prompt
     reply = reading.read(rollout.text, shown.terms)
     quotes = [match(text, doc_id, shown.documents) for text, doc_id, _, _ in reply.quotes]
     rouge_l = 0.0 if reply.refusal else rouge(reply.answer, prompt.reference)
-    n = len(quotes) or 1  # without quotes every share is 0
-    strict = sum([q.strict for q in quotes]) / n
-    content = sum([q.content for q in quotes]) / n
-    attribution = sum([q.attributed for q in quotes]) / n
+    strict, content, attribution = _shares(quotes)
     validity = citation_validity(reply.citations, shown.terms.ids.provided)
     axes = {"strict": strict, "content": content, "attribution": attribution, "citation_validity": validity, "support": support}
     factors = settings.factors(prompt.contract)
