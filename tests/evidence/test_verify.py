@@ -104,7 +104,7 @@ def test_a_flipped_byte_in_any_kind_of_file_is_named(
     draw = random.Random(0)
     files = kinds(RUN)
     listed = {line.split()[0] for line in (ROOT / "results/README.md").read_text().splitlines() if line.startswith("  ")}
-    folders = {name.split("/")[0].split(".")[0] for name in listed} - {"preflight", "work", "shards", "report", "adapters"}
+    folders = {name.split("/")[0].split(".")[0] for name in listed} - {"preflight", "revisions", "work", "shards", "report", "adapters"}
     assert folders <= {kind[0].split(".")[0] for kind in files}, "a kind that results/README.md lists is not in the run"
     record_property("kinds of files of a run with a byte flipped, each named by cardproof verify", len(files))
     for path in files.values():

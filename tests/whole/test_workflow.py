@@ -126,7 +126,7 @@ def test_one_changed_setting_reruns_only_what_depends_on_it(first: Path, change:
 
 def test_edited_code_reruns_its_steps_but_not_acquisition(first: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "src", tmp_path / "src")
-    module = tmp_path / "src/cardproof/contract.py"
+    module = tmp_path / "src/cardproof/contract/grounding.py"
     module.write_text(module.read_text() + "\nEDITED = True\n")
     jobs = planned(snakemake(first, "-n", source=tmp_path / "src"))
     assert jobs["score"] == 10
