@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from cardproof.contract.ids import MAX_ID, Learned, learned, remark
+from cardproof.contract.ids import MAX_ID, learned, remark
 
 MOST_PARTS = 12
 """Parts of a bracket from which ids with a separator in them are put together; more are taken one by one."""
@@ -26,12 +26,17 @@ class Ids(NamedTuple):
 
     provided: frozenset[str]
     """Ids of the documents shown."""
-    learned: Learned
+    examples: tuple[str, ...]
+    """Ids of the corpus by which others are known, those of the documents shown among them."""
 
     @classmethod
     def of(cls, provided: Sequence[str], corpus: Sequence[str] = ()) -> Ids:
         """From the ids of the documents shown, and `examples` of the corpus' where they are known."""
-        return cls(frozenset(provided), learned(tuple(dict.fromkeys([*corpus, *provided]))))
+        return cls(frozenset(provided), (*corpus, *provided))
+
+    def like(self, inside: str) -> bool:
+        """Whether a text is built like the ids of the corpus."""
+        return learned(self.examples).like(inside)
 
     def cited(self, inside: str) -> list[str]:
         """The ids that a bracket cites, in order; none where it is prose.
@@ -44,7 +49,7 @@ class Ids(NamedTuple):
         pieces = _SEPARATOR.split(whole)
         parts = pieces[::2]
         if len(parts) > MOST_PARTS:
-            return [part for part in parts if part in self.provided or self.learned.like(part)]
+            return [part for part in parts if part in self.provided or self.like(part)]
         found: list[str] = []
         at = 0
         while at < len(parts):
@@ -61,7 +66,7 @@ class Ids(NamedTuple):
             if text in self.provided:
                 return text, end
         for end, text in joined.items():
-            if self.learned.like(text) and not any(part in self.provided for part in pieces[2 * at : 2 * end - 1 : 2]):
+            if self.like(text) and not any(part in self.provided for part in pieces[2 * at : 2 * end - 1 : 2]):
                 return text, end
         return None, at + 1
 

@@ -64,6 +64,7 @@ _PREFIXED = re.compile(r"([^\W\d_]+)\d+")
 _SMALL_WORD = re.compile(r"[^\W\d_]+")
 
 
+@lru_cache(maxsize=8192)
 def _shape(doc_id: str) -> _Shape:
     letters, digits = any(ch.isalpha() for ch in doc_id), any(ch.isdecimal() for ch in doc_id)
     marks = frozenset(ch for ch in doc_id if not ch.isalnum() and not ch.isspace())

@@ -61,7 +61,8 @@ def normalised(text: str, steps: Collection[Step] = LADDER) -> Normalised:
     out = Normalised(text, array("i", range(len(text))), array("i", range(1, len(text) + 1)))
     if "whitespace" in steps:
         out = _seen(out)
-    out = _nfkc(_replace(out, _DRESSED, _undressed))
+    if not text.isascii():
+        out = _nfkc(_replace(out, _DRESSED, _undressed))
     for step, apply in _STEPS:
         if step in steps:
             out = apply(out)
@@ -129,12 +130,17 @@ def seen(text: str) -> str:
 
 
 def _seen_text(text: str) -> str:
-    return text if text.isascii() and text.replace("\n", "").isprintable() else _HIDDEN.sub("", text)
+    return text if _all_seen(text) else _HIDDEN.sub("", text)
 
 
 def _seen(n: Normalised) -> Normalised:
     """The first part of the whitespace step: without what is not seen, so that it hides no footnote mark or raised number."""
-    return _replace(n, _HIDDEN, _delete)
+    return n if _all_seen(n.text) else _replace(n, _HIDDEN, _delete)
+
+
+def _all_seen(text: str) -> bool:
+    """Whether nothing is hidden in a text, where that can be told quickly."""
+    return text.isascii() and text.replace("\n", "").isprintable()
 
 
 # --- NFKC --------------------------------------------------------------------------------------------------------------------------------
@@ -291,7 +297,11 @@ def _whitespace_text(text: str) -> str:
 
 
 def _whitespace(n: Normalised) -> Normalised:
-    return _replace(_replace(_replace(_replace(n, _BROKEN, _broken), _BROKEN_RANGE, _delete), _SPACE, _fold), _EDGES, _delete)
+    if "-" in n.text or not n.text.isascii():
+        if _HYPHEN_AT_END.search(n.text):
+            n = _replace(n, _BROKEN, _broken)
+        n = _replace(n, _BROKEN_RANGE, _delete)
+    return _replace(_replace(n, _SPACE, _fold), _EDGES, _delete)
 
 
 # --- punctuation -------------------------------------------------------------------------------------------------------------------------
