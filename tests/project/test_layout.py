@@ -100,3 +100,9 @@ def test_every_step_has_an_entry_module() -> None:
     for step, modules in STEPS.items():
         for module in modules:
             assert (PACKAGE / f"{module}.py").is_file(), f"{step}: there is no module {module}"
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """Pytest imports test files by their name alone: a second one of a name would not be collected."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))
