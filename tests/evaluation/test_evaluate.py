@@ -232,7 +232,7 @@ def test_the_primary_hypotheses_are_one_family(clean):
     assert family["compute"] == found.compute.equivalence["grounded"].single
     ps = [family[name].p for name in ("strict_clean", "strict_stress", "gap_clean", "gap_stress", "compute")]
     assert [family[name].p_holm for name in family if name != "support_equivalence"] == pytest.approx(
-        statistics.holm([*ps, family["support_equivalence"].p])[:-1]
+        [step.p for step in statistics.holm_steps([*ps, family["support_equivalence"].p])][:-1]
     )
     # A family of one is not corrected, and what is not in it stays in its own table's family.
     one = evaluate.results(clean, stressed, freeform, support_margin=0.05, hypotheses=["gap_clean"], **QUICK)

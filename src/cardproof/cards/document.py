@@ -46,6 +46,11 @@ class Block:
     intro: str
     pairs: list[Pair]
 
+    @property
+    def labelled(self) -> list[tuple[str, str, int]]:
+        """(label, value as written, line) of each pair."""
+        return [(p.label, p.text, p.line) for p in self.pairs]
+
     @cached_property
     def numbers(self) -> dict[str, Pair]:
         """The numeric pairs by their written label in lower case; a label that appears twice is left out."""
@@ -119,6 +124,11 @@ class Document:
     def settings(self) -> list[Block]:
         """The lists of training settings."""
         return [b for b in self.blocks if b.is_hyperparameters]
+
+    @cached_property
+    def labelled(self) -> list[list[tuple[str, str, int]]]:
+        """(label, value as written, line) of every list of labelled values and every table of two columns, each as a group."""
+        return [*(block.labelled for block in self.blocks), *(table.labelled for table in self.tables if table.labelled)]
 
     @cached_property
     def text(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,7 +11,6 @@ from cardproof.cards.numbers import Printed, bare_text, first_number, one_number
 
 WIDEST = 60
 LONGEST = 2_000
-DELIMITER = re.compile(r"\|?\s*:?-{1,}:?\s*(?:\|\s*:?-{1,}:?\s*)*\|?")
 REPORT_HEAD = re.compile(r"\s*(precision)\s+(recall)\s+(f1[- ]score|f1)\s+(support)\s*")
 REPORT_ROW = re.compile(r"\s*(.*?)\s+((?:\d*\.?\d+(?:\s+|$)){2,4})\s*")
 
@@ -44,6 +42,13 @@ class Table:
     intro: str = ""
     """The last text above it."""
     _cells: dict[tuple[int, int], Printed | None] = field(default_factory=dict)
+
+    @property
+    def labelled(self) -> list[tuple[str, str, int]]:
+        """(label, value as written, line) of each row of a table of two columns; empty for any other table."""
+        if len(self.header) != 2:
+            return []
+        return [(label, row[1], line) for label, row, line in zip(self.labels, self.rows, self.lines, strict=True) if len(row) > 1]
 
     @cached_property
     def names(self) -> list[str]:
@@ -169,8 +174,3 @@ def report_at(lines: list[str], at: int, heading: str, intro: str) -> tuple[Tabl
     if len(rows) < 2:
         return None
     return Table(heading, ["class", "precision", "recall", "f1-score", "support"], rows, numbers, at + 1, intro), end - at
-
-
-def number_columns(table: Table) -> Iterator[int]:
-    """The columns with numbers."""
-    return (c for c in range(len(table.header)) if table.numeric(c))

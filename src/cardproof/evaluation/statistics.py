@@ -189,12 +189,6 @@ def holm_steps(ps: Sequence[float]) -> list[Step]:
     return steps
 
 
-def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """p values after Holm's correction, in the order given; None stays None and does not count as a hypothesis."""
-    corrected = iter(holm_steps([p for p in ps if p is not None]))
-    return [None if p is None else next(corrected).p for p in ps]
-
-
 def equivalence(items: Items, margin: float, level: float = 0.95, divisor: float = 1.0) -> Equivalence:
     """Whether a mean paired difference lies within +-margin: two one-sided tests at (1 - level) / divisor (Schuirmann 1987).
 

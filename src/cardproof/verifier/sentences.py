@@ -23,7 +23,11 @@ _MARKER = re.compile(
 )
 
 
-_ABBREVIATIONS = frozenset(
+_NUMBERED = frozenset(
+    ["no", "nos", "art", "arts", "sec", "secs", "s", "ss", "para", "paras", "cl", "reg", "regs", "ch", "pt", "vol", "p", "pp", "fig"]
+)
+"""Abbreviations that a number follows: `s 12`, `no 3`. Before anything else such a word ends its sentence."""
+_ABBREVIATIONS = _NUMBERED | frozenset(
     [
         "e.g",
         "i.e",
@@ -37,27 +41,8 @@ _ABBREVIATIONS = frozenset(
         "ltd",
         "corp",
         "co",
-        "no",
-        "nos",
-        "art",
-        "arts",
-        "sec",
-        "secs",
-        "s",
-        "ss",
-        "para",
-        "paras",
-        "cl",
-        "reg",
-        "regs",
-        "ch",
-        "pt",
-        "vol",
         "ed",
         "eds",
-        "p",
-        "pp",
-        "fig",
         "approx",
         "mr",
         "mrs",
@@ -130,27 +115,7 @@ def _abbreviated(piece: str, rest: str) -> bool:
         return False  # the answer `No.`
     if word in {"etc", "al", "inc", "ltd", "corp", "co"}:
         return False  # the next word has a capital, so a sentence begins
-    if word in {
-        "no",
-        "nos",
-        "art",
-        "arts",
-        "sec",
-        "secs",
-        "s",
-        "ss",
-        "para",
-        "paras",
-        "cl",
-        "reg",
-        "regs",
-        "ch",
-        "pt",
-        "vol",
-        "p",
-        "pp",
-        "fig",
-    }:
+    if word in _NUMBERED:
         return bool(re.match(r"[(\[]?\d", rest))
     return word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and words[-1][:1].isupper() and word != "i")
 

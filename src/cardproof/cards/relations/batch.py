@@ -102,12 +102,8 @@ def _of_products(card: Document) -> Iterator[Finding]:
 
 def _of_tables(card: Document) -> Iterator[Finding]:
     """Tables and lists of settings: batch, accumulation, devices, and an effective batch in its own row or in brackets."""
-    groups: list[list[tuple[str, str, int]]] = [
-        [(label, row[1], line) for label, row, line in zip(t.labels, t.rows, t.lines, strict=True) if len(row) >= 2]
-        for t in card.tables
-        if len(t.header) == 2
-    ]
-    groups += [[(p.label, p.text, p.line) for p in b.pairs] for b in card.blocks if "total_train_batch_size" not in b.numbers]
+    groups = [t.labelled for t in card.tables if t.labelled]
+    groups += [b.labelled for b in card.blocks if "total_train_batch_size" not in b.numbers]
     for rows in groups:
         part = accumulation = devices = whole = None
         for label, text, line in rows:

@@ -61,13 +61,7 @@ def _share(part: Cell, wholes: list[tuple[str, Cell]], share: Cell, certain: boo
 
 
 def _by_hand(card: Document) -> Iterator[Finding]:
-    groups: list[list[tuple[str, str, int]]] = [[(p.label, p.text, p.line) for p in b.pairs] for b in card.blocks]
-    groups += [
-        [(label, row[1], line) for label, row, line in zip(t.labels, t.rows, t.lines, strict=True) if len(row) > 1]
-        for t in card.tables
-        if len(t.header) == 2
-    ]
-    for rows in groups:
+    for rows in card.labelled:
         roles: dict[str, Cell] = {}
         share = None
         for label, text, line in rows:

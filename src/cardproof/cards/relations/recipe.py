@@ -24,13 +24,7 @@ ONE_PASS = re.compile(r"\b(?:one|a single|1) (?:complete |full )?(?:corpus |data
 
 def recipe(card: Document) -> Iterator[Finding]:
     """Check that steps = examples / effective batch x epochs, with the last batch kept or dropped, per epoch or over all epochs."""
-    groups = [[(p.label, p.text, p.line) for p in b.pairs] for b in card.blocks]
-    groups += [
-        [(label, row[1], line) for label, row, line in zip(t.labels, t.rows, t.lines, strict=True) if len(row) > 1]
-        for t in card.tables
-        if len(t.header) == 2
-    ]
-    for rows in groups:
+    for rows in card.labelled:
         roles: dict[str, Cell] = {}
         once = any(ONE_PASS.search(text) for _, text, _ in rows)
         for label, text, line in rows:
