@@ -35,7 +35,7 @@ rule acquire_verifier:
         f"{RUN}/cost/acquire_verifier.tsv"
     priority: 1
     resources:
-        mem_mb=MODEL_MEMORY_MB,  # the verifier is loaded, to see that it can judge
+        mem_mb=min(MODEL_MEMORY_MB, 8000),  # the verifier, two gigabytes, is loaded to see that it can judge
     params:
         source=CONFIG.verifier.source,
         id=CONFIG.verifier.id,

@@ -72,11 +72,17 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 JobCompType=jobcomp/filetxt
 JobCompLoc=$folder/jobs.txt
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc --all) RealMemory=$memory State=UNKNOWN
+GresTypes=gpu
+NodeName=$host NodeAddr=127.0.0.1 Gres=gpu:2 CPUs=$(nproc --all) RealMemory=$memory State=UNKNOWN
 PartitionName=test Nodes=$host Default=YES MaxTime=INFINITE State=UP
 END
+    # Two GPUs that are only names (each is another /dev/null): SLURM counts them, and gives jobs their numbers in CUDA_VISIBLE_DEVICES.
+    local number
+    for number in 0 1; do mknod "$folder/nvidia$number" c 1 3; done
+    echo "Name=gpu File=$folder/nvidia[0-1]" > "$folder/gres.conf"
     # In its usual place, because the plugin's job step drops SLURM_CONF.
     ln -sfn "$folder/slurm.conf" $settings
+    ln -sfn "$folder/gres.conf" /etc/slurm/gres.conf
     munged --force --key-file="$folder/munge/munge.key" --socket=/run/munge/munge.socket.2 \
         --pid-file="$folder/munged.pid" --log-file="$folder/log/munged.log" --seed-file="$folder/munge/seed"
     slurmctld -c
@@ -106,7 +112,7 @@ down() {
         if running $daemon; then kill -9 "$(cat "$folder/$daemon.pid")" || true; fi
     done
     # If it stayed, every start of Snakemake would wait for a SLURM that has ended.
-    if [ "$(readlink $settings)" = "$folder/slurm.conf" ]; then rm -f $settings; fi
+    if [ "$(readlink $settings)" = "$folder/slurm.conf" ]; then rm -f $settings /etc/slurm/gres.conf; fi
 }
 
 case ${1:-} in

@@ -47,7 +47,10 @@ done
 say "The whole workflow on SLURM, sampling in $shards shards"
 started=$SECONDS
 # With few rows at once, items finish one after another, so there is something to resume.
-submit --config "sampling={\"shards\": $shards, \"rows\": 2}" > "$WORK/slurm-run.log" 2>&1 &
+# Each model job asks for one of the node's two GPUs, which are only names; preflight would look for real ones, so its word is there already.
+mkdir -p "$run/results/ci"
+echo '{}' > "$run/results/ci/preflight.json"
+submit --config "sampling={\"shards\": $shards, \"rows\": 2}" 'runtime={"gpus": 1}' > "$WORK/slurm-run.log" 2>&1 &
 driver=$!
 
 # Kill the first sampling job that has finished an item and has more to do.
@@ -83,6 +86,10 @@ say "The killed job"
 squeue -h -a -t CANCELLED -o '%k' | grep -q "^rule_sample_wildcards_${killed}_base$" || failed "no job was cancelled."
 grep -h 'already sampled' "$run/results/ci/logs/sample_base_$killed.log" | tail -n 1
 grep -qE '[1-9][0-9]* already sampled' "$run/results/ci/logs/sample_base_$killed.log" || failed "the retry started from the beginning."
+
+say "GPUs"
+grep -ho 'this job has GPU .*' "$run"/results/ci/logs/sample_*.log | sort | uniq -c
+for gpu in 0 1; do grep -q "this job has GPU $gpu\$" "$run"/results/ci/logs/sample_*.log || failed "no job had GPU $gpu."; done
 
 say "Comparison"
 same "$run" samples support evaluation training/grounded/metrics.json

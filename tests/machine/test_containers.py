@@ -19,7 +19,7 @@ from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.files import read_rows, sha256_file, write_rows
 from cardproof.machine import containers
-from cardproof.machine.slurm import Nodes, Request, check
+from cardproof.machine.slurm import Nodes, Request, check, gpus_of
 from cardproof.records import Rollout
 from cardproof.sampling.gather import gather
 from cardproof.sampling.sample import shard
@@ -182,20 +182,27 @@ cli([{verb!r}], standalone_mode=False)
 
 # --- SLURM ------------------------------------------------------------------------------------------------------------
 
-THERE = [Nodes("cpu", 64_000, False, True), Nodes("gpu", 256_000, True, False)]
+THERE = [Nodes("cpu", 64_000, 0, True), Nodes("gpu", 256_000, 2, False), Nodes("gpu-long", 512_000, 0, False)]
 
 
 @pytest.mark.parametrize(
     ("request_", "sentence", "hint"),
     [
-        (Request("sample", "gpus", 1000, 1), "asks for partition 'gpus', but this cluster has only cpu, gpu", "slurm_partition=gpu"),
+        (
+            Request("sample", "gpus", 1000, 1),
+            "asks for partition 'gpus', but this cluster has only cpu, gpu, gpu-long",
+            "slurm_partition=gpu",
+        ),
         (
             Request("train", "cpu", 99_000, 0),
             "asks for 99,000 MB of memory, but the largest node of partition 'cpu' has 64,000",
             "memory_gb",
         ),
         (Request("train", None, 99_000, 0), "the default partition has 64,000 MB", "memory_gb"),
-        (Request("train", "cpu", 1000, 1), "asks for 1 GPU, but no node of partition 'cpu' has one", "runtime.gpus 0"),
+        (Request("train", "cpu", 1000, 1), "asks for 1 GPU, but no node of partition 'cpu' has one", "runtime.gpus to at most 0"),
+        (Request("train", "gpu,gpu-short", 1000, 1), "asks for partition 'gpu-short'", "slurm_partition=gpu"),
+        (Request("train", "gpu", 1000, 4), "asks for 4 GPUs, but no node of partition 'gpu' has as many", "runtime.gpus to at most 2"),
+        (Request("train", "gpu,gpu-long", 400_000, 1), "no single node of partition 'gpu,gpu-long' has both", "mem_mb"),
     ],
 )
 def test_what_no_node_can_meet_is_said_before_a_job_is_submitted(request_: Request, sentence: str, hint: str) -> None:
@@ -206,7 +213,23 @@ def test_what_no_node_can_meet_is_said_before_a_job_is_submitted(request_: Reque
 
 
 def test_what_the_cluster_has_is_accepted() -> None:
-    check([Request("split", None, 64_000, 0), Request("sample", "gpu", 256_000, 1)], THERE)
+    check([Request("split", None, 64_000, 0), Request("sample", "gpu", 256_000, 2), Request("train", "cpu, gpu", 256_000, 1)], THERE)
+
+
+@pytest.mark.parametrize(
+    ("listed", "count"),
+    [
+        ("(null)", 0),
+        ("gpu:2", 2),
+        ("gpu", 1),
+        ("gpu:a100:4(S:0-1)", 4),
+        ("gpu:a100:4(S:0-1),gpu:t4:1", 5),
+        ("shard:8,gpu:h100:8", 8),
+        ("nogpu:3", 0),
+    ],
+)
+def test_gpus_of_a_node_as_sinfo_lists_them(listed: str, count: int) -> None:
+    assert gpus_of(listed) == count
 
 
 # --- shards -----------------------------------------------------------------------------------------------------------

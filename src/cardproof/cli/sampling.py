@@ -37,8 +37,10 @@ def _step_of_sample(values: dict[str, Any]) -> tuple[str, dict[str, str]]:
 @folder("--store", "Where finished items are kept as they come, so that a killed run repeats none.")
 def sample(config: Config, arm: str, model: Path, adapter: Path | None, work: Any, shard: str, store: Path) -> None:
     """Draw N replies per item; one load of the model serves all files given."""
+    from cardproof.machine.gpus import reserve
     from cardproof.sampling.sample import sample as run
 
+    reserve(config.runtime.gpus)
     run(config, arm, dict(work), model, adapter, shard, store)
 
 

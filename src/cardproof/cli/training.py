@@ -40,7 +40,9 @@ def distill(config: Config, prompts: Path, samples: Path, scores: Path, template
 @folder("--work", "Folder for checkpoints while it runs.")
 def train(config: Config, variant: str, examples: Path, model: Path, out: Path, metrics: Path, work: Path) -> None:
     """Train one LoRA adapter on the NF4 base."""
+    from cardproof.machine.gpus import reserve
     from cardproof.training.train import Paths
     from cardproof.training.train import train as run
 
+    reserve(config.runtime.gpus)
     run(config, variant, Paths(examples, model, out, metrics, work))

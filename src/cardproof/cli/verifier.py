@@ -44,8 +44,10 @@ def train_verifier(config: Config, encoder: Path, corpus: Path, train: Path, eva
 )
 def support(config: Config, model: Path, work: Any) -> None:
     """Let the verifier judge each answer by the documents it cites."""
+    from cardproof.machine.gpus import reserve
     from cardproof.verifier.support import support as run
 
+    reserve(config.runtime.gpus)
     run(config, model, work)
 
 
@@ -61,6 +63,8 @@ def check_verifier(
     config: Config, model: Path, prompts: Path, samples: Path, support: tuple[Path, ...], training: Path | None, out: Path
 ) -> None:
     """Measure how well the verifier tells true from altered claims, on this run's own rollouts."""
+    from cardproof.machine.gpus import reserve
     from cardproof.verifier.check_verifier import check_verifier as run
 
+    reserve(config.runtime.gpus)
     run(config, model, prompts, samples, support, training, out)

@@ -19,7 +19,7 @@ from cardproof.acquire import hub
 from cardproof.acquire.sources import hub_sources
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
-from cardproof.machine import containers
+from cardproof.machine import containers, gpus
 from cardproof.machine.plan import GB, SCRATCH, Figure, disk_need, peak, requirements
 
 INSIDE = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")
@@ -87,20 +87,35 @@ def _gpus(config: Config, need: float | None) -> list[Check]:
         return [Check("gpu", "failed", "torch is not installed", "the packages of envs/lock-gpu.txt")]
     if torch.version.cuda is None:
         return [Check("gpu", "failed", f"torch {torch.__version__} is a build without CUDA", "torch's CUDA build, as in envs/lock-gpu.txt")]
-    gpus = []
+    try:
+        old = judge_driver(gpus.cards(), torch.version.cuda)
+    except CardproofError as e:
+        return [Check("gpu", "failed", e.sentence.rstrip("."), e.hint)]
+    if old is not None:
+        return [old]
+    seen = []
     for number in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(number)
-        gpus.append(Gpu(torch.cuda.get_device_name(number), total, free))
-    return [judge_gpus(gpus, config.runtime.gpus, need, wanted, torch.version.cuda)]
+        seen.append(Gpu(torch.cuda.get_device_name(number), total, free))
+    return [judge_gpus(seen, config.runtime.gpus, need, wanted, torch.version.cuda)]
 
 
-def judge_gpus(gpus: Sequence[Gpu], count: int, need: float | None, wanted: str, cuda: str) -> Check:
+def judge_driver(cards: Sequence[gpus.Card], cuda: str) -> Check | None:
+    """The failed check of a driver that is too old for torch's version of CUDA, with both numbers; None if it will do."""
+    needed = gpus.needed_driver(cuda)
+    old = next((c.driver for c in cards if needed and c.driver.split(".")[0].isdigit() and int(c.driver.split(".")[0]) < needed), None)
+    if old is None:
+        return None
+    return Check("gpu", "failed", f"NVIDIA's driver is version {old}, and torch's CUDA {cuda} needs R{needed} or newer", "a newer driver")
+
+
+def judge_gpus(seen: Sequence[Gpu], count: int, need: float | None, wanted: str, cuda: str) -> Check:
     """Whether torch sees enough GPUs; `need`: bytes of free memory on each, None if unknown."""
-    names = ", ".join(f"{g.name} with {g.free / GB:.0f} of {g.memory / GB:.0f} GB free" for g in gpus) or "none"
-    large = [g for g in gpus if need is None or g.free >= need]
+    names = ", ".join(f"{g.name} with {g.free / GB:.0f} of {g.memory / GB:.0f} GB free" for g in seen) or "none"
+    large = [g for g in seen if need is None or g.free >= need]
     if len(large) >= count:
         return Check("gpu", "ok", f"{names} (CUDA {cuda})")
-    short = "torch sees no GPU (CUDA_VISIBLE_DEVICES, driver)" if not gpus else f"the GPUs are too few or too small: {names}"
+    short = "torch sees no GPU (CUDA_VISIBLE_DEVICES, driver)" if not seen else f"the GPUs are too few or too small: {names}"
     return Check("gpu", "failed", short, f"{wanted}; smaller sampling.rows and training.max_tokens need less")
 
 
@@ -191,22 +206,35 @@ def _revisions(config: Config) -> list[Check]:
 
 
 def _cache(config: Config, run_dir: Path, figures: Sequence[Figure]) -> list[Check]:
-    """What the run still has to fetch, whether it may, and whether there is a token (but never which)."""
+    """What the run still has to take from the hub or a mirror, whether it can, and whether there is a token (but never which)."""
     places = {"benchmark": run_dir / "benchmark" / "corpus.jsonl", "model": run_dir / "models" / "base"}
     places["verifier"] = run_dir / "models" / "verifier"
     places |= {f"arms.{name}": run_dir / "adapters" / name for name in config.arms}
-    missing = [name for name in hub_sources(config) if not places[name].exists()]
+    missing = {name: source for name, source in hub_sources(config).items() if not places[name].exists()}
     size = sum(f.value for f in figures if f.section == "downloads" and f.name == "all")
     if not missing:
         return [Check("cache", "ok", "the run has nothing to fetch")]
+    if mirror := os.environ.get(hub.MIRROR):
+        return [_mirror(mirror, missing, size)]
     what = f"the run fetches from the hub: {', '.join(missing)} ({size / GB:.0f} GB)"
     if os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in {"1", "ON", "YES", "TRUE"}:
-        allowed = Check("cache", "failed", f"{what}, but HF_HUB_OFFLINE is set", "the network (unset HF_HUB_OFFLINE), or local folders")
+        needed = f"the network (unset HF_HUB_OFFLINE), a mirror ({hub.MIRROR}), or local folders"
+        allowed = Check("cache", "failed", f"{what}, but HF_HUB_OFFLINE is set", needed)
     else:
         allowed = Check("cache", "ok", what)
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     token = any(os.environ.get(name) for name in TOKENS) or (home / "token").is_file()
     return [allowed, Check("token", "ok", "present" if token else "none: only gated or private repositories need one")]
+
+
+def _mirror(mirror: str, missing: dict[str, tuple[str, str | None]], size: float) -> Check:
+    """Whether a mirror has all that the run still has to take; then neither network nor token is needed."""
+    for setting, (name, revision) in missing.items():
+        try:
+            hub.mirrored(name, revision if hub.pinned(revision) else None, "dataset" if setting == "benchmark" else "model")
+        except CardproofError as e:
+            return Check("cache", "failed", f"{setting}: {e.sentence.rstrip('.')}", e.hint.rstrip("."))
+    return Check("cache", "ok", f"the run copies from the mirror {mirror}: {', '.join(missing)} ({size / GB:.0f} GB)")
 
 
 def _container() -> list[Check]:
