@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
+from cardproof.acquire import hub
+from cardproof.acquire.sources import hub_sources
 from cardproof.config import reading, settings
 from cardproof.errors import CardproofError
+from cardproof.files import write_json
 from cardproof.machine import containers, preflight
 from cardproof.machine.preflight import GB, Gpu, judge_gpus
 from helpers.places import ROOT
@@ -96,6 +99,26 @@ def test_no_network_allowed_is_a_failure_while_something_is_missing(tmp_path: Pa
     assert "unset HF_HUB_OFFLINE" in result.stderr
     assert "make demo" not in result.stderr, "the demo is named where the GPU is what is missing"
     assert "Traceback" not in result.stderr
+
+
+def test_a_mirror_must_have_all_that_is_missing_and_then_no_network_is_needed(tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    offline = {"HF_HUB_OFFLINE": "1", "CARDPROOF_MIRROR": str(mirror)}
+    values = {**WITHOUT_GPU, "benchmark": {"source": "embedded"}}
+    taken = hub_sources(reading.validate(values))
+    assert len(taken) == 3
+    for setting, (name, revision) in taken.items():
+        said = verb(tmp_path, values, **offline)
+        assert said.returncode == 2
+        assert f"{setting}: The mirror {mirror} (CARDPROOF_MIRROR) does not have the model {name!r}" in said.stderr
+        assert "cardproof acquire --mirror" in said.stderr
+        files = [{"path": "weights.safetensors", "size": 7 * GB, "sha256": None, "blob": None}]
+        listed = {"kind": "model", "name": name, "revision": revision or "b" * 40, "pinned": revision is not None, "files": files}
+        hub.place(mirror, name, "model").mkdir(parents=True)
+        write_json(hub.place(mirror, name, "model") / hub.LISTING, listed)
+    checks = {c["name"]: c for c in json.loads(verb(tmp_path, values, "--format", "json", **offline).stdout)["checks"]}
+    assert checks["cache"]["status"] == "ok"
+    assert checks["cache"]["found"] == f"the run copies from the mirror {mirror}: {', '.join(taken)} (21 GB)", "three of 7 GB each"
 
 
 def test_a_missing_folder_is_named_with_its_setting(tmp_path: Path) -> None:

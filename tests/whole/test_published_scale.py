@@ -27,6 +27,8 @@ from helpers.tiny_qwen3 import tiny_benchmark, write_benchmark, write_tiny_adapt
 pytestmark = pytest.mark.slow
 
 RUN = Path("results/tiny")
+CUT_OFF = ("unshare", "--map-root-user", "--net")
+"""Starts a program in a network namespace of its own, which has no way out, not even a loopback that is up."""
 SIZES_AND_PATHS = {
     "run",
     "scale",
@@ -76,9 +78,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Path:
     return base
 
 
-def snakemake(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def snakemake(folder: Path, *arguments: str, alone: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess[str]:
     path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--cores", "2", "--nolock", *arguments]
+    command = [
+        *alone,
+        "snakemake",
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+        "--directory",
+        str(folder),
+        "--cores",
+        "2",
+        "--nolock",
+        *arguments,
+    ]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **path, **environment}, timeout=1500)
 
 
@@ -92,10 +105,26 @@ def rules(result: subprocess.CompletedProcess[str]) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def done(folder: Path, hub: Hub) -> tuple[Path, dict[str, int]]:
-    """The finished run's folder, and the rules that ran with their numbers of jobs."""
+    """The finished run's folder, and the rules that ran with their numbers of jobs.
+
+    As documented for nodes without a network: a mirror is filled from the hub, and the run, its preflight included, takes all from there.
+    """
     configured = ("--configfile", str(ROOT / "config.yaml"), str(folder / "tiny.yaml"))
     network = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "cache"), "HF_HUB_DISABLE_XET": "1"}
-    ran = rules(snakemake(folder, *configured, **network))
+    filled = [
+        sys.executable,
+        "-m",
+        "cardproof",
+        "acquire",
+        *configured[:2],
+        "--configfile",
+        configured[2],
+        "--mirror",
+        str(folder / "mirror"),
+    ]
+    subprocess.run(filled, check=True, env={**os.environ, **network}, timeout=300)
+    offline = {"CARDPROOF_MIRROR": str(folder / "mirror"), "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "empty")}
+    ran = rules(snakemake(folder, *configured, alone=CUT_OFF, **offline))
     return folder / RUN, ran
 
 
@@ -140,6 +169,19 @@ def test_the_plan_is_what_the_run_did(done: tuple[Path, dict[str, int]]) -> None
     assert actual.keys() <= counted
     new = sum(r.completion_tokens for rows in drawn.values() for r in rows)
     assert planned["tokens", "new"] == pytest.approx(new, abs=1)
+
+
+def test_the_run_had_no_network_and_its_preflight_saw_the_mirror(done: tuple[Path, dict[str, int]]) -> None:
+    checks = {c["name"]: c for c in result(done[0], "preflight.json")["checks"]}
+    assert checks["cache"]["status"] == "ok"
+    assert (
+        f"the run copies from the mirror {done[0].parents[1] / 'mirror'}: benchmark, model, verifier, arms.hybrid"
+        in checks["cache"]["found"]
+    )
+    assert "token" not in checks, "a mirror needs none"
+    probe = "import socket; socket.create_connection(('127.0.0.1', 9), 1)"
+    cut = subprocess.run([*CUT_OFF, sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert "Network is unreachable" in cut.stderr or "Cannot assign requested address" in cut.stderr, cut.stderr
 
 
 def test_only_sizes_and_paths_differ_from_the_published_recipe(done: tuple[Path, dict[str, int]]) -> None:

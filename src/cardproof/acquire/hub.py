@@ -145,6 +145,20 @@ def place(mirror: Path, name: str, kind: Kind) -> Path:
     return mirror / f"{kind}s" / name
 
 
+def room_for(repository: Repository, mirror: Path) -> None:
+    """Raise CardproofError if the disk of a mirror lacks room for what a repository still has to bring there."""
+    folder = place(mirror, repository.name, repository.kind)
+    have = sum((folder / f.path).stat().st_size for f in repository.files if (folder / f.path).is_file())
+    need = sum(f.size for f in repository.files) - have
+    there = next(p for p in (mirror.absolute(), *mirror.absolute().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    if need > free:
+        raise CardproofError(
+            f"{repository.name!r} needs {need / 1e9:.1f} GB more in the mirror {mirror}, but its disk has {free / 1e9:.1f} GB free.",
+            "free some, or name a mirror on another disk. A run copies from the mirror, so it needs as much again where it runs.",
+        )
+
+
 def to_mirror(repository: Repository, mirror: Path) -> Path:
     """Fetch a repository and the list of its files into a mirror; returns its folder there."""
     folder = place(mirror, repository.name, repository.kind)
@@ -179,6 +193,14 @@ def mirrored(name: str, revision: str | None, kind: Kind) -> Path | None:
     if revision and held != revision:
         raise CardproofError(f"The mirror {where} has {name!r} at revision {held}, not {revision}.", fill)
     return folder
+
+
+def in_mirror(name: str, revision: str | None, kind: Kind) -> Path | None:
+    """The mirror's folder of a repository, or None where there is no mirror or it lacks the repository: to look without taking."""
+    try:
+        return mirrored(name, revision if pinned(revision) else None, kind)
+    except CardproofError:
+        return None
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None)
         note = "" if repository.pinned else "  (not pinned: the newest)"
         click.echo(f"{setting:<14} {name}@{repository.revision[:12]}  {len(repository.files)} files, {size / 1e9:.2f} GB{note}")
         if mirror:
+            hub.room_for(repository, mirror)
             click.echo(f"{'':<14} -> {hub.to_mirror(repository, mirror)}")
         found.append({"setting": setting, **hub.entry(repository)})
     if manifest:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from cardproof.acquire import hub
 from cardproof.claims.claims_file import read_claims
 from cardproof.claims.reconcile import EXAMPLES
 from cardproof.config.settings import CONDITIONS, Config, optimizer_steps
@@ -175,27 +176,46 @@ def _training_tokens(config: Config, work: Workload) -> float:
 
 
 def downloads(config: Config, sizes: sizes.Shapes, run_dir: Path) -> list[Figure]:
-    """Bytes of weights to fetch from the hub, by model; 0 if the run already has them."""
+    """Bytes of weights to fetch from the hub or to copy from a mirror, by model; 0 if the run already has them."""
     known = assumptions()
     figures = []
 
-    def add(name: str, source: str, there: Path, size: int, how: str) -> None:
-        if source != "hub" or there.is_dir():
+    def add(name: str, source: str, revision: str | None, there: Path, size: int, how: str) -> None:
+        mirror = hub.in_mirror(name, revision, "model") if source == "hub" and not there.is_dir() else None
+        if mirror is not None:
+            files = hub.from_mirror(mirror).files
+            size = sum(f.size for f in files)
+            figures.append(Figure("downloads", name, size, "bytes", "counted", f"{len(files)} files, copied from the mirror beside it"))
+        elif source != "hub" or there.is_dir():
             where = "the run already has it" if there.is_dir() else f"source {source}: nothing to download"
             figures.append(Figure("downloads", name, 0, "bytes", "counted", where))
         else:
             figures.append(Figure("downloads", name, size, "bytes", "estimated", how))
 
     how = f"{sizes.parameters:,} parameters x {known['published_bytes']} bytes (bfloat16, assumed)"
-    add(config.model.id, config.model.source, run_dir / "models" / "base", sizes.parameters * known["published_bytes"], how)
+    add(
+        config.model.id,
+        config.model.source,
+        config.model.revision,
+        run_dir / "models" / "base",
+        sizes.parameters * known["published_bytes"],
+        how,
+    )
     lora = sizes.lora_parameters(config.training.rank)
     for arm, settings in config.arms.items():
         if settings.adapter in {"hub", "folder"}:
             how = f"{lora:,} parameters x {known['adapter_bytes']} bytes: assumed to have this run's rank {config.training.rank} and layers"
-            add(settings.id or arm, settings.adapter, run_dir / "adapters" / arm, lora * known["adapter_bytes"], how)
+            add(settings.id or arm, settings.adapter, settings.revision, run_dir / "adapters" / arm, lora * known["adapter_bytes"], how)
     v = known["verifier"]
     how = f"its size is unknown before it is fetched; assumed: DeBERTa-v3-large, {v['parameters']:,} parameters x {v['bytes']} bytes"
-    add(config.verifier.id, config.verifier.source, run_dir / "models" / "verifier", v["parameters"] * v["bytes"], how)
+    add(
+        config.verifier.id,
+        config.verifier.source,
+        config.verifier.revision,
+        run_dir / "models" / "verifier",
+        v["parameters"] * v["bytes"],
+        how,
+    )
     total = sum(f.value for f in figures)
     return [*figures, Figure("downloads", "all", total, "bytes", "estimated" if total else "counted", "their sum, into the run's folder")]
 

@@ -211,12 +211,12 @@ def _cache(config: Config, run_dir: Path, figures: Sequence[Figure]) -> list[Che
     places["verifier"] = run_dir / "models" / "verifier"
     places |= {f"arms.{name}": run_dir / "adapters" / name for name in config.arms}
     missing = {name: source for name, source in hub_sources(config).items() if not places[name].exists()}
-    size = sum(f.value for f in figures if f.section == "downloads" and f.name == "all")
+    size = next((f" ({f.value / GB:.0f} GB)" for f in figures if f.section == "downloads" and f.name == "all"), "")
     if not missing:
         return [Check("cache", "ok", "the run has nothing to fetch")]
     if mirror := os.environ.get(hub.MIRROR):
         return [_mirror(mirror, missing, size)]
-    what = f"the run fetches from the hub: {', '.join(missing)} ({size / GB:.0f} GB)"
+    what = f"the run fetches from the hub: {', '.join(missing)}{size}"
     if os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in {"1", "ON", "YES", "TRUE"}:
         needed = f"the network (unset HF_HUB_OFFLINE), a mirror ({hub.MIRROR}), or local folders"
         allowed = Check("cache", "failed", f"{what}, but HF_HUB_OFFLINE is set", needed)
@@ -227,14 +227,14 @@ def _cache(config: Config, run_dir: Path, figures: Sequence[Figure]) -> list[Che
     return [allowed, Check("token", "ok", "present" if token else "none: only gated or private repositories need one")]
 
 
-def _mirror(mirror: str, missing: dict[str, tuple[str, str | None]], size: float) -> Check:
+def _mirror(mirror: str, missing: dict[str, tuple[str, str | None]], size: str) -> Check:
     """Whether a mirror has all that the run still has to take; then neither network nor token is needed."""
     for setting, (name, revision) in missing.items():
         try:
             hub.mirrored(name, revision if hub.pinned(revision) else None, "dataset" if setting == "benchmark" else "model")
         except CardproofError as e:
             return Check("cache", "failed", f"{setting}: {e.sentence.rstrip('.')}", e.hint.rstrip("."))
-    return Check("cache", "ok", f"the run copies from the mirror {mirror}: {', '.join(missing)} ({size / GB:.0f} GB)")
+    return Check("cache", "ok", f"the run copies from the mirror {mirror}: {', '.join(missing)}{size}")
 
 
 def _container() -> list[Check]:

