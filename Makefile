@@ -9,6 +9,9 @@ READY := .venv/.ready
 IMAGE ?= cpu
 BASE ?= registry
 VLLM := .venv-vllm
+# vLLM has two builds, one for CPUs and one for GPUs.
+VLLM_BUILD ?= $(shell command -v nvidia-smi > /dev/null && echo gpu || echo cpu)
+VLLM_LOCK := $(if $(filter gpu,$(VLLM_BUILD)),lock-vllm-gpu.txt,lock-vllm.txt)
 # Number of processes that run test files in parallel. Tests of the whole workflow use two processors each.
 WORKERS ?= 2
 LOCKS := envs/lock-cpu.txt envs/lock-data.txt
@@ -56,14 +59,17 @@ test-slurm: setup ## Start a one-node SLURM, run the smallest scale on it, and k
 	@$(OFFLINE) timeout 3500 bash tools/test-slurm.sh
 
 # vLLM requires older versions of other packages, so it has its own environment beside .venv.
-setup-vllm: $(VLLM)/.ready ## Install vLLM's CPU build into .venv-vllm (gigabytes, minutes).
+setup-vllm: $(VLLM)/.ready ## Install vLLM into .venv-vllm: its build for GPUs where there is one (VLLM_BUILD=cpu or gpu to choose).
 
-$(VLLM)/.ready: envs/lock-vllm.txt pyproject.toml
-	@echo "Installing vLLM into $(VLLM): about 140 packages and 4 GB; this takes some minutes."
+$(VLLM)/.ready: envs/$(VLLM_LOCK) pyproject.toml
+	@echo "Installing vLLM's $(VLLM_BUILD) build into $(VLLM): 140 to 190 packages, 4 GB for a CPU and 12 for a GPU; this takes some minutes."
 	@rm -f $@
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/pip install -q -c envs/lock-cpu.txt torch==2.13.0
-	$(VLLM)/bin/pip install -q --no-deps -r envs/lock-vllm.txt
+	@$(VLLM)/bin/python -c 'import sys, torch; sys.exit("$(VLLM_BUILD)" == "gpu" and torch.version.cuda is None)' || \
+	{ echo "pip's index has the CPU build of torch, and vLLM's build for GPUs needs the CUDA build." >&2; \
+	echo "Hint: let pip use its default index (unset PIP_INDEX_URL), or choose: make setup-vllm VLLM_BUILD=cpu" >&2; exit 2; }
+	$(VLLM)/bin/pip install -q --no-deps -r envs/$(VLLM_LOCK)
 	$(VLLM)/bin/pip install -q --no-deps -e .
 	@touch $@
 

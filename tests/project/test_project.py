@@ -125,6 +125,17 @@ def test_torch_is_installed_first_and_at_the_locked_version() -> None:
     assert torch in vllm[0]
     assert all("--no-deps" in step for step in vllm[1:])
     assert not [name for name in pins(lock_lines("lock-vllm.txt")) if name.startswith(("torch", "nvidia"))], LOCK
+    assert not pins(lock_lines("lock-vllm-gpu.txt")).keys() & lock.WITH_TORCH, LOCK
+
+
+@pytest.mark.parametrize("file", lock.VLLM)
+def test_an_environment_with_vllm_has_the_projects_versions(file: str) -> None:
+    """Except for the few of which vLLM requires older ones: samples of both engines are read and written by the same packages."""
+    held, locked = pins(lock_lines("lock-cpu.txt")), pins(lock_lines(file))
+    name, version = lock.VLLM[file].split("==")
+    assert locked[name] == version
+    assert {"transformers", "bitsandbytes", "pydantic"} <= locked.keys()
+    assert {k for k in locked.keys() & held.keys() if locked[k] != held[k]} <= lock.OLDER, LOCK
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
