@@ -22,6 +22,12 @@ def revision(source):
     return f"--revision {shlex.quote(source.revision)}" if source.revision else ""
 
 
+def sampled_model(wildcards):
+    """The base model's folder as the engine needs it: vLLM has no NF4, and takes weights that went through it."""
+    through_nf4 = CONFIG.sampling.backend == "vllm" and CONFIG.model.sampling_quantization == "nf4"
+    return rules.dequantise.output if through_nf4 else rules.acquire_model.output
+
+
 def adapter_of(wildcards):
     """The adapter folder of an arm: trained in this run, fetched, or none."""
     arm = CONFIG.sampled_arms[wildcards.arm]

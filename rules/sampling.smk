@@ -1,9 +1,32 @@
 # Rollouts: the only expensive fan-out, sharded over items.
 
 
+# For an engine without NF4: the weights after a round trip through it, made once and read by every shard.
+rule dequantise:
+    input:
+        rules.acquire_model.output,
+    output:
+        directory(f"{RUN}/models/nf4"),
+    log:
+        f"{RUN}/logs/dequantise.log",
+    benchmark:
+        f"{RUN}/cost/dequantise.tsv"
+    resources:
+        gpu=GPUS,
+        mem_mb=min(MODEL_MEMORY_MB, 16000),  # one file of weights at a time
+    params:
+        config=CONFIG_FILE,
+        settings=settings("dequantise"),
+        code=code("dequantise"),
+    message:
+        "Taking the base model's weights through NF4, for vLLM."
+    shell:
+        "cardproof dequantise --config {params.config} --model {input} --out {output} 2>&1 | tee {log}"
+
+
 rule sample:
     input:
-        model=rules.acquire_model.output,
+        model=sampled_model,
         adapter=adapter_of,
         prompts=[f"{RUN}/prompts/{condition}.jsonl" for condition in CONDITIONS],
     output:
@@ -35,7 +58,7 @@ rule sample:
 
 use rule sample as sample_train with:
     input:
-        model=rules.acquire_model.output,
+        model=sampled_model,
         prompts=[f"{RUN}/prompts/train.jsonl"],
     output:
         temp(f"{RUN}/shards/{{shard}}-of-{len(SHARDS)}/train/train.jsonl"),

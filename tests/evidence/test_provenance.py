@@ -27,6 +27,7 @@ MODULES = {
     "acquire_model": "acquire: acquire_model, folders, hub, model_hash, weights, wheels",
     "split": "benchmark: passages, retrieval, split; contract: ladder",
     "prompts": "benchmark: passages, prompts, retrieval, subset; contract: asking, form, ids, ladder",
+    "dequantise": "acquire: model_hash; models: device, nf4; sampling: dequantise",
     "sample": (
         "acquire: model_hash, weights; contract: reasoning; evidence: sealed_lines; models: device, loading, nf4, tokens; sampling: "
         "packed, sample, sampler, shared_prefix, store, transformers_backend"

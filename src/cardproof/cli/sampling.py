@@ -45,6 +45,19 @@ def sample(config: Config, arm: str, model: Path, adapter: Path | None, work: An
 
 
 @cli.command()
+@with_config
+@reads("--model", "Base model folder.")
+@makes("--out", "Model folder to write.")
+def dequantise(config: Config, model: Path, out: Path) -> None:
+    """Write a model's weights after a round trip through NF4, for vLLM, which has no NF4 of its own."""
+    from cardproof.machine.gpus import reserve
+    from cardproof.sampling.dequantise import dequantise as run
+
+    reserve(config.runtime.gpus)
+    run(model, out)
+
+
+@cli.command()
 @makes("--out", "Samples file to write.")
 @click.argument("shards", cls=FileArgument, nargs=-1, type=FILE, required=True, reads=[itself])
 def gather(out: Path, shards: tuple[Path, ...]) -> None:

@@ -24,11 +24,11 @@ from cardproof.machine import memory
 from cardproof.machine.workload import TRAIN, Workload, assumptions, model_folder, workload
 from cardproof.models import sizes
 
-GPU_RULES = ("preflight", "sample", "sample_train", "train", "support", "support_train", "check_verifier")
+GPU_RULES = ("preflight", "dequantise", "sample", "sample_train", "train", "support", "support_train", "check_verifier")
 """Rules that ask the scheduler for the configured GPUs."""
 Kind = Literal["counted", "as printed", "at most", "estimated", "assumed"]
 GB = 10**9
-SCRATCH = "vLLM's temporary copy"
+COPY = "vLLM's copy"
 NAME, WIDTH = 24, 120
 """Widths, in columns: of a figure's name, and of a line of the text form."""
 
@@ -69,7 +69,7 @@ def requirements(config: Config, run_dir: Path, templates: Path, claims: Path) -
 
 
 def _required(config: Config, work: Workload, sizes: sizes.Shapes, run_dir: Path) -> list[Figure]:
-    return [*downloads(config, sizes, run_dir), _kept(config, sizes), *_scratch(config, sizes), *_memory(config, work, sizes)]
+    return [*downloads(config, sizes, run_dir), _kept(config, sizes), *_copy(config, sizes), *_memory(config, work, sizes)]
 
 
 def _look(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple[sizes.Shapes, Workload]:
@@ -79,8 +79,8 @@ def _look(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple
 
 
 def disk_need(figures: Sequence[Figure]) -> float:
-    """Bytes of disk that a run needs: for its downloads, and for what its training keeps."""
-    return sum(f.value for f in figures if (f.section, f.name) in {("downloads", "all"), ("disk", "training")})
+    """Bytes of disk that a run needs: for its downloads, for what its training keeps, and for the weights as vLLM needs them."""
+    return sum(f.value for f in figures if (f.section, f.name) in {("downloads", "all"), ("disk", "training"), ("disk", COPY)})
 
 
 def _kept(config: Config, sizes: sizes.Shapes) -> Figure:
@@ -90,14 +90,12 @@ def _kept(config: Config, sizes: sizes.Shapes) -> Figure:
     return Figure("disk", "training", runs * each, "bytes", "estimated", how)
 
 
-def _scratch(config: Config, sizes: sizes.Shapes) -> list[Figure]:
-    """vLLM reads weights only from files, so each sampling job writes those that went through NF4 to a temporary file."""
+def _copy(config: Config, sizes: sizes.Shapes) -> list[Figure]:
+    """vLLM has no NF4: it reads weights that went through NF4, which the run writes once (`dequantise`)."""
     if config.sampling.backend != "vllm" or config.model.sampling_quantization != "nf4":
         return []
     [(_, size, how)] = _weights(sizes, False, _width(config))
-    return [
-        Figure("disk", SCRATCH, size, "bytes", "estimated", f"{how}: the weights that went through NF4, in TMPDIR, for each sampling job")
-    ]
+    return [Figure("disk", COPY, size, "bytes", "estimated", f"{how}: the weights that went through NF4, written once (dequantise)")]
 
 
 def _counts(config: Config, work: Workload) -> list[Figure]:

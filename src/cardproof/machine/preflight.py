@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from cardproof.acquire.sources import hub_sources
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.machine import containers, gpus
-from cardproof.machine.plan import GB, SCRATCH, Figure, disk_need, peak, requirements
+from cardproof.machine.plan import GB, Figure, disk_need, peak, requirements
 
 INSIDE = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH")
@@ -56,7 +55,6 @@ def preflight(config: Config, run_dir: Path, templates: Path, claims: Path) -> l
         checks = [*_gpus(config, peak(figures) if figures else None), *checks]
     checks += [
         _disk(run_dir, figures),
-        *_temporary(run_dir, figures),
         *_folders(config),
         *_engine(config),
         *_revisions(config),
@@ -137,20 +135,12 @@ def _disk(run_dir: Path, figures: Sequence[Figure]) -> Check:
     if not os.access(there, os.W_OK):
         return Check("disk", "failed", f"{there} cannot be written to", "a folder of your own to run in (snakemake --directory)")
     status: Literal["ok", "failed"] = "ok" if free >= need else "failed"
-    return Check("disk", status, f"{free / GB:.0f} GB are free for {run_dir}", f"{need / GB:.0f} GB for weights, adapters and checkpoints")
-
-
-def _temporary(run_dir: Path, figures: Sequence[Figure]) -> list[Check]:
-    """Space for vLLM's temporary copy of the weights, plus the run's own needs if both are on one disk."""
-    copy = next((f.value for f in figures if f.name == SCRATCH), 0.0)
-    if not copy:
-        return []
-    place = Path(tempfile.gettempdir())
-    shared = place.stat().st_dev == _there(run_dir).stat().st_dev
-    free, need = shutil.disk_usage(place).free, copy + (disk_need(figures) if shared else 0)
-    status: Literal["ok", "failed"] = "ok" if free >= need else "failed"
-    needed = f"{need / GB:.0f} GB for vLLM's copy of the weights{' and the run beside it' if shared else ''}, or a larger TMPDIR"
-    return [Check("temporary files", status, f"{free / GB:.0f} GB are free in {place}", needed)]
+    return Check(
+        "disk",
+        status,
+        f"{free / GB:.0f} GB are free for {run_dir}",
+        f"{need / GB:.0f} GB for weights, adapters and checkpoints (`cardproof plan` shows each)",
+    )
 
 
 def _folders(config: Config) -> list[Check]:

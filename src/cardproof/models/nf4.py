@@ -31,10 +31,16 @@ def keep_dequantised(model: Any, most_gb: float) -> bool:
 def dequantise_nf4(model: Any) -> None:
     """Replace, in place, every linear weight that load_nf4 would quantise by its value after a round trip through NF4."""
     import torch
-    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
     head = model.get_output_embeddings()
     for module in model.modules():
         if isinstance(module, torch.nn.Linear) and module is not head:
-            packed, state = quantize_4bit(module.weight.data, blocksize=64, compress_statistics=True, quant_type="nf4")
-            module.weight.data = dequantize_4bit(packed, state).to(module.weight.dtype)
+            module.weight.data = round_trip(module.weight.data)
+
+
+def round_trip(weight: Any) -> Any:
+    """A weight's values after NF4 with double quantisation in blocks of 64, in its own dtype and on its own device."""
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    packed, state = quantize_4bit(weight, blocksize=64, compress_statistics=True, quant_type="nf4")
+    return dequantize_4bit(packed, state).to(weight.dtype)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,9 @@ from cardproof.acquire.weights import check_adapter
 from cardproof.errors import CardproofError
 from cardproof.files import sha256_file
 from cardproof.models.device import Quantization, device, quiet
-from cardproof.models.loading import load_plain
-from cardproof.models.nf4 import dequantise_nf4
 from cardproof.models.tokens import load_tokenizer, opened_reasoning, prompt_ids
 from cardproof.records import Prompt
+from cardproof.sampling.dequantise import went_through_nf4
 from cardproof.sampling.sampler import Decoding, Draw, stop_tokens
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -51,6 +49,11 @@ class VllmSampler:
     def __init__(self, folder: Path, quantization: Quantization, adapter: Path | None, rows: int, threads: int, thinking: bool) -> None:
         """`rows`: the most rollouts in flight; `threads`: CPU threads. CardproofError if vLLM is missing or the adapter does not fit."""
         quiet()
+        if quantization == "nf4" and not went_through_nf4(folder):
+            raise CardproofError(
+                f"vLLM has no NF4, and the weights in {folder} did not go through it.",
+                f"`cardproof dequantise --model {folder} --out FOLDER` writes such weights; give it that folder.",
+            )
         self.folder, self.quantization, self.adapter = folder, quantization, adapter
         self.rows, self.threads, self.thinking = rows, threads, thinking
         self.model_hash = model_hash(folder)
@@ -81,28 +84,18 @@ class VllmSampler:
                 f" {context} together with a reply of {decoding.max_new_tokens}.",
                 "lower sampling.max_new_tokens or the condition's distractors.",
             )
-        with tempfile.TemporaryDirectory() as scratch:
-            engine = self._engine(Path(scratch), need)
-            yield from self._run(engine, work, ids, decoding)
+        yield from self._run(self._engine(need), work, ids, decoding)
 
     def _context(self) -> int:
         return int(json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"])
 
-    def _engine(self, scratch: Path, length: int) -> Any:
-        """The engine. vLLM has no NF4, so it gets a copy of the weights that went through NF4 once."""
-        model = self.folder
+    def _engine(self, length: int) -> Any:
+        """The engine. vLLM has no NF4, so `folder` has weights that went through NF4 once."""
         options: dict[str, Any] = {"dtype": "float32", "enforce_eager": True} if device() == "cpu" else {"dtype": "bfloat16"}
-        if self.quantization == "nf4":
-            model = scratch / "nf4"
-            weights = load_plain(self.folder, "cpu")  # leave the GPU's memory to the engine
-            dequantise_nf4(weights)
-            weights.save_pretrained(model, safe_serialization=True)
-            self.tokenizer.save_pretrained(model)
-            del weights
         if self.room is not None:
             options |= {"enable_lora": True, "max_lora_rank": self.room, "max_loras": 1}
         return self.vllm.LLM(
-            model=str(model),
+            model=str(self.folder),
             enable_prefix_caching=True,
             max_model_len=length,
             max_num_seqs=self.rows,
