@@ -83,7 +83,7 @@ def test_vllm_has_no_four_bits(tmp_path: Path) -> None:
     vllm = settings.Config(sampling={"backend": "vllm"})
     found = {(f.section, f.name): f for f in plan.plan(vllm, tmp_path, ROOT / "prompts", CLAIMS, tmp_path / "no Snakefile")}
     assert found["memory: sampling", "weights"].value == 2 * 14_768_307_200
-    assert found["disk", plan.SCRATCH].value == 2 * 14_768_307_200
+    assert found["disk", plan.COPY].value == 2 * 14_768_307_200
     assert {name for (section, name), f in found.items() if section == "hours" and "too small" in f.how} == {"L4", "RTX 4090"}
 
 
