@@ -16,6 +16,7 @@ from cardproof.config import settings
 from cardproof.errors import CardproofError
 from cardproof.machine import plan, workload
 from helpers.places import ROOT, SHARED
+from helpers.tiny_qwen3 import write_tiny_adapter
 from helpers.workflow import PATIENCE
 
 LEGAL = SHARED / "data" / "legal_rag_bench"
@@ -136,3 +137,69 @@ def test_the_stated_sizes_are_those_of_the_real_benchmark(tmp_path: Path) -> Non
         assert (estimated.prompts, estimated.n) == (counted.prompts, counted.n)
         assert estimated.mean == pytest.approx(counted.mean, rel=0.08)
         assert counted.longest <= estimated.longest <= 1.45 * counted.longest
+
+
+def test_a_decoding_step_has_as_many_operations_as_the_plan_assumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted on 4-bit layers with an adapter beside them, as a GPU decodes. Views of tensors are left out: they launch nothing."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from transformers import AutoModelForCausalLM, Qwen3Config
+
+    from cardproof.models.loading import load_packed
+    from cardproof.sampling import shared_prefix
+    from cardproof.sampling.sampler import Decoding
+    from cardproof.sampling.shared_prefix import SharedPrefixDecoder, Tokens
+
+    monkeypatch.setattr(shared_prefix, "pack", lambda model: None)  # a GPU's layers are not packed
+    narrow = {
+        "vocab_size": 100,
+        "hidden_size": 64,
+        "intermediate_size": 64,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+    }
+    views = (
+        "view",
+        "expand",
+        "slice",
+        "select.int",
+        "unbind",
+        "transpose",
+        "permute",
+        "squeeze",
+        "detach",
+        "alias",
+        "aten.t.",
+        "split",
+        "as_strided",
+    )
+    counted: dict[tuple[int, int], int] = {}
+
+    class Count(TorchDispatchMode):
+        total = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            Count.total += not any(view in str(func) for view in views)
+            return func(*args, **(kwargs or {}))
+
+    for layers in (2, 3):
+        folder = tmp_path / f"{layers}"
+        AutoModelForCausalLM.from_config(Qwen3Config(num_hidden_layers=layers, **narrow)).save_pretrained(folder)
+        adapter = write_tiny_adapter(tmp_path / f"{layers}-adapter", folder, rank=32)
+        for items in (1, 4):
+            decoder = SharedPrefixDecoder(load_packed(folder, "nf4", adapter), [0], 8 * items)
+            work = [Tokens([5 + i % 50 for i in range(500)], 0, list(range(8))) for _ in range(items)]
+            step = decoder._step
+
+            def counting(*args: Any, step: Any = step, key: tuple[int, int] = (layers, items)) -> None:
+                Count.total = 0
+                with Count():
+                    step(*args)
+                counted.setdefault(key, Count.total)
+
+            decoder._step = counting  # type: ignore[method-assign]
+            list(decoder.decode(work, Decoding(1.0, 0.95, 3)))
+    known = workload.assumptions()["operations"]
+    for items in (1, 4):
+        each = counted[3, items] - counted[2, items]
+        assert each == pytest.approx(known["layer"] + items * known["item_and_layer"], rel=0.1), counted

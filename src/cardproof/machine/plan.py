@@ -390,7 +390,11 @@ def _seconds(
         arms = _arms(config, name)
         prefill += arms * a.prompts * a.mean * twice / (flops * rates["prefill"])
         rows = max(1, config.sampling.rows // a.n) * a.n
-        step = max(weights / bandwidth, rows * twice / flops) / rates["decoding"] if gpu else rows * twice / (flops * rates["decoding"])
+        step = rows * twice / (flops * rates["decoding"])
+        if gpu:
+            issued = known["operations"]
+            operations = sizes.layers * (issued["layer"] + rows // a.n * issued["item_and_layer"])
+            step = max(weights / bandwidth / rates["decoding"], step, operations * issued["seconds"])
         decode += arms * a.rollouts * a.new / rows * step
     # Per parameter and token, with the base frozen: 2 forward, 2 backward to the activations, and 2 more if activations are recomputed.
     passes = 3 if config.training.gradient_checkpointing else 2
