@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+LONGEST = 2_000
+"""Longest sentence in characters."""
 
 
 class CardproofError(Exception):
@@ -24,12 +26,23 @@ class CardproofError(Exception):
     exit_code = 2
 
     def __init__(self, sentence: str, hint: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-        self.hint = hint
+        self.sentence, self.hint = shown(sentence), shown(hint)
+        super().__init__(self.sentence)
 
     def __str__(self) -> str:
         return f"{self.sentence}\nHint: {self.hint}"
+
+
+def shown(text: str) -> str:
+    """A text from outside on one line of a terminal: what is not printable is written by its number, and the middle of a long one left out.
+
+    A file's name or a value may have line ends, sequences that move the cursor, or characters that turn the direction of writing.
+    """
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(ch if ch.isprintable() else repr(ch)[1:-1] if ch != "\xa0" else ch for ch in text)
 
 
 class InvalidValue(ValueError):
@@ -118,7 +131,15 @@ def of_validation(error: ValidationError, where: str, model: type[BaseModel], *,
             return CardproofError(f"{where}: {said.sentence}.", said.hint)
         return CardproofError(f"{where}: {place}{said}.", hint or listed)
     message = first["msg"][0].lower() + first["msg"][1:]
-    return CardproofError(f"{where}: {place}{message}, found {first['input']!r:.60}.", hint or listed)
+    return CardproofError(f"{where}: {place}{message}, found {_found(first['input'])}.", hint or listed)
+
+
+def _found(value: object) -> str:
+    """The beginning of a value as Python writes it."""
+    try:
+        return f"{value!r:.60}"
+    except (ValueError, RecursionError):  # Python does not write numbers of thousands of digits
+        return "a value too long to show"
 
 
 def first_error(error: ValidationError) -> Any:

@@ -6,7 +6,9 @@ import fcntl
 import glob
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -17,11 +19,14 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from cardproof import outside
 from cardproof.errors import CardproofError, of_validation, unwritable
 
 R = TypeVar("R", bound=BaseModel)
 
 TEMPORARY = ".tmp"
+AGAIN = "delete it and run the step that makes it again."
+ONCE = "give each key once: of two values, readers take either."
 
 
 def sha256_text(text: str) -> str:
@@ -38,8 +43,8 @@ def seeded_hash(seed: int, *parts: object) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes, read in blocks."""
-    with open(path, "rb") as f:
+    """Hex sha256 of a plain file's bytes, read in blocks; CardproofError as `outside.opened`."""
+    with outside.opened(path) as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
@@ -121,14 +126,99 @@ def plain(value: Any) -> Any:
     return value
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; CardproofError if it is missing or broken."""
+def read_json(path: Path, hint: str = AGAIN, most: int = outside.MOST_JSON) -> Any:
+    """Read a JSON file; CardproofError if it is missing, broken, or larger or deeper than the limits in `outside`."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(outside.read_bytes(Path(path), most), str(path), hint)
     except FileNotFoundError:
         raise CardproofError(f"{path} does not exist.", "run the step that makes it, or check the path.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise CardproofError(f"{path} is not valid JSON: {e}.", "delete it and run the step that makes it again.") from None
+
+
+def parse_json(raw: bytes, where: str, hint: str = AGAIN) -> Any:
+    """The value of a JSON text in UTF-8; CardproofError, beginning with `where`, names what is wrong, and a repeated key with its line.
+
+    Stricter than Python: no key twice in an object, no NaN or infinity, no half characters, no endless numbers, no endless nesting.
+    """
+    try:
+        value = _JSON.decode(raw.decode("utf-8-sig"))
+        if b"\\u" in raw:
+            json.dumps(value, ensure_ascii=False).encode()
+    except RepeatedKey as e:
+        raise CardproofError(f"{where}, line {_line_of_repeated(raw.decode('utf-8-sig'))}: {e}.", ONCE) from None
+    except UnicodeEncodeError as e:
+        raise CardproofError(f"{where} is not valid JSON: it has half of a character, {e.object[e.start]!r}.", hint) from None
+    except (ValueError, RecursionError) as e:
+        raise CardproofError(f"{where} is not valid JSON: {e}.", hint) from None
+    _check_depth(value, where, hint)
+    return value
+
+
+class RepeatedKey(ValueError):
+    """One key twice in a JSON object. Plain JSON readers silently take the last value."""
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise RepeatedKey(f"the key {twice!r:.80} is given twice in one object")
+    return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > outside.MOST_DIGITS:
+        raise ValueError(f"a number has {len(digits):,} digits")
+    return int(digits)
+
+
+def _of_row(digits: str) -> int:
+    """A whole number of a row: tables have columns of 64 bits."""
+    number = _whole(digits)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"the number {digits} has more than 64 bits")
+    return number
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"the number {text:.40} is too large")
+    return number
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a JSON value")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_whole, parse_float=_finite, parse_constant=_no_constant)
+_ROW = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_of_row, parse_float=_finite, parse_constant=_no_constant)
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
+_COLON = re.compile(r"\s*:")
+
+
+def _line_of_repeated(text: str) -> int:
+    """The line of the first key that its object has already; `text` is valid JSON that has one."""
+    open_objects: list[set[str] | None] = []
+    for token in _TOKEN.finditer(text):
+        if token[0] in "{[":
+            open_objects.append(set() if token[0] == "{" else None)
+        elif token[0] in "}]":
+            open_objects.pop()
+        elif (keys := open_objects[-1] if open_objects else None) is not None and _COLON.match(text, token.end()):
+            if (key := json.loads(token[0])) in keys:
+                return text.count("\n", 0, token.start()) + 1
+            keys.add(key)
+    raise AssertionError("no key is repeated")
+
+
+def _check_depth(value: Any, where: str, hint: str) -> None:
+    level, depth = [value], 0
+    while level := [
+        part for node in level if isinstance(node, dict | list) for part in (node.values() if isinstance(node, dict) else node)
+    ]:
+        depth += 1
+        if depth > outside.MOST_DEPTH:
+            raise CardproofError(f"{where} is not valid JSON: it is nested more than {outside.MOST_DEPTH} deep.", hint)
 
 
 def write_rows(path: Path, rows: Iterable[BaseModel]) -> int:
@@ -149,33 +239,45 @@ def read_rows(path: Path, kind: type[R]) -> list[R]:
 def iter_rows(path: Path, kind: type[R]) -> Iterator[R]:
     """Like `read_rows`, but one row at a time."""
     try:
-        f = open(path, "rb")  # noqa: SIM115
+        f = outside.opened(path, outside.MOST_ROWS_BYTES)
     except FileNotFoundError:
         raise CardproofError(f"{path} does not exist.", "run the step that makes it, or check the path.") from None
     with f:
-        for number, raw in enumerate(f, 1):
-            if raw.isspace():
-                continue
-            try:
-                row = kind.model_validate_json(raw)
-            except ValidationError:
-                row = parse_row(raw, kind, f"{path}, line {number}")  # explains what is wrong
-            yield row
+        for number, raw in enumerate(outside.lines(f, path), 1):
+            if not raw.isspace():
+                yield parse_row(raw, kind, path, number)
 
 
-def parse_row(raw: bytes, kind: type[R], where: str) -> R:
-    """One JSON line as a row; CardproofError names the place `where`, the field and its value."""
+def parse_row(raw: bytes, kind: type[R], path: Path, number: int) -> R:
+    """Line `number` of a file of JSON Lines as a row; CardproofError names the file, the line, the field and its value."""
+    try:
+        row = kind.model_validate_json(raw)
+        _ROW.decode(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as e:
+        raise _explained(e, raw, kind, f"{path}, line {number}") from None
+    return row
+
+
+def _explained(error: Exception, raw: bytes, kind: type[R], where: str) -> CardproofError:
+    """What is wrong with a line that is not a row."""
     if raw.startswith(b"\xef\xbb\xbf"):
-        raise CardproofError(f"{where}: starts with a byte order mark.", "save the file as UTF-8 without BOM.")
+        return CardproofError(f"{where}: starts with a byte order mark.", "save the file as UTF-8 without BOM.")
+    if packed := next((name for begin, name in PACKED.items() if raw.startswith(begin)), None):
+        return CardproofError(f"{where}: this is a {packed} file, not JSON Lines.", "unpack or convert it: one JSON object a line.")
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as e:
-        raise CardproofError(f"{where}: byte {e.start + 1} is not valid UTF-8.", "save the file as UTF-8.") from None
-    try:
-        return kind.model_validate_json(raw)
-    except ValidationError as e:
-        hint = f"a {kind.__name__} row has: {', '.join(kind.model_fields)}."
-        raise of_validation(e, where, kind, noun="field", hint=hint) from None
+        return CardproofError(f"{where}: byte {e.start + 1} is not valid UTF-8.", "save the file as UTF-8.")
+    has = f"a {kind.__name__} row has: {', '.join(kind.model_fields)}."
+    if isinstance(error, ValidationError):
+        return of_validation(error, where, kind, noun="field", hint=has)
+    if isinstance(error, RepeatedKey):
+        return CardproofError(f"{where}: {error}.", ONCE)
+    return CardproofError(f"{where} is not valid JSON: {error}.", has)
+
+
+PACKED = {b"PAR1": "Parquet", b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+"""First bytes of files that are given where rows are expected, by name."""
 
 
 K = TypeVar("K")

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cardproof import outside
 from cardproof.errors import CardproofError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Run:
 
         path = self.path(CONFIG)
         try:
-            content = reading.parse(path.read_bytes(), str(path))
+            content = reading.parse(outside.read_bytes(path, outside.MOST_YAML), str(path))
         except OSError:
             raise CardproofError(
                 f"{path} does not exist, so the scale of the run is unknown.", "give the folder of a run: results/NAME."

@@ -15,7 +15,21 @@ from helpers.places import ROOT
 
 PACKAGE = ROOT / "src" / "cardproof"
 ORDER = (
-    *("errors", "records", "files", "config", "runs", "contract", "acquire", "evidence", "benchmark", "models", "sampling", "verifier"),
+    *(
+        "errors",
+        "records",
+        "outside",
+        "files",
+        "config",
+        "runs",
+        "contract",
+        "acquire",
+        "evidence",
+        "benchmark",
+        "models",
+        "sampling",
+        "verifier",
+    ),
     *("scoring", "training", "evaluation", "cards", "claims", "pages", "machine", "cli", "__main__"),
 )
 """A room may import itself and the rooms before it."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
 
+from cardproof import outside
 from cardproof.claims.grim import NUMBER, ExactInterval, decimals, exact, rounding_interval, truncation_interval
 from cardproof.claims.identities import COUNTED, Decimal, Id, Identity, OwnId, Text, references
 from cardproof.claims.pointers import arm_of, checked
@@ -268,7 +269,7 @@ class ClaimsFile(Row):
 def read_claims(path: Path = CLAIMS_PATH) -> ClaimsFile:
     """Read and check a claims file; CardproofError names the file, the claim and what to write instead."""
     try:
-        content = Path(path).read_bytes()
+        content = outside.read_bytes(Path(path), outside.MOST_YAML)
     except FileNotFoundError:
         raise CardproofError(f"{path} does not exist.", f"the card's claims are in {CLAIMS_PATH}.") from None
     except OSError as e:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
+from cardproof import outside
 from cardproof.config.settings import Config
 from cardproof.config.texts import field_texts
 from cardproof.errors import CardproofError, first_error, models_at, of_validation
@@ -20,46 +21,73 @@ else:  # the C parser is ten times as fast; PyYAML is not always built with it
     _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-MAX_DEPTH = 100
-"""Deepest nesting of mappings and lists in a YAML file."""
-
-
 class OnceEachKey(_SafeLoader):
     """YAML's safe loader, except that a repeated key is an error. Plain YAML silently takes the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping of a node; ConstructorError names the key that is given twice."""
-        seen = set()
+        """The mapping of a node; ConstructorError names the key that is given twice, also if it is written in two ways (16, 0x10)."""
+        seen: set[Any] = set()
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} is given twice", key.start_mark)
-            seen.add(getattr(key, "value", None) if isinstance(key, yaml.ScalarNode) else id(key))
+            if isinstance(key, yaml.ScalarNode):
+                name = key.value if key.tag.endswith(":merge") else self.construct_object(key)
+                if {key.value, name} & seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} is given twice", key.start_mark)
+                seen |= {key.value, name}
         return super().construct_mapping(node, deep)
 
 
+HINT = "check indentation and colons, give each key once, and quote text that has ': ' in it."
+
+
 def read_yaml(content: bytes, where: str) -> Any:
-    """The content of a YAML file in UTF-8 without repeated keys; CardproofError names `where` and the line at fault."""
+    """The content of a YAML file in UTF-8 without repeated keys; CardproofError names `where` and the line at fault.
+
+    Nesting, and what aliases multiply to, have limits; see `outside`.
+    """
+    text = outside.text_of(content, where)
     try:
-        text = content.decode("utf-8")
-        _check_depth(text, where)
+        _check_size(text, where)
         return yaml.load(text, Loader=OnceEachKey)
-    except UnicodeDecodeError as e:
-        raise CardproofError(f"{where}: byte {e.start + 1} is not valid UTF-8.", "save the file as UTF-8.") from None
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(e, "problem", None) or str(e).splitlines()[0]
-        hint = "check indentation and colons, give each key once, and quote text that has ': ' in it."
-        raise CardproofError(f"{where}{line}: not valid YAML: {problem}.", hint) from None
+        raise CardproofError(f"{where}{line}: not valid YAML: {problem}.", HINT) from None
+    except (ValueError, TypeError, AttributeError, OverflowError) as e:
+        # A date, a number or a tag that promises a value which its text is not.
+        raise CardproofError(f"{where}: not valid YAML: a value cannot be read ({e}).", "put quotes around text.") from None
 
 
-def _check_depth(text: str, where: str) -> None:
-    """Refuse deep nesting: it would overflow the C parser's stack and end the process."""
-    depth = 0
+def _check_size(text: str, where: str) -> None:
+    """Refuse deep nesting, which would overflow the C parser's stack, aliases that multiply, and mappings that contain themselves.
+
+    An alias counts as all that it stands for, because merging, copying and checking visit it each time. A list that contains itself is left
+    to the check of the settings, which names the key.
+    """
+    sizes: dict[str | None, int] = {}
+    unfinished: list[tuple[str | None, int]] = []
+    mappings: set[str | None] = set()
+    count = 0
     for event in yaml.parse(text, Loader=OnceEachKey):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = unfinished.pop()
+            if anchor is not None:
+                sizes[anchor] = count - before
+        elif isinstance(event, yaml.CollectionStartEvent):
+            unfinished.append((event.anchor, count))
+            mappings |= {event.anchor} if isinstance(event, yaml.MappingStartEvent) else set()
+            count += 1
+        elif isinstance(event, yaml.ScalarEvent):
+            count += 1
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor in mappings and any(anchor == event.anchor for anchor, _ in unfinished):
+                raise CardproofError(f"{where}: not valid YAML: '&{event.anchor}' contains itself.", "write the value out.")
+            count += sizes.get(event.anchor, 1)
+        if len(unfinished) > outside.MOST_DEPTH:
             raise CardproofError(f"{where}: not valid YAML: nested too deeply.", "write `key: value` lines.")
+        if count > outside.MOST_VALUES:
+            hint = "write the values out: aliases of aliases multiply."
+            raise CardproofError(f"{where}: not valid YAML: more than {outside.MOST_VALUES:,} values.", hint)
 
 
 def load(*files: Path, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -70,7 +98,7 @@ def load(*files: Path, overrides: Mapping[str, Any] | None = None) -> Config:
     merged: dict[str, Any] = {}
     for file in files:
         try:
-            content = Path(file).read_bytes()
+            content = outside.read_bytes(Path(file), outside.MOST_YAML)
         except FileNotFoundError:
             raise CardproofError(f"{file} does not exist.", "check the path after --configfile.") from None
         merged = merge(merged, parse(content, str(file)))
@@ -104,6 +132,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def validate(values: Mapping[str, Any], where: str = "configuration") -> Config:
     """A mapping as a Config; CardproofError names the key and value of the first error, and the nearest known key."""
+    outside.bounded_values(values, where)
     try:
         return Config.model_validate(values)
     except ValidationError as e:

@@ -7,9 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import jinja2
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from cardproof import outside
+from cardproof.config.reading import read_yaml
 from cardproof.contract.form import REFUSAL_PHRASES, format_reply
 from cardproof.errors import CardproofError, of_template, of_validation
 from cardproof.records import Document, Message
@@ -75,10 +76,8 @@ def _fill(templates_dir: Path, name: str, **values: object) -> str:
 def _demonstrations(templates_dir: Path) -> tuple[_Demonstration, ...]:
     path = templates_dir / "demonstrations.yaml"
     try:
-        return TypeAdapter(tuple[_Demonstration, ...]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return TypeAdapter(tuple[_Demonstration, ...]).validate_python(read_yaml(outside.read_bytes(path, outside.MOST_YAML), str(path)))
     except FileNotFoundError:
         raise CardproofError(f"{path} does not exist.", "add it, or set `demonstration: false`.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise CardproofError(f"{path} is no valid YAML: {e}.", "see prompts/demonstrations.yaml as shipped.") from None
     except ValidationError as e:
         raise of_validation(e, str(path), _Demonstration, hint="each example has documents, question, quotes and answer.") from None
