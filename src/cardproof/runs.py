@@ -36,6 +36,8 @@ RECORDS = "provenance/files"
 LOGS = "provenance/logs.json"
 LEFT_OUT = "provenance/left_out.json"
 """In an unpacked archive: the folders of weights that it leaves out."""
+SIGNATURE = "provenance/chain.sig"
+"""A signature over the run's chain, made with `cardproof sign`."""
 REPLAYED = "provenance/replayed.json"
 """In a replayed run: what came from the archive."""
 FIGURES = ("training_loss", "axes", "stress", "near_miss", "compute_curve", "published")

@@ -94,7 +94,9 @@ RESCORED = frozenset({"score", "evaluate", "reconcile", "figures"})
 """Steps that a replay does itself. The archived run did all others."""
 
 # The vocabulary and the plumbing: a change there that matters shows in the rows themselves.
-IGNORED = frozenset({"errors", "files", "outside", "records", "runs", "config/settings", "config/reading", "evidence/provenance"})
+IGNORED = frozenset(
+    {"errors", "files", "outside", "records", "runs", "config/settings", "config/reading", "config/places", "evidence/provenance"}
+)
 
 
 def modules_of(step: str, engine: str = "transformers") -> list[str]:

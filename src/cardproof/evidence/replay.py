@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from pathlib import Path
 
-from cardproof import runs
+from cardproof import outside, runs
 from cardproof.config.reading import parse, validate
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
-from cardproof.evidence.archive import CHANGED, MADE_BY, opened
-from cardproof.evidence.sidecars import Record
-from cardproof.files import atomic, sha256_file, write_json
+from cardproof.evidence.archive import CHANGED, MADE_BY, Packed, streamed
+from cardproof.evidence.sidecars import Record, parsed
+from cardproof.files import write_json
 
 REPLAYED = ("prompts/", "samples/", "support/", "distill/", "split/", "verifier/", "training/")
 """What a replay takes from an archive. It makes all other results itself."""
@@ -21,9 +23,10 @@ def configuration(source: Path) -> Config:
 
     Settings that name programs or machines are left out: a replay runs no model, and no program that an archive names.
     """
-    with opened(source) as files:
-        name, content = next(files, ("", b""))
-    if name != runs.CONFIG:
+    with streamed(source, lambda name: False) as files:
+        first = next(files, None)
+        content = first.content(outside.MOST_YAML) if first and first.name == runs.CONFIG else None
+    if content is None:
         raise CardproofError(f"{source} has no {runs.CONFIG}.", MADE_BY)
     where = f"{source}: {runs.CONFIG}"
     config = validate(parse(content, where), where)
@@ -39,36 +42,52 @@ def configuration(source: Path) -> Config:
 def replay(source: Path, run: Path) -> list[str]:
     """Copy samples, support and training metrics from an archive into a run's folder; return their paths below it.
 
-    CardproofError names the first file that is not what its record in the archive says.
+    CardproofError names the first file that is not what its record in the archive says; then the run's folder is as it was. Contents go to
+    the disk as they come, so memory does not grow with the archive.
     """
-    contents: dict[str, bytes] = {}
     records: dict[str, Record] = {}
-    with opened(source) as files:
-        for name, content in files:
-            if name.startswith(f"{runs.RECORDS}/"):
-                records[name.removeprefix(f"{runs.RECORDS}/").removesuffix(".json")] = _record(source, name, content)
-            elif name.startswith(REPLAYED) and "/adapter/" not in name:
-                contents[name] = content
-    if not contents:
-        raise CardproofError(f"{source} has no samples.", MADE_BY)
-    for name, content in contents.items():
-        record = records.get(name)
-        if record is None:
-            raise CardproofError(f"{source}: {name} has no record.", CHANGED)
-        with atomic(run / name) as tmp:
-            tmp.write_bytes(content)
-        if sha256_file(run / name) != record.digest:
-            (run / name).unlink()
-            raise CardproofError(f"{source}: {name} is not the file that the step {record.step} made.", CHANGED)
-    write_json(run / runs.REPLAYED, {name: records[name] for name in sorted(contents)})
-    return [*sorted(contents), runs.REPLAYED]
-
-
-def _record(source: Path, name: str, content: bytes) -> Record:
+    digests: dict[str, str] = {}
+    partial = run.with_name(f".{run.name}.replayed")
+    shutil.rmtree(partial, ignore_errors=True)
     try:
-        record = Record.model_validate_json(content)
-    except ValueError:
-        raise CardproofError(f"{source}: {name} is not a record of a result.", CHANGED) from None
-    if record.seal != record.sealed():
-        raise CardproofError(f"{source}: {name} was changed after it was written.", CHANGED)
-    return record
+        with streamed(source, _wanted) as files:
+            for packed in files:
+                if packed.name.startswith(f"{runs.RECORDS}/"):
+                    name = packed.name.removeprefix(f"{runs.RECORDS}/").removesuffix(".json")
+                    records[name] = parsed(packed.content(), f"{source}: {packed.name}", CHANGED)
+                elif _taken(packed.name):
+                    digests[packed.name] = _copy(packed, partial / packed.name)
+        if not digests:
+            raise CardproofError(f"{source} has no samples.", MADE_BY)
+        for name, digest in digests.items():
+            if (record := records.get(name)) is None:
+                raise CardproofError(f"{source}: {name} has no record.", CHANGED)
+            if digest != record.digest:
+                raise CardproofError(f"{source}: {name} is not the file that the step {record.step} made.", CHANGED)
+        for name in digests:
+            target = outside.inside(run, name, str(run), outside.PLAIN)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).replace(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    write_json(run / runs.REPLAYED, {name: records[name] for name in sorted(digests)})
+    return [*sorted(digests), runs.REPLAYED]
+
+
+def _taken(name: str) -> bool:
+    return name.startswith(REPLAYED) and "/adapter/" not in name
+
+
+def _wanted(name: str) -> bool:
+    return name.startswith(f"{runs.RECORDS}/") or _taken(name)
+
+
+def _copy(packed: Packed, target: Path) -> str:
+    """Write one file of an archive, and return its sha256."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with open(target, "wb") as f:
+        while block := packed.stream.read(1 << 20):
+            digest.update(block)
+            f.write(block)
+    return digest.hexdigest()

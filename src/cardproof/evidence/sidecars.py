@@ -6,6 +6,7 @@ contains no time and no host, so two runs of one seed write the same records. `c
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -18,12 +19,13 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from cardproof import __version__, runs
+from cardproof import __version__, outside, runs
+from cardproof.config.places import command_without_places, published, without_places
 from cardproof.config.reading import load
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.evidence.provenance import SETTINGS, STEPS, code_fingerprint, packages_of, settings_fingerprint, step_of
-from cardproof.files import read_json, sha256_file, sha256_text, write_json
+from cardproof.files import parse_json, sha256_file, sha256_text, write_json
 from cardproof.records import Row
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -54,11 +56,11 @@ class Record(Row):
     settings: str | None
     """Fingerprint of the settings the step depends on; None for a step without any."""
     config: dict[str, Any]
-    """The settings themselves, by dotted path."""
+    """The settings themselves, by dotted path; of places the names alone."""
     environment: dict[str, str]
     """Versions of Python, cardproof and packages, the machine's architecture, and the commit. See `environment`."""
     command: list[str]
-    """The command line, with `{run}` and `{project}` for these folders."""
+    """The command line, with `{run}` and `{project}` for these folders, and `{outside}/NAME` for any other."""
     seal: str = Field(default="")
     """sha256 over all other fields."""
 
@@ -90,7 +92,7 @@ def record_path(run: Path, name: str) -> Path:
 
 
 def hashes(path: Path) -> dict[str, str]:
-    """`{"": sha256}` of a file; path -> sha256 of every file in a folder."""
+    """`{"": sha256}` of a file; path -> sha256 of every file in a folder. A model's folder may be one of links, which are followed."""
     if not path.is_dir():
         return {"": sha256_file(path)}
     files = sorted(p for p in path.rglob("*") if p.is_file() and p.name not in NOT_CONTENT)
@@ -110,12 +112,6 @@ def run_of(path: Path) -> Path | None:
     return None
 
 
-def names(run: Path) -> list[str]:
-    """Every result of a run that has a record, by its path below the run."""
-    folder = run / runs.RECORDS
-    return sorted(p.relative_to(folder).as_posix().removesuffix(".json") for p in folder.rglob("*.json"))
-
-
 def record(call: Call, run: Path, config: Config | None) -> None:
     """Write the record of every result of a call that exists. Its inputs are hashed once for all of them."""
     engine = config.sampling.backend if config else "transformers"
@@ -123,7 +119,7 @@ def record(call: Call, run: Path, config: Config | None) -> None:
     code, values = code_of(call.step, engine), settings_of(call.step, call.wildcards, config)
     fingerprint = settings_fingerprint(config, call.step, **call.wildcards) if config is not None and values else None
     spelling = _spelling(call.command, run)
-    command = ["cardproof", *(a.replace(spelling, "{run}").replace(str(PROJECT), "{project}") for a in call.command)]
+    command = ["cardproof", *command_without_places(call.command, {spelling: "{run}", str(PROJECT): "{project}"})]
     for output in call.outputs:
         if not output.exists():
             continue
@@ -155,7 +151,7 @@ def settings_of(step: str, wildcards: Mapping[str, str], config: Config | None) 
     """
     if config is None or step not in SETTINGS or step == "acquire_model":
         return {}
-    values = config.values_at(path.format(**wildcards) for path in SETTINGS[step])
+    values = without_places(config).values_at(path.format(**wildcards) for path in SETTINGS[step])
     if step == "train":
         run = config.training_runs[wildcards["variant"]]
         values |= {"variant": run.variant.model_dump(mode="json"), "training seed": run.seed}
@@ -164,12 +160,17 @@ def settings_of(step: str, wildcards: Mapping[str, str], config: Config | None) 
 
 def read(path: Path) -> Record:
     """Read one record; CardproofError if it is not one, or was changed after it was written."""
+    return parsed(outside.read_bytes(path, outside.MOST_JSON), str(path), "delete it and run the workflow again.")
+
+
+def parsed(content: bytes, where: str, hint: str) -> Record:
+    """The content of a record's file; CardproofError, with `where` and `hint`, if it is not one, or was changed after it was written."""
     try:
-        entry = Record.model_validate(read_json(path))
-    except ValueError:
-        raise CardproofError(f"{path} is not a record of a result.", "delete it and run the workflow again.") from None
+        entry = Record.model_validate(parse_json(content, where))
+    except (ValueError, CardproofError):
+        raise CardproofError(f"{where} is not a record of a result.", hint) from None
     if entry.seal != entry.sealed():
-        raise CardproofError(f"{path} was changed after it was written.", "delete it and run the workflow again.")
+        raise CardproofError(f"{where} was changed after it was written.", hint)
     return entry
 
 
@@ -191,16 +192,41 @@ def _version(package: str) -> str | None:
 
 @lru_cache
 def _commit() -> dict[str, str]:
-    """The checkout's commit, and whether its files differ from it; empty outside a git checkout."""
+    """The checkout's commit, and whether its files differ from it; empty outside a git checkout.
+
+    An image may have no git; the commit is then read from git's own files, and nobody looked at the differences.
+    """
     if not (PROJECT / ".git").exists():
         return {}
     git = ["git", "-C", str(PROJECT)]
     try:
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
         changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=30, check=True).stdout
+        # A module that nobody committed computes as well.
+        added = [*git, "ls-files", "--others", "--exclude-standard", "--", "src", "prompts", "report", "published"]
+        changed += subprocess.run(added, capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
-        return {}
+        found = _head(PROJECT / ".git")
+        return {"commit": found, "uncommitted changes": "unknown"} if found else {}
     return {"commit": commit, "uncommitted changes": "yes" if changed.strip() else "no"}
+
+
+def _head(git: Path) -> str | None:
+    """The commit of a checkout by git's own files; None if they do not say it."""
+    try:
+        if git.is_file():  # a further working tree of a repository
+            git = PROJECT / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+        head = (git / "HEAD").read_text(encoding="utf-8").strip()
+        common = git / (git / "commondir").read_text(encoding="utf-8").strip() if (git / "commondir").is_file() else git
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        if (common / name).is_file():
+            return (common / name).read_text(encoding="utf-8").strip()
+        packed = (common / "packed-refs").read_text(encoding="utf-8").splitlines()
+        return next((line.split()[0] for line in packed if line.endswith(f" {name}")), None)
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def configuration(path: Path) -> Config | None:
@@ -227,8 +253,15 @@ def _input_digest(path: Path, run: Path) -> str:
     """The digest of an input. A folder of the run is not read again, because weights are large: its record says the digest."""
     if path.is_dir() and record_path(run, _name(path, run)).is_file():
         return read(record_path(run, _name(path, run))).digest
+    if _name(path, run) == runs.CONFIG:
+        return config_digest(path)
     digests = hashes(path)
     return digests[""] if "" in digests else digest_of(digests)
+
+
+def config_digest(path: Path) -> str:
+    """sha256 of a run's configuration as it may leave the machine, so that it is the same in the run and in its archive."""
+    return hashlib.sha256(published(outside.read_bytes(path, outside.MOST_YAML), str(path))).hexdigest()
 
 
 def _spelling(arguments: Iterable[str], run: Path) -> str:
