@@ -34,6 +34,11 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
+def sha256_bytes(content: bytes) -> str:
+    """Hex sha256 of some bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def seeded_hash(seed: int, *parts: object) -> str:
     """Hex sha256 of a seed and the thing it is for. Sorting by it draws at random, but the same way everywhere.
 

@@ -20,6 +20,8 @@ from cardproof.errors import CardproofError
 
 MOST_ROWS_BYTES = 2_000_000_000
 """Most bytes of a file of rows or of an unpacked archive: many times a published run, and less than a machine's memory."""
+MOST_TABLE_ROWS = 10_000_000
+"""Most rows of a table: a thousand times a published run's."""
 MOST_JSON = 64_000_000
 """Most bytes of one JSON file, or of one line of JSON Lines: four times the largest that is read, and worst cases take 2 GB in memory."""
 MOST_DEPTH = 100

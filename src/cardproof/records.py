@@ -41,7 +41,8 @@ class Passage(Row):
 class Question(Row):
     """One benchmark item (`benchmark/questions.jsonl`, `split/{train,eval}.jsonl`)."""
 
-    id: int
+    id: int = Field(ge=-(2**63), lt=2**63)
+    """Unique. A table's column has 64 bits."""
     question: str = Field(min_length=1)
     answer: str = Field(min_length=1)
     """The reference answer: what a good reply says."""
@@ -115,7 +116,7 @@ class Rollout(Row):
     """Generated tokens, with the end-of-turn token."""
     finish_reason: Literal["stop", "length"]
     model: str
-    """Id or path of the base model, as configured."""
+    """Id of the base model, as configured; of a local folder the name alone."""
     model_hash: str
     """Revision of the base model, or the sha256 of its weights."""
     adapter_hash: str | None

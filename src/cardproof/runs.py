@@ -140,19 +140,22 @@ class Run:
     # --- its files
 
     def path(self, file: str) -> Path:
-        """Where a file of the run is."""
-        return self.folder / file
+        """Where a file of the run is; CardproofError if a link leads to it, or its name leads out of the run."""
+        return outside.inside(self.folder, file, str(self.folder), "take the run from where it was made: its files are plain ones.")
 
     def has(self, file: str) -> bool:
         """True if the run has the file."""
         return self.path(file).is_file()
 
     def hash(self, file: str) -> str:
-        """sha256 of a file."""
-        from cardproof.files import sha256_file
+        """sha256 of a file; of the configuration as it may leave the machine."""
+        from cardproof.config.places import published
+        from cardproof.files import sha256_bytes, sha256_file
 
         if file not in self._hashes:
-            self._hashes[file] = sha256_file(self.path(file))
+            path = self.path(file)
+            clean = published(outside.read_bytes(path, outside.MOST_YAML), str(path)) if file == CONFIG else None
+            self._hashes[file] = sha256_file(path) if clean is None else sha256_bytes(clean)
         return self._hashes[file]
 
     def json(self, file: str, hint: str | None = None) -> Any:

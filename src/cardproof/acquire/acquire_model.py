@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from cardproof.acquire.folders import link
-from cardproof.acquire.hub import LISTING, check, fetch, from_mirror, listing, mirrored, resolve
+from cardproof.acquire.folders import link, refuse_remote_code
+from cardproof.acquire.hub import copy_from_mirror, fetch, listing, mirrored, resolve
 from cardproof.acquire.model_hash import fingerprint
 from cardproof.acquire.wheels import unpack
 from cardproof.files import nothing_partial, write_json
@@ -44,12 +44,11 @@ def _from_hub(name: str, revision: str | None, out: Path, record: Path | None, f
     resolved, is_pinned = resolve(name, revision, record=record)
     partial = out.with_name(f".{out.name}.partial")
     if mirror := mirrored(name, resolved, "model"):
-        repository = from_mirror(mirror)
-        shutil.copytree(mirror, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LISTING, ".cache"))
-        check(repository, partial)
+        copy_from_mirror(mirror, partial)
     else:
         fetch(listing(name, resolved, is_pinned), partial)
     shutil.rmtree(partial / ".cache", ignore_errors=True)
+    refuse_remote_code(partial)
     fits(partial)
     digest = fingerprint(partial)
     source = {"name": name, "revision": resolved, "pinned": is_pinned, "package": None, "sha256": None, "model_hash": digest}

@@ -12,10 +12,13 @@ import re
 import shutil
 from collections.abc import Callable
 from fnmatch import fnmatch
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from cardproof.errors import CardproofError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cardproof import outside
+from cardproof.errors import CardproofError, of_validation
 from cardproof.files import read_json, sha256_file, write_json
 
 T = TypeVar("T")
@@ -27,6 +30,9 @@ PATTERNS: dict[Kind, list[str]] = {
     "dataset": ["*.jsonl"],
 }
 COMMIT = re.compile(r"[0-9a-f]{40}")
+HUB_ID = re.compile(r"(?:[A-Za-z0-9_][\w.-]{0,95}/)?[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
+FILL = "fill it with `cardproof acquire --mirror` on a machine with a network."
+FORGED = "take the mirror from where it was filled, or fill another."
 MIRROR = "CARDPROOF_MIRROR"
 LISTING = "files.json"
 
@@ -56,13 +62,16 @@ def resolve(name: str, revision: str | None, kind: Kind = "model", record: Path 
     If `revision` is not a commit, the newest commit (of that branch) is looked up and recorded in the folder `record`; later calls take it
     from there, so a run keeps the commit it started with. Raises CardproofError if the hub cannot be asked.
     """
+    check_id(name)
     if pinned(revision):
         return str(revision), True
     path = record / f"{name.replace('/', '--')}.json" if record else None
-    if path and path.is_file() and (known := read_json(path)).get("asked") == revision:
-        return str(known["revision"]), False
+    if path and path.is_file():
+        known = read_json(path)
+        if isinstance(known, dict) and known.get("asked") == revision and isinstance(known.get("revision"), str):
+            return known["revision"], False
     if mirror := mirrored(name, None, kind):
-        newest = str(read_json(mirror / LISTING)["revision"])
+        newest = from_mirror(mirror).revision
     else:
         from huggingface_hub import HfApi
 
@@ -70,6 +79,15 @@ def resolve(name: str, revision: str | None, kind: Kind = "model", record: Path 
     if path:
         write_json(path, {"name": name, "kind": kind, "asked": revision, "revision": newest, "pinned": False})
     return newest, False
+
+
+def check_id(name: str) -> None:
+    """CardproofError if a name is not a repository's on the hub: it becomes part of addresses and paths."""
+    if not HUB_ID.fullmatch(name) or ".." in name:
+        raise CardproofError(
+            f"{name!r:.120} is not the id of a repository on the hub.",
+            "write it as OWNER/NAME; for a local folder, set the source to `folder`.",
+        )
 
 
 def pinned(revision: str | None) -> bool:
@@ -86,13 +104,23 @@ def listing(name: str, revision: str, pinned: bool, kind: Kind = "model") -> Rep
         tree = HfApi().list_repo_tree(name, recursive=True, revision=revision, repo_type=kind)
         return [RemoteFile(f.path, f.size, f.lfs.sha256 if f.lfs else None, f.blob_id) for f in tree if isinstance(f, RepoFile)]
 
-    files = [f for f in asking(name, ask) if any(fnmatch(f.path, pattern) for pattern in PATTERNS[kind])]
+    files = [f for f in asking(name, ask) if wanted(f.path, kind)]
+    for f in files:
+        if why := outside.unsafe(f.path):
+            raise CardproofError(
+                f"{name!r} at revision {revision}: the file {f.path!r:.200} {why}.", "name another repository or revision."
+            )
     if kind == "model" and not any(f.path.endswith(".safetensors") for f in files):
         raise CardproofError(
             f"{name!r} at revision {revision} has no *.safetensors file.",
             "pickled weights (*.bin, *.pt) are refused because loading them can run code; name another repository or revision.",
         )
     return Repository(kind, name, revision, pinned, sorted(files))
+
+
+def wanted(path: str, kind: Kind) -> bool:
+    """Whether a file of a repository is fetched: weights, configuration, tokenizer or rows, and nothing that can run code."""
+    return any(fnmatch(path, pattern) for pattern in PATTERNS[kind])
 
 
 def fetch(repository: Repository, folder: Path) -> None:
@@ -109,29 +137,26 @@ def fetch(repository: Repository, folder: Path) -> None:
             repository.name, repo_type=repository.kind, revision=repository.revision, local_dir=folder, allow_patterns=wanted
         ),
     )
-    check(repository, folder)
-
-
-def check(repository: Repository, folder: Path) -> None:
-    """Raise CardproofError if a file of the repository is missing from `folder` or has the wrong hash; the wrong file is removed."""
     for file in repository.files:
-        path = folder / file.path
+        path = outside.inside(folder, file.path, repository.name, "run again: what arrived is kept.")
         if not path.is_file():
             raise CardproofError(f"{repository.name}: {file.path} did not arrive.", "run again: what arrived is kept.")
-        expected = file.sha256 or file.blob
-        actual = sha256_file(path) if file.sha256 else git_blob(path)
-        if expected and actual != expected:
+        if wrong := _wrong(file, path):
             path.unlink()
-            raise CardproofError(
-                f"{repository.name}: {file.path} has the hash {actual}, but the hub says {expected}.",
-                "the file was removed; run again to fetch it.",
-            )
+            raise CardproofError(f"{repository.name}: {file.path} {wrong}.", "the file was removed; run again to fetch it.")
+
+
+def _wrong(file: RemoteFile, path: Path) -> str:
+    """How a file differs from what its repository announced, in words that go on from its name; empty if it does not."""
+    expected = file.sha256 or file.blob
+    actual = sha256_file(path) if file.sha256 else git_blob(path)
+    return f"has the hash {actual}, but the hub says {expected}" if expected and actual != expected else ""
 
 
 def git_blob(path: Path) -> str:
     """Git's name for a file's content: sha1 over `blob SIZE`, a zero byte and the content."""
     digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with open(path, "rb") as f:
+    with outside.opened(path) as f:
         while block := f.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -142,6 +167,7 @@ def git_blob(path: Path) -> str:
 
 def place(mirror: Path, name: str, kind: Kind) -> Path:
     """The folder where a mirror keeps a repository."""
+    check_id(name)
     return mirror / f"{kind}s" / name
 
 
@@ -168,11 +194,68 @@ def to_mirror(repository: Repository, mirror: Path) -> Path:
     return folder
 
 
+class _File(BaseModel):
+    """A file as a mirror's list has it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    path: str
+    size: int = Field(ge=0)
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    blob: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
+
+
+class _Listing(BaseModel):
+    """A mirror's list of the files of one repository."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    kind: Kind
+    name: str
+    revision: str
+    pinned: bool
+    files: list[_File] = Field(min_length=1)
+
+
 def from_mirror(folder: Path) -> Repository:
-    """The repository in a folder of a mirror."""
-    listed = read_json(folder / LISTING)
-    files = [RemoteFile(f["path"], f["size"], f["sha256"], f["blob"]) for f in listed["files"]]
-    return Repository(listed["kind"], listed["name"], listed["revision"], listed["pinned"], files)
+    """The repository in a folder of a mirror; CardproofError if its list is not one, or names a file that is no plain one in the folder."""
+    path = outside.inside(folder, LISTING, str(folder), FORGED)
+    try:
+        found = _Listing.model_validate(read_json(path, FILL))
+    except ValidationError as e:
+        raise of_validation(e, str(path), _Listing, hint=FORGED) from None
+    names = outside.Collisions()
+    for file in found.files:
+        if why := outside.unsafe(file.path) or outside.linked(folder, file.path) or names.add(file.path):
+            raise CardproofError(f"{path}: {file.path!r:.200} {why}.", FORGED)
+        if file.sha256 is None and file.blob is None:
+            raise CardproofError(f"{path}: {file.path!r} has no hash.", FORGED)
+        if not wanted(file.path, found.kind):
+            raise CardproofError(f"{path}: {file.path!r} is not weights, configuration, tokenizer or rows.", FORGED)
+    return Repository(found.kind, found.name, found.revision, found.pinned, [RemoteFile(**f.model_dump()) for f in found.files])
+
+
+def copy_from_mirror(folder: Path, out: Path) -> Repository:
+    """Copy what a mirror's list names into `out`, each file checked; returns the repository. The mirror is only read.
+
+    CardproofError names the first file that is missing or not what the list says; then nothing is left in `out`.
+    """
+    repository = from_mirror(folder)
+    shutil.rmtree(out, ignore_errors=True)
+    try:
+        for file in repository.files:
+            source, target = folder / file.path, out / file.path
+            if not source.is_file():
+                raise CardproofError(f"{folder}: {file.path} is in {LISTING}, but not there.", FORGED)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with outside.opened(source) as f, open(target, "wb") as to:
+                shutil.copyfileobj(f, to, 1 << 22)
+            if wrong := _wrong(file, target):
+                raise CardproofError(f"{folder}: {file.path} {wrong}.", FORGED)
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
+    return repository
 
 
 def entry(repository: Repository) -> dict[str, Any]:
@@ -186,12 +269,15 @@ def mirrored(name: str, revision: str | None, kind: Kind) -> Path | None:
     if not where:
         return None
     folder = place(Path(where), name, kind)
-    fill = "fill it with `cardproof acquire --mirror` on a machine with a network."
+    if why := outside.linked(Path(where), PurePosixPath(f"{kind}s", name, LISTING).as_posix()):
+        raise CardproofError(f"The mirror {where}: the list of files of {name!r} {why}.", FORGED)
     if not (folder / LISTING).is_file():
-        raise CardproofError(f"The mirror {where} ({MIRROR}) does not have the {kind} {name!r}.", fill)
-    held = read_json(folder / LISTING)["revision"]
-    if revision and held != revision:
-        raise CardproofError(f"The mirror {where} has {name!r} at revision {held}, not {revision}.", fill)
+        raise CardproofError(f"The mirror {where} ({MIRROR}) does not have the {kind} {name!r}.", FILL)
+    found = from_mirror(folder)
+    if (found.name, found.kind) != (name, kind):
+        raise CardproofError(f"The mirror {where} has the {found.kind} {found.name!r} in the place of the {kind} {name!r}.", FILL)
+    if revision and found.revision != revision:
+        raise CardproofError(f"The mirror {where} has {name!r} at revision {found.revision}, not {revision}.", FILL)
     return folder
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from cardproof.errors import CardproofError
-from cardproof.files import sha256_file, sha256_text
+from cardproof.files import read_json, sha256_file, sha256_text
 
 
 def fingerprint(folder: Path) -> str:
@@ -27,4 +26,9 @@ def fingerprint(folder: Path) -> str:
 def model_hash(folder: Path) -> str:
     """A model folder's fingerprint, as its `source.json` records it, or computed now."""
     source = folder / "source.json"
-    return json.loads(source.read_text())["model_hash"] if source.exists() else fingerprint(folder)
+    if not source.exists():
+        return fingerprint(folder)
+    content = read_json(source)
+    if not isinstance(content, dict) or not isinstance(content.get("model_hash"), str):
+        raise CardproofError(f"{source}: field 'model_hash' is missing.", "delete the folder and run the workflow again.")
+    return str(content["model_hash"])

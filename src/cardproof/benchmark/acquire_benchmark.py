@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from cardproof.acquire.hub import check, fetch, from_mirror, listing, mirrored, resolve
+from cardproof.acquire.hub import copy_from_mirror, fetch, listing, mirrored, resolve
 from cardproof.benchmark.embedded import load_embedded
 from cardproof.benchmark.folder import Rows, load_folder
 from cardproof.benchmark.subset import subset
@@ -35,11 +35,10 @@ def load_from_hub(settings: Benchmark, scratch: Path, record: Path | None = None
     as `resolve`, `fetch` and `load_folder` do, and if the dataset lacks a pinned file.
     """
     resolved, is_pinned = resolve(settings.id, settings.revision, "dataset", record)
-    folder = mirrored(settings.id, resolved, "dataset")
-    if folder:
-        check(from_mirror(folder), folder)
+    mirror, folder = mirrored(settings.id, resolved, "dataset"), scratch / "fetched"
+    if mirror:
+        copy_from_mirror(mirror, folder)
     else:
-        folder = scratch / "fetched"
         fetch(listing(settings.id, resolved, is_pinned, "dataset"), folder)
     files = {path.name: path for path in sorted(folder.rglob("*.jsonl"))}
     missing = [name for name in settings.sha256 if name not in files]

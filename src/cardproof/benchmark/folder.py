@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from cardproof.contract.ids import unfit
+from cardproof.contract.ids import same, unfit
 from cardproof.errors import CardproofError, did_you_mean
 from cardproof.files import read_rows, sha256_file, write_rows
 from cardproof.records import Passage, Question
 
+R = TypeVar("R", Passage, Question)
 Rows = tuple[list[Passage], list[Question]]
 """A benchmark: its passages, and the questions on them."""
 
@@ -36,10 +39,18 @@ def load_folder(folder: Path, pins: Mapping[str, str | None] | None = None) -> R
 
 
 def read(corpus: Path, questions: Path) -> Rows:
-    """A benchmark from its two files, checked (see `check`)."""
-    benchmark = read_rows(corpus, Passage), read_rows(questions, Question)
-    check(*benchmark, str(corpus), str(questions))
-    return benchmark
+    """A benchmark from its two files, checked (see `check`). Passage ids are brought to NFC, in which models write them."""
+    passages = [_composed(p, "id") for p in read_rows(corpus, Passage)]
+    asked = [_composed(q, "relevant_passage_id") for q in read_rows(questions, Question)]
+    check(passages, asked, str(corpus), str(questions))
+    return passages, asked
+
+
+def _composed(row: R, field: str) -> R:
+    """A row with one field in NFC."""
+    text = getattr(row, field)
+    composed = unicodedata.normalize("NFC", text)
+    return row if composed == text else row.model_copy(update={field: composed})
 
 
 def write(passages: Iterable[Passage], questions: Iterable[Question], corpus_path: Path, questions_path: Path) -> None:
@@ -50,7 +61,7 @@ def write(passages: Iterable[Passage], questions: Iterable[Question], corpus_pat
 
 def check_sha256(path: Path, expected: str) -> None:
     """CardproofError, with both hashes, if a file's sha256 is not `expected`."""
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise CardproofError(f"{path} does not exist.", "check the path.")
     actual = sha256_file(path)
     if actual != expected.strip().casefold():
@@ -75,6 +86,7 @@ def check(passages: list[Passage], questions: list[Question], corpus_name: str, 
         if why := unfit(p.id):
             hint = "give the passage another id, such as `p1`: replies cite documents as [id]."
             raise CardproofError(f"{corpus_name}, passage {number}: field 'id': {p.id!r} {why}.", hint)
+    _check_alike(passages, corpus_name)
     for q in questions:
         if not any(ch.isalnum() for ch in q.answer):
             hint = "an answer is compared with it word by word."
@@ -86,6 +98,16 @@ def check(passages: list[Passage], questions: list[Question], corpus_name: str, 
                 f"{asked}, question {q.id}: field 'relevant_passage_id': {q.relevant_passage_id!r} is not in {corpus_name}.",
                 did_you_mean(q.relevant_passage_id, ids, "take corpus and questions of the same release."),
             )
+
+
+def _check_alike(passages: Sequence[Passage], name: str) -> None:
+    """Refuse ids that differ in their Unicode form alone: a reply that cites one of them could mean either."""
+    seen: dict[str, int] = {}
+    for number, p in enumerate(passages, 1):
+        before = seen.setdefault(same(p.id), number)
+        if before != number:
+            found = f"{passages[before - 1].id!a} in passage {before} and {p.id!a} in passage {number}"
+            raise CardproofError(f"{name}: field 'id': {found} are the same after Unicode normalisation (NFKC).", "give each its own id.")
 
 
 def _check_rows(rows: Sequence[Passage | Question], name: str, what: str, texts: tuple[str, ...]) -> None:
@@ -111,7 +133,7 @@ def _check_rows(rows: Sequence[Passage | Question], name: str, what: str, texts:
 def _find(folder: Path, names: tuple[str, ...], pattern: str, what: str) -> Path:
     """The file of a folder that has one of the names, or is the only one that matches `pattern`."""
     for name in names:
-        if (folder / name).is_file():
+        if (folder / name).exists():
             return folder / name
     matches = sorted(folder.glob(pattern))
     if len(matches) == 1:

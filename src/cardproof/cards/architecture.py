@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from cardproof import outside
 from cardproof.cards.document import Document
 from cardproof.cards.finding import Finding, finding
 from cardproof.cards.intervals import numeral
@@ -17,6 +17,7 @@ from cardproof.cards.names import words
 from cardproof.cards.numbers import numbers
 from cardproof.cards.tables import Cell
 from cardproof.errors import CardproofError
+from cardproof.files import parse_json
 
 KIND = "lora_parameters"
 LARGEST = 1_000_000
@@ -81,9 +82,8 @@ def read_architecture(path: Path) -> Architecture:
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8") if path.stat().st_size <= LARGEST else ""
-        raw = json.loads(text)
-    except (OSError, ValueError, RecursionError) as e:
+        raw = parse_json(outside.read_bytes(path, LARGEST), str(path), "give the config.json of the base model.")
+    except OSError as e:
         raise CardproofError(f"{path} is not a config.json: {e}.", "give the config.json of the base model.") from None
     if not isinstance(raw, dict):
         raise CardproofError(f"{path} is not a config.json: it is not a mapping.", "give the config.json of the base model.")
@@ -103,10 +103,11 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _build(transformers: Any, config: Any, names: list[str]) -> Any:
     for name in names:
-        if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_]+", name) and (kind := getattr(transformers, name, None)) is not None:
+        kind = getattr(transformers, name, None) if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_]+", name) else None
+        if isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel):
             return kind(config)
     try:
-        return transformers.AutoModelForCausalLM.from_config(config)
+        return transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except ValueError:
         return transformers.AutoModel.from_config(config)
 

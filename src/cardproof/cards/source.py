@@ -32,14 +32,14 @@ def read_text(path: Path) -> str:
 
 
 def cards_below(folder: Path) -> Iterator[Path]:
-    """Every Markdown file below a folder, sorted by path; links that lead out of the folder are left out."""
+    """Every Markdown file below a folder, sorted by path; links that lead out of the folder, pipes and devices are left out."""
     root = Path(os.path.realpath(folder))
     for here, folders, files in os.walk(folder):
         folders.sort()
         folders[:] = [f for f in folders if not f.startswith(".")]
         for name in sorted(files):
             path = Path(here) / name
-            if name.lower().endswith(CARD_NAMES) and Path(os.path.realpath(path)).is_relative_to(root):
+            if name.lower().endswith(CARD_NAMES) and path.is_file() and Path(os.path.realpath(path)).is_relative_to(root):
                 yield path
 
 

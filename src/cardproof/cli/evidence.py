@@ -11,6 +11,7 @@ import click
 from cardproof import runs
 from cardproof.cli.group import cli, with_config
 from cardproof.cli.recording import EVALUATED, FILE, TRAINING, FileOption, below, itself, makes
+from cardproof.errors import CardproofError, shown
 
 if TYPE_CHECKING:
     from cardproof.config.settings import Config
@@ -21,30 +22,55 @@ BROKEN = 4
 
 @cli.command()
 @click.argument("run", type=FILE)
-def verify(run: Path) -> None:
+@click.option("--signers", type=FILE, default=None, help="Allowed signers (see ssh-keygen(1)): the run must be signed by one of them.")
+@click.option("--identity", default=None, help="The name, in that file, of whoever must have signed.")
+@click.option("--follow-links", is_flag=True, help="Also read models that are links to folders elsewhere: for a run of your own.")
+def verify(run: Path, signers: Path | None, identity: str | None, follow_links: bool) -> None:
     """Check that every result of a finished RUN follows from its inputs, and name the first one that does not.
 
     Each result has a record of its inputs' hashes, the code, the settings and the command it was made with. Exits with 4 where a file was
-    changed, removed or added after its step, or is older than what it is made from.
+    changed, removed or added after its step, or is older than what it is made from. Nothing outside RUN is read. Records do not stop a
+    forger who rewrites them all; a signature does (`cardproof sign`, --signers).
     """
     from cardproof.evidence.verify import AGAIN, check
 
-    chain = check(run)
+    if identity and not signers:
+        raise CardproofError("--identity needs --signers.", "give the file of allowed signers, with the key of that name.")
+    chain = check(run, links=follow_links)
     for note in chain.notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(f"note: {shown(note)}", err=True)
     if chain.state == "unrecorded":
-        click.echo(f"cardproof: error: {run} has no record of how its results were made.\nHint: {AGAIN}", err=True)
+        click.echo(f"cardproof: error: {shown(str(run))} has no record of how its results were made.\nHint: {AGAIN}", err=True)
         sys.exit(BROKEN)
     if chain.problems:
         first, *others = chain.problems
-        click.echo(f"cardproof: error: {first.sentence}", err=True)
+        click.echo(f"cardproof: error: {shown(first.sentence)}", err=True)
         for problem in others[:20]:
-            click.echo(f"  then: {problem.sentence}", err=True)
+            click.echo(f"  then: {shown(problem.sentence)}", err=True)
         if len(others) > 20:
             click.echo(f"  and {len(others) - 20} more.", err=True)
         click.echo(f"Hint: {AGAIN}", err=True)
         sys.exit(BROKEN)
-    click.echo(f"{run}: {chain.results} results follow from their inputs.\nDigest of the chain: {chain.digest}")
+    said = f"{shown(str(run))}: {chain.results} results follow from their inputs.\nDigest of the chain: {chain.digest}"
+    if signers:
+        from cardproof.evidence.signature import signer
+
+        said += f"\nSigned by {shown(signer(run, chain, signers, identity))}."
+    click.echo(said)
+
+
+@cli.command()
+@click.argument("run", type=FILE)
+@click.option("--key", type=FILE, required=True, help="SSH key to sign with: a private one, or a public one that an agent holds.")
+def sign(run: Path, key: Path) -> None:
+    """Sign the chain of a finished RUN with an SSH key, by the program ssh-keygen.
+
+    The signature is a file in RUN, and archives carry it. `cardproof verify RUN --signers FILE` checks it.
+    """
+    from cardproof.evidence.signature import sign as signed
+
+    digest = signed(run, key)
+    click.echo(f"{shown(str(run / runs.SIGNATURE))}\nDigest of the chain: {digest}")
 
 
 @cli.command()
@@ -60,7 +86,9 @@ def archive(run: Path, out: Path | None) -> None:
 
     target = out or Path(f"{run.resolve().name}.tar.zst")
     count, digest = pack(run, target)
-    click.echo(f"{target}: {count} files, {target.stat().st_size:,} bytes, sha256 {sha256_file(target)}\nDigest of the chain: {digest}")
+    click.echo(
+        f"{shown(str(target))}: {count} files, {target.stat().st_size:,} bytes, sha256 {sha256_file(target)}\nDigest of the chain: {digest}"
+    )
 
 
 def _taken(run: Path, config: Config | None) -> list[Path]:

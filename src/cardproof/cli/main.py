@@ -5,6 +5,7 @@ Only `click` is imported up front; a verb imports its step when it runs. The ord
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -19,10 +20,22 @@ from cardproof.cli import evaluation, claims, evidence, pages, publish  # noqa: 
 from cardproof.errors import CardproofError, of_system
 
 __all__ = ["cli", "main"]
+READS_STDIN = {"ground"}
+"""Verbs that read a reply on standard input."""
 
 
 def main() -> None:
     """Entry point: a CardproofError becomes one sentence and a hint on stderr, and its exit code."""
+    kept = sys.stdin
+    if READS_STDIN.isdisjoint(sys.argv):
+        sys.stdin = io.StringIO()  # a library that asks a question gets no answer: a model might ask to run its code
+    try:
+        _main()
+    finally:
+        sys.stdin = kept
+
+
+def _main() -> None:
     debug = "--debug" in sys.argv or bool(os.environ.get("CARDPROOF_DEBUG"))
     try:
         cli(standalone_mode=False)

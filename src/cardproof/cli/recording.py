@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
@@ -99,6 +100,7 @@ class Recorded(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb, then record what it made. A verb that ends with an exit code of its own has made its results all the same."""
+        self.keep_inside(ctx)
         try:
             result = super().invoke(ctx)
         except SystemExit:
@@ -110,6 +112,18 @@ class Recorded(click.Command):
             raise
         self.record(ctx)
         return result
+
+    def keep_inside(self, ctx: click.Context) -> None:
+        """CardproofError if a file that the verb reads or makes lies in a run and is reached by a link there: the run may be anyone's."""
+        if not any(isinstance(p, Roles) for p in self.params):
+            return
+        from cardproof import outside
+        from cardproof.evidence.sidecars import run_of
+
+        for path in {*self.files(ctx, "reads", None), *self.files(ctx, "makes", None)}:
+            absolute = Path(os.path.abspath(path))  # noqa: PTH100
+            if (run := run_of(absolute)) is not None:
+                outside.inside(run, absolute.relative_to(run).as_posix(), str(run), outside.PLAIN)
 
     def written(self, ctx: click.Context) -> str | None:
         """The file or folder that a library writes for the verb, and does not name in its errors."""

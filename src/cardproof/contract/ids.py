@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 MAX_ID = 80
 """Longest document id in characters; longer bracketed text is prose."""
+JOINERS = "\u200c\u200d"
+"""Between letters, some scripts need them."""
 MOST_EXAMPLES = 40
 """Examples of the corpus' ids that a prompt carries at most."""
 
@@ -20,6 +23,16 @@ _EDITORIAL = re.compile(
 )
 _FOOTNOTE = re.compile(r"\^.*")
 _YEAR = re.compile(r"(?:1[6-9]|20)\d\d")
+
+
+def unseen(ch: str) -> bool:
+    """Whether a character is not seen: a control or format character, half of a character, or one that no script has."""
+    return unicodedata.category(ch) in ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp")
+
+
+def same(doc_id: str) -> str:
+    """What two ids have in common that a reader cannot tell apart: their form after NFKC, with each white space as one blank."""
+    return " ".join(unicodedata.normalize("NFKC", doc_id).split())
 
 
 def remark(text: str) -> str | None:
@@ -39,6 +52,8 @@ def unfit(doc_id: str) -> str | None:
         return "has a square bracket or a line break in it"
     if doc_id != doc_id.strip():
         return "has a space at one end"
+    if hidden := next((ch for at, ch in enumerate(doc_id) if unseen(ch) and not (ch in JOINERS and 0 < at < len(doc_id) - 1)), None):
+        return f"has the character U+{ord(hidden):04X} in it, which no reader sees"
     if said := remark(doc_id):
         return f"is {said} in any text, which no reader could tell from a citation"
     if not any(ch.isalnum() for ch in doc_id):

@@ -6,7 +6,6 @@ contains no time and no host, so two runs of one seed write the same records. `c
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -25,7 +24,7 @@ from cardproof.config.reading import load
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.evidence.provenance import SETTINGS, STEPS, code_fingerprint, packages_of, settings_fingerprint, step_of
-from cardproof.files import parse_json, sha256_file, sha256_text, write_json
+from cardproof.files import parse_json, sha256_bytes, sha256_file, sha256_text, write_json
 from cardproof.records import Row
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -261,7 +260,7 @@ def _input_digest(path: Path, run: Path) -> str:
 
 def config_digest(path: Path) -> str:
     """sha256 of a run's configuration as it may leave the machine, so that it is the same in the run and in its archive."""
-    return hashlib.sha256(published(outside.read_bytes(path, outside.MOST_YAML), str(path))).hexdigest()
+    return sha256_bytes(published(outside.read_bytes(path, outside.MOST_YAML), str(path)))
 
 
 def _spelling(arguments: Iterable[str], run: Path) -> str:

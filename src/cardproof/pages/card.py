@@ -20,6 +20,7 @@ from cardproof.claims.claims import judge
 from cardproof.claims.reconcile import Reconciliation, conclusion
 from cardproof.claims.verdicts import Verdicts, verdicts_of
 from cardproof.config import texts
+from cardproof.config.places import without_places
 from cardproof.config.settings import REFERENCE, Config
 from cardproof.errors import CardproofError, of_template
 from cardproof.evaluation.axes import STRESS_TITLES, TITLES
@@ -66,8 +67,6 @@ from cardproof.training.results import TrainingMetrics
 from cardproof.verifier.results import VerifierMetrics
 
 SUBJECT = "grounded"
-PLACES = ("benchmark.path", "verifier.ragtruth")
-"""Settings that are paths on the machine of the run."""
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
@@ -144,7 +143,7 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
         "judged_before": run.has(CLAIMS),
         "audit": run.read(AUDIT, Audit) if run.has(AUDIT) else None,
         "unpinned": run.unpinned(),
-        "assumptions": [_without_folders(entry) for entry in texts.assumptions(config)],
+        "assumptions": texts.assumptions(without_places(config)),
         "figures": _figures(run, out_path),
     }
 
@@ -187,11 +186,6 @@ def _claims(run: Run, published_claims: Path | None) -> Verdicts | None:
     if run.has(CLAIMS):
         return verdicts_of(run)
     return judge(run.folder, published_claims) if published_claims is not None else None
-
-
-def _without_folders(entry: dict[str, Any]) -> dict[str, Any]:
-    """An assumption whose value is a place on someone's machine, with the name alone."""
-    return {**entry, "value": Path(entry["value"]).name} if entry["key"] in PLACES and entry["value"] else entry
 
 
 def _aucs(verifier: VerifierMetrics) -> list[dict[str, Any]]:

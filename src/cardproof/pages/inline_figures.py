@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from cardproof import outside
 from cardproof.errors import CardproofError
 from cardproof.evaluation.printed import DASH, measured, number
 from cardproof.pages.drawing import COLOURS, GRID, INK, LETTERS, MUTED
@@ -33,7 +35,7 @@ def figures(run: Run) -> list[dict[str, Any]]:
     entries = []
     for name in FIGURES:
         data = run.json(figure(name, "json"))
-        svg = inline(run.path(figure(name, "svg")).read_text(encoding="utf-8"), name)
+        svg = inline(outside.read_text(run.path(figure(name, "svg"))), name)
         entries.append({"name": name, "title": data["title"], "source": data["source"], "svg": svg, "table": TABLES[name](data)})
     return entries
 
@@ -41,18 +43,48 @@ def figures(run: Run) -> list[dict[str, Any]]:
 def inline(svg: str, name: str) -> str:
     """An SVG file as an element of a page: no prolog, no metadata, ids of its own, colours by the page's variables, its size the page's.
 
-    Raises CardproofError if it is not a drawing, or has anything in it that runs.
+    Raises CardproofError if it is not a drawing, or has anything in it but shapes, text and their styles: the run may be anyone's.
     """
     start = svg.find("<svg")
-    if start < 0 or re.search(r"<script|<foreignObject|\son\w+=", svg, re.IGNORECASE):
+    body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg[max(start, 0) :], flags=re.DOTALL)
+    if start < 0 or not _plain(body):
         raise CardproofError(f"{figure(name, 'svg')} is not a plain drawing.", "draw the figures again: `cardproof figures`.")
-    body = re.sub(r"<metadata>.*?</metadata>", "", svg[start:], flags=re.DOTALL)
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
     body = re.sub(r'(<svg\b[^>]*?) width="[^"]*" height="[^"]*"', r"\1", body, count=1)
     for colour, variable in VARIABLES.items():
         body = body.replace(colour, variable)
     body = re.sub(r"\n\s*", "\n", body)
     return re.sub(r"<svg\b", f'<svg role="img" aria-labelledby="figure-{name}"', body, count=1)
+
+
+ELEMENTS = frozenset(
+    "circle clipPath defs desc ellipse g line linearGradient path polygon polyline rect stop style svg symbol text title tspan use".split()
+)
+"""What a drawing may be made of: nothing that runs, or brings anything from elsewhere."""
+
+
+def _plain(svg: str) -> bool:
+    """Whether a text is one SVG element of shapes alone, well-formed, so that a page reads in it what was checked here."""
+    if "<!" in svg or "<?" in svg or len(svg) > outside.MOST_TEXT:
+        return False
+    try:
+        elements = list(ElementTree.fromstring(svg).iter())
+    except ElementTree.ParseError:
+        return False
+    return all(_plain_element(e) for e in elements)
+
+
+def _plain_element(element: ElementTree.Element) -> bool:
+    space, _, kind = str(element.tag).rpartition("}")
+    if kind not in ELEMENTS or space != "{http://www.w3.org/2000/svg":
+        return False
+    styles = [element.text or ""] if kind == "style" else []
+    for name, value in element.attrib.items():
+        name = name.rpartition("}")[2].lower()
+        if name.startswith("on") or (name in ("href", "src") and not value.startswith("#")):
+            return False
+        styles.append(value)
+    return not any(re.search(r"@import|url\((?!\s*['\"]?#)|javascript:|\\|<", style, re.IGNORECASE) for style in styles)
 
 
 def _estimate(e: Mapping[str, Any]) -> str:

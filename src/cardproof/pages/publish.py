@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from cardproof import outside
 from cardproof.claims.verdicts import verdicts_of
-from cardproof.errors import CardproofError
-from cardproof.evidence.verify import AGAIN, check
+from cardproof.config.places import published
+from cardproof.errors import CardproofError, shown
+from cardproof.evidence.verify import AGAIN, Files, check
 from cardproof.files import sha256_file
 from cardproof.pages import card_metadata
 from cardproof.pages.card import subject_of
@@ -22,6 +24,11 @@ from cardproof.runs import CARD, CLAIMS, CONFIG, EVAL_RESULTS, Run, adapter
 
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _NOTE = re.compile(r"^\[\^[^\]]+\]: `([^`#]+)#", re.MULTILINE)
+_PUBLIC = re.compile(
+    r"(?:evaluation|verifier|distill|split|provenance)/[\w.-]+\.json|training/[\w.-]+/(?:metrics|cost)\.json|figures/[\w.-]+\.(?:json|svg|png)"
+    r"|(?:claims|audit)\.json|config\.yaml|(?:models|adapters)/[\w.-]+/source\.json|revisions/[\w.-]+\.json"
+)
+"""What a card may name as a source: results and figures, and nothing that holds passages or weights."""
 _LINK = re.compile(r"\]\(\.\./(figures/[\w./-]+)\)")
 
 
@@ -48,22 +55,34 @@ def prepare(folder: Path, repository: str) -> Upload:
     _check_name(repository, run)
     if not run.has(CARD):
         raise CardproofError(f"{run.path(CARD)} does not exist.", "render the card first: run the workflow.")
-    text = run.path(CARD).read_text(encoding="utf-8")
-    entries = run.path(CARD).parent / EVAL_RESULTS
-    card_metadata.check(text, entries.read_text(encoding="utf-8") if entries.is_file() else None)
+    listed = Files(run.folder)
+    text = outside.read_text(run.path(CARD))
+    entries = run.path((PurePosixPath(CARD).parent / EVAL_RESULTS).as_posix())
+    card_metadata.check(text, outside.read_text(entries) if entries.is_file() else None)
     # In the repository the card is beside the figures' folder, not in a folder of its own.
     files: dict[str, Path | bytes] = {"README.md": _LINK.sub(r"](\1)", text).encode()}
     if entries.is_file():
         files[EVAL_RESULTS] = entries
-    for name in sorted({*_NOTE.findall(text), *_LINK.findall(text), CLAIMS, CONFIG}):
-        # `{variant}` and its like mean every column of a table.
-        for path in sorted(run.folder.glob(re.sub(r"\{\w+\}", "*", name))):
-            files[path.relative_to(run.folder).as_posix()] = path
+    for name in sorted({*_NOTE.findall(text), *_LINK.findall(text), CLAIMS}):
+        files |= {found: run.path(found) for found in _named(name, listed)}
+    files[CONFIG] = published(outside.read_bytes(run.path(CONFIG), outside.MOST_YAML), str(run.path(CONFIG)))
     arm = run.config.arms[subject_of(run.config)]
     variant = arm.variant if arm.adapter == "trained" else None
     if variant:
-        files |= {path.name: path for path in sorted(run.path(adapter(variant)).iterdir()) if path.suffix in (".safetensors", ".json")}
+        weights = [name for name in listed.below(adapter(variant)) if name.endswith((".safetensors", ".json"))]
+        files |= {PurePosixPath(name).name: run.path(name) for name in weights if PurePosixPath(name).parent.as_posix() == adapter(variant)}
     return Upload(repository, files, variant, run.comparable)
+
+
+def _named(name: str, listed: Files) -> list[str]:
+    """The files of a run that a footnote or a link of its card names; `{variant}` and its like mean every column of a table.
+
+    CardproofError if it names anything but results and figures: the card may be anyone's, and passages are not to be published.
+    """
+    pattern = re.sub(r"\\\{\w+\\\}", r"[\\w.-]+", re.escape(name))
+    if outside.unsafe(name) or not _PUBLIC.fullmatch(re.sub(r"\{\w+\}", "x", name)):
+        raise CardproofError(f"Not to be published: the card names {name!r:.200}, which is not a result.", "render the card again.")
+    return [found for found in listed.plain if re.fullmatch(pattern, found)]
 
 
 def push(upload: Upload, private: bool, message: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -99,8 +118,8 @@ def render_text(upload: Upload) -> str:
         lines.append("  no adapter: the one the card is about was not trained in this run")
     for name, content in upload.files.items():
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
-        digest = "changed links" if isinstance(content, bytes) else sha256_file(content)[:12]
-        lines.append(f"  {size:>12,}  {digest:<13}  {name}")
+        digest = "changed here" if isinstance(content, bytes) else sha256_file(content)[:12]
+        lines.append(f"  {size:>12,}  {digest:<13}  {shown(name)}")
     return "\n".join(lines)
 
 

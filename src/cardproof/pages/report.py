@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import io
+import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -19,16 +21,17 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from cardproof import runs
+from cardproof import outside, runs
 from cardproof.claims.audit import Audit
 from cardproof.claims.verdicts import VERDICTS, Judgement, Verdicts, verdicts_of
 from cardproof.config import settings, texts
-from cardproof.errors import of_template
+from cardproof.config.places import without_places
+from cardproof.errors import CardproofError, of_template
 from cardproof.evaluation.of_run import Evaluation
 from cardproof.evidence.provenance import STEPS
-from cardproof.evidence.sidecars import record_path
-from cardproof.evidence.verify import check
-from cardproof.files import read_json, write_text
+from cardproof.evidence import sidecars
+from cardproof.evidence.verify import Files, check
+from cardproof.files import write_text
 from cardproof.pages import card, diff, formats
 from cardproof.pages import items as report_items
 from cardproof.pages.inline_figures import figures
@@ -66,7 +69,7 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
         "audit": run.read(AUDIT, Audit),
         "marks": report_items.MARKS,
         "figures": [{**figure, "caption": _caption(templates, run, claims, figure["name"])} for figure in figures(run)],
-        "assumptions": texts.assumptions(run.config),
+        "assumptions": texts.assumptions(without_places(run.config)),
         "unpinned": run.unpinned(),
         "environment": _environment(run),
         "costs": costs(run.folder),
@@ -105,21 +108,23 @@ def costs(run_dir: Path) -> list[dict[str, Any]]:
     stages: dict[str, dict[str, Any]] = {}
     for path in sorted((run_dir / "cost").glob("*.tsv")):
         stage = max((s for s in STEPS if path.stem.startswith(s)), key=len, default=path.stem)
-        with open(path, encoding="utf-8", newline="") as f:
+        file = outside.inside(run_dir, f"cost/{path.name}", str(run_dir), outside.PLAIN)
+        with io.StringIO(outside.read_text(file)) as f:
             for row in csv.DictReader(f, delimiter="\t"):
                 entry = stages.setdefault(stage, {"stage": stage, "jobs": 0, "seconds": 0.0, "memory": 0.0})
                 entry["jobs"] += 1
-                entry["seconds"] += float(row["s"])
-                entry["memory"] = max(entry["memory"], _float(row["max_rss"]))
+                entry["seconds"] += _float(row.get("s"))
+                entry["memory"] = max(entry["memory"], _float(row.get("max_rss")))
     return sorted(stages.values(), key=lambda e: -e["seconds"])
 
 
-def _float(text: str) -> float:
+def _float(text: str | None) -> float:
     """A measurement; 0 if Snakemake had no time to make one."""
     try:
-        return float(text)
+        value = float(text or "")
     except ValueError:
         return 0.0
+    return value if math.isfinite(value) else 0.0
 
 
 def _explorer(items: list[report_items.Item], factors: dict[str, list[str]], max_inline: int) -> tuple[str, dict[str, str]]:
@@ -162,16 +167,23 @@ def _code_spans(text: str) -> Markup:
 
 
 def _record(run: Run, row: Judgement) -> Any:
-    """The record of a claim's result; None if there is none."""
-    path = record_path(run.folder, row.chain.file) if row.chain.file else None
-    return read_json(path) if path and path.is_file() else None
+    """The record of a claim's result; None if there is none, or it was changed."""
+    return _read_record(run, f"{runs.RECORDS}/{row.chain.file}.json") if row.chain.file else None
+
+
+def _read_record(run: Run, file: str) -> sidecars.Record | None:
+    try:
+        return sidecars.read(run.path(file)) if run.has(file) else None
+    except CardproofError:  # the page says that the chain is broken
+        return None
 
 
 def _environment(run: Run) -> list[tuple[str, str]]:
     """Every package version that the records name; several if steps ran in different environments."""
     packages: dict[str, dict[str, None]] = {}
-    for path in sorted(run.path(runs.RECORDS).rglob("*.json")):
-        for name, version in read_json(path)["environment"].items():
+    for file in Files(run.folder).below(runs.RECORDS):
+        record = _read_record(run, file)
+        for name, version in (record.environment if record else {}).items():
             packages.setdefault(name, {})[version] = None
     return [(name, ", ".join(versions)) for name, versions in sorted(packages.items())]
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from cardproof.acquire.model_hash import model_hash
 from cardproof.acquire.weights import check_adapter
+from cardproof.config.places import without_places
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError, did_you_mean
 from cardproof.evidence.provenance import code_fingerprint
@@ -137,7 +138,7 @@ def _row(config: Config, arm: str, item: Item, k: int, draw: Draw, sampler: Samp
         prompt_tokens=draw.prompt_tokens,
         completion_tokens=draw.completion_tokens,
         finish_reason=draw.finish_reason,
-        model=config.model.id,
+        model=without_places(config).model.id,
         model_hash=sampler.model_hash,
         adapter_hash=sampler.adapter_hash,
         prompt_hash=item.prompt.prompt_hash,

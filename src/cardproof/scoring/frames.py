@@ -6,8 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
+from cardproof import outside
 from cardproof.config.settings import Scoring
 from cardproof.errors import CardproofError, did_you_mean
+from cardproof.files import AGAIN
 from cardproof.records import Score
 
 RESCORE = "score these samples again: values from different ladders cannot be compared."
@@ -25,10 +27,7 @@ def read_frame(path: Path) -> pl.DataFrame:
     """A scores file; CardproofError if it is missing or cut, lacks a column, or has no rows."""
     if not path.is_file():
         raise CardproofError(f"{path} does not exist.", "run the step that makes it (`cardproof score`), or check the path.")
-    try:
-        frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as e:
-        raise CardproofError(f"{path} is not a readable parquet file: {e}.", "delete it and run the step that makes it again.") from None
+    frame = _table(path)
     if "ladder" not in frame.columns and "quotes" in frame.columns:
         raise CardproofError(f"{path}: scored by an earlier cardproof, with another ladder than this one's.", RESCORE)
     for column in Score.model_fields:
@@ -43,8 +42,29 @@ def read_frame(path: Path) -> pl.DataFrame:
     return frame
 
 
+def _table(path: Path) -> pl.DataFrame:
+    """The content of a parquet file; CardproofError if it is none, or says that it unpacks to more than the limits in `outside`."""
+    import pyarrow.parquet as pq
+    from pyarrow import ArrowException
+
+    try:
+        with outside.opened(path, outside.MOST_ROWS_BYTES) as f:
+            found = pq.ParquetFile(f).metadata
+            size = sum(found.row_group(i).total_byte_size for i in range(found.num_row_groups))
+            if found.num_rows > outside.MOST_TABLE_ROWS or size > outside.MOST_ROWS_BYTES:
+                raise CardproofError(f"{path} unpacks to {found.num_rows:,} rows and {size:,} bytes, more than any scores.", AGAIN)
+            f.seek(0)
+            return pl.read_parquet(f)
+    except (pl.exceptions.PolarsError, ArrowException, OSError, ValueError) as e:
+        said = " ".join(str(e).split())
+        raise CardproofError(f"{path} is not a readable parquet file: {said}.", AGAIN) from None
+    except BaseException as e:
+        if type(e).__name__ != "PanicException":  # what polars raises where its reader has no error of its own
+            raise
+        raise CardproofError(f"{path} is not a readable parquet file.", AGAIN) from None
+
+
 def _check_values(frame: pl.DataFrame, path: Path, arm: str, condition: str) -> None:
-    again = "delete it and run the step that makes it again."
     for column, want in (("arm", arm), ("condition", condition)):
         other = frame.filter(pl.col(column).ne_missing(want))
         if not other.is_empty():
@@ -53,10 +73,10 @@ def _check_values(frame: pl.DataFrame, path: Path, arm: str, condition: str) -> 
             )
     for column in ("item", "k", "oracle_present", "refusal", "quotes"):
         if frame[column].null_count():
-            raise CardproofError(f"{path}: column {column!r} has an empty value.", again)
+            raise CardproofError(f"{path}: column {column!r} has an empty value.", AGAIN)
     for column in ("strict", "content", "attribution", "citation_validity", "rouge_l", "gold_rouge", "composite", "support"):
         # Support alone may be empty: a refusal has none.
         wrong = frame.filter(~pl.col(column).cast(pl.Float64).is_finite().fill_null(column == "support"))
         if not wrong.is_empty():
             row = wrong.row(0, named=True)
-            raise CardproofError(f"{path}: column {column!r} is {row[column]} for item {row['item']}, k {row['k']}.", again)
+            raise CardproofError(f"{path}: column {column!r} is {row[column]} for item {row['item']}, k {row['k']}.", AGAIN)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cardproof.acquire.model_hash import fingerprint, model_hash
+from cardproof.config.places import without_places
 from cardproof.config.settings import Config, Training, TrainingRun, optimizer_steps
 from cardproof.errors import CardproofError, did_you_mean
 from cardproof.evidence.provenance import code_fingerprint
@@ -97,7 +98,7 @@ def _train(config: Config, name: str, examples: Sequence[Example], paths: Paths)
     _save_adapter(model, config.model.id, paths.adapter)
     metrics = TrainingMetrics(
         variant=name,
-        model=config.model.id,
+        model=without_places(config).model.id,
         model_hash=base_hash,
         adapter_hash=fingerprint(paths.adapter),
         **_recipe(config, run, dataset, trainer.state.global_step),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections import Counter
@@ -11,11 +10,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cardproof import outside
 from cardproof.config.settings import Config
 from cardproof.contract import form, reading
 from cardproof.contract.reading import Parsed, Terms
 from cardproof.errors import CardproofError
-from cardproof.files import iter_rows, read_json, read_rows, sha256_file, write_json
+from cardproof.files import iter_rows, parse_json, read_json, read_rows, sha256_file, write_json
 from cardproof.records import Prompt, Rollout, Support
 from cardproof.verifier.answers import clean_answer
 from cardproof.verifier.auc import MIN_COUPLES, auc
@@ -229,10 +229,9 @@ def _ragtruth_passages(info: Mapping[str, Any] | str) -> list[str]:
 
 
 def _ragtruth_rows(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
-    try:
-        rows: list[Any] = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    except ValueError as e:
-        raise CardproofError(f"{path} is not valid JSON Lines: {e}.", "fetch it again.") from None
+    with outside.opened(path, outside.MOST_ROWS_BYTES) as f:
+        lines = ((number, line) for number, line in enumerate(outside.lines(f, path), 1) if not line.isspace())
+        rows: list[Any] = [parse_json(line, f"{path}, line {number}", "fetch it again.") for number, line in lines]
     for number, row in enumerate(rows, 1):
         if missing := [f for f in fields if not (isinstance(row, dict) and f in row)]:
             raise CardproofError(f"{path}, line {number}: field {missing[0]!r} is missing.", "the file must keep RAGTruth's own schema.")

@@ -155,7 +155,7 @@ def load_encoder(folder: Path) -> tuple[Any, Any]:
         raise CardproofError(f"{folder}: weights are missing: {', '.join(missing[:3])}.", "unpack the encoder again.")
     model.load_state_dict(weights, strict=False)
     model.deberta.embeddings.word_embeddings.weight.requires_grad_(False)
-    return model, AutoTokenizer.from_pretrained(str(folder))
+    return model, AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
 
 
 def _cross_encoder(source: dict[str, Any]) -> Any:
