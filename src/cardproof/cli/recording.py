@@ -41,7 +41,7 @@ def below(*patterns: str) -> Files:
         each = product(arms, CONDITIONS)
         names = [p for p in patterns if "{" not in p]
         names += [p.format(arm=arm, condition=condition) for arm, condition in each for p in patterns if "{" in p]
-        return sorted(path for name in names for path in folder.glob(name) if path.is_file())
+        return sorted(path for name in names for path in folder.glob(name) if path.is_file() or path.is_symlink())
 
     return files
 
@@ -118,9 +118,11 @@ class Recorded(click.Command):
         if not any(isinstance(p, Roles) for p in self.params):
             return
         from cardproof import outside
-        from cardproof.evidence.sidecars import run_of
+        from cardproof.evidence.sidecars import configuration, run_of
 
-        for path in {*self.files(ctx, "reads", None), *self.files(ctx, "makes", None)}:
+        file = ctx.params.get("config_file")
+        config = configuration(file) if file else None
+        for path in dict.fromkeys([*self.files(ctx, "reads", config), *self.files(ctx, "makes", config)]):
             absolute = Path(os.path.abspath(path))  # noqa: PTH100
             if (run := run_of(absolute)) is not None:
                 outside.inside(run, absolute.relative_to(run).as_posix(), str(run), outside.PLAIN)

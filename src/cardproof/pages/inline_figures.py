@@ -57,9 +57,10 @@ def inline(svg: str, name: str) -> str:
     return re.sub(r"<svg\b", f'<svg role="img" aria-labelledby="figure-{name}"', body, count=1)
 
 
-ELEMENTS = frozenset(
-    "circle clipPath defs desc ellipse g line linearGradient path polygon polyline rect stop style svg symbol text title tspan use".split()
-)
+ELEMENTS = {
+    *("circle", "clipPath", "defs", "desc", "ellipse", "g", "line", "linearGradient", "path", "polygon", "polyline", "rect", "stop"),
+    *("style", "svg", "symbol", "text", "title", "tspan", "use"),
+}
 """What a drawing may be made of: nothing that runs, or brings anything from elsewhere."""
 
 

@@ -28,8 +28,8 @@ from cardproof.config import settings, texts
 from cardproof.config.places import without_places
 from cardproof.errors import CardproofError, of_template
 from cardproof.evaluation.of_run import Evaluation
-from cardproof.evidence.provenance import STEPS
 from cardproof.evidence import sidecars
+from cardproof.evidence.provenance import STEPS
 from cardproof.evidence.verify import Files, check
 from cardproof.files import write_text
 from cardproof.pages import card, diff, formats
