@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -123,7 +124,7 @@ DATA: dict[str, Case] = {
     "a device for the corpus": Case(data(change=in_place_of("corpus.jsonl", link("/dev/zero"))), ("corpus.jsonl is a device",), "a file"),
     "a socket for the corpus": Case(data(change=in_place_of("corpus.jsonl", socket)), ("corpus.jsonl",), ""),
     "a link that leads to itself": Case(
-        data(change=in_place_of("qa.jsonl", link("qa.jsonl"))), ("no files that may be the questions",), "qa"
+        data(change=in_place_of("qa.jsonl", link("qa.jsonl"))), ("qa.jsonl", "Too many levels of symbolic links"), "path"
     ),
     "two corpora": Case(
         data(change=lambda d: [(d / "corpus.jsonl").rename(d / "corpus-a.jsonl"), (d / "corpus-b.jsonl").write_text("")]),
@@ -264,7 +265,9 @@ ARCHIVES: dict[str, Case] = {
     ),
     "a file that is a folder too": Case(archived(tar(("samples/x", b"1"), ("samples/x/y", b"2"))), ("both a file and a folder",), MADE_BY),
     "a sparse file": Case(
-        archived(tar(header("samples/x", tarfile.REGTYPE, pax_headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}))), ("",), MADE_BY
+        archived(tar(header("samples/x", tarfile.REGTYPE, pax_headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}))),
+        ("header",),
+        MADE_BY,
     ),
     "a file larger than memory": Case(
         archived(tar(header("samples/x", tarfile.REGTYPE, size=10**12))), ("'samples/x' claims 1,000,000,000,000 bytes",), MADE_BY
@@ -320,7 +323,7 @@ RUNS: dict[str, Case] = {
     "verify: a result that is a pipe": Case(verify(in_place_of(AXES, os.mkfifo)), (f"{AXES} is a named pipe",), AGAIN, 4),
     "verify: a result that is a socket": Case(verify(in_place_of(AXES, socket)), (f"{AXES} is a socket",), AGAIN, 4),
     "verify: a folder that is a link": Case(verify(moved_behind_a_link("evaluation")), ("evaluation is a link",), AGAIN, 4),
-    "verify: records behind a link": Case(verify(moved_behind_a_link("provenance")), ("no record",), AGAIN, 4),
+    "verify: records behind a link": Case(verify(moved_behind_a_link("provenance")), ("provenance is a link",), AGAIN, 4),
     "verify: a log that is a device": Case(verify(in_place_of("logs/x.log", ZERO)), ("logs/x.log is a link",), AGAIN, 4),
     "verify: a store that is a pipe": Case(verify(in_place_of("store/x.jsonl", os.mkfifo)), ("named pipe",), AGAIN, 4),
     "verify: a configuration that is a link": Case(
@@ -467,6 +470,8 @@ def test_what_comes_from_outside_is_refused_in_one_sentence(
 ) -> None:
     monkeypatch.setenv("CARDPROOF_MIRROR", "mirror")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    if "sign" in name and shutil.which("ssh-keygen") is None:
+        pytest.skip("ssh-keygen is not installed (Debian: openssh-client)")
     seconds = refused(CASES[name], tmp_path, monkeypatch, capsys)
     record_property("inputs from outside, each refused in one sentence", 1)
     assert seconds < SECONDS

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
@@ -242,6 +243,7 @@ def copy_from_mirror(folder: Path, out: Path) -> Repository:
     """
     repository = from_mirror(folder)
     shutil.rmtree(out, ignore_errors=True)
+    above = [folder for folder in out.parents if not folder.exists()]
     try:
         for file in repository.files:
             source, target = folder / file.path, out / file.path
@@ -254,6 +256,9 @@ def copy_from_mirror(folder: Path, out: Path) -> Repository:
                 raise CardproofError(f"{folder}: {file.path} {wrong}.", FORGED)
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)
+        with suppress(OSError):  # something else is in the folder by now
+            for made in above:
+                made.rmdir()
         raise
     return repository
 

@@ -57,6 +57,7 @@ class Roles:
     def __init__(self, *args: Any, reads: Sequence[Files | None] = (), makes: Sequence[Files | None] = (), **options: Any) -> None:
         super().__init__(*args, **options)
         self.reads, self.makes = reads, makes
+        self.named = tuple(role and itself for role in (reads or makes))
 
     def files(self, value: Any, roles: Sequence[Files | None], config: Config | None) -> Iterator[Path]:
         """The files behind a value. A parameter that takes several paths at once has a role for each of them."""
@@ -122,10 +123,17 @@ class Recorded(click.Command):
 
         file = ctx.params.get("config_file")
         config = configuration(file) if file else None
-        for path in dict.fromkeys([*self.files(ctx, "reads", config), *self.files(ctx, "makes", config)]):
+
+        def keep(path: Path) -> None:
             absolute = Path(os.path.abspath(path))  # noqa: PTH100
             if (run := run_of(absolute)) is not None:
                 outside.inside(run, absolute.relative_to(run).as_posix(), str(run), outside.PLAIN)
+
+        # The options themselves first: a folder that is a link must not even be listed.
+        for path in self.files(ctx, "named", None):
+            keep(path)
+        for path in dict.fromkeys([*self.files(ctx, "reads", config), *self.files(ctx, "makes", config)]):
+            keep(path)
 
     def written(self, ctx: click.Context) -> str | None:
         """The file or folder that a library writes for the verb, and does not name in its errors."""
@@ -153,7 +161,7 @@ class Recorded(click.Command):
         sidecars.record(call, run, config)
 
     def files(self, ctx: click.Context, role: str, config: Config | None) -> list[Path]:
-        """What the call read or made, in the order of the options."""
+        """What the call read, made or named, in the order of the options."""
         return [
             path
             for parameter in self.params

@@ -24,9 +24,12 @@ from cardproof.files import atomic
 
 LEVEL = 10
 CHANGED = "the archive was changed; fetch it again."
+WHOLE = "fetch it again; it is made by `cardproof archive`."
 MADE_BY = "give an archive made by `cardproof archive`, or the folder of a run."
 MOST_BYTES = outside.MOST_ROWS_BYTES
 """Most bytes of an unpacked archive."""
+MOST_RATIO, SMALL = 200, 100_000_000
+"""Most bytes that one byte of an archive unpacks to (texts: ten), and how many are never too many."""
 MOST_HEADERS = 1_000_000
 """Most bytes between the contents of two files in an archive: its headers are a thousand each."""
 WEIGHTS = (".safetensors",)
@@ -140,10 +143,21 @@ def streamed(source: Path, wanted: Callable[[str], bool] = lambda name: True) ->
     try:
         with outside.opened(source) as f, zstandard.ZstdDecompressor().stream_reader(f) as stream:
             bounded = _Bounded(source, stream)
-            with tarfile.open(fileobj=bounded, mode="r|") as tar:  # type: ignore[call-overload]
+            with _parsing(source):
+                tar = tarfile.open(fileobj=bounded, mode="r|")  # type: ignore[call-overload]  # noqa: SIM115
+            with tar:
                 yield _members(source, tar, bounded, wanted)
     except (zstandard.ZstdError, tarfile.TarError, EOFError) as e:
-        raise CardproofError(f"{source} is not a whole archive: {e}.", "fetch it again; it is made by `cardproof archive`.") from None
+        raise CardproofError(f"{source} is not a whole archive: {e}.", WHOLE) from None
+
+
+@contextmanager
+def _parsing(source: Path) -> Iterator[None]:
+    """Python's reader has no error of its own for many headers that are none."""
+    try:
+        yield
+    except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RuntimeError):
+        raise CardproofError(f"{source} is not a whole archive: a header cannot be read.", WHOLE) from None
 
 
 def _of_folder(source: Path, names: list[str]) -> Iterator[Packed]:
@@ -153,30 +167,37 @@ def _of_folder(source: Path, names: list[str]) -> Iterator[Packed]:
 
 
 class _Bounded:
-    """An unpacked stream of at most MOST_BYTES, of which `step` may be read until it is set again; CardproofError beyond that.
+    """An unpacked stream of as many bytes as its archive may have, of which `step` may be read until it is set again.
 
-    A few bytes can unpack to more than any memory, and a tar file's headers are read into memory whole.
+    CardproofError beyond either. A few bytes can unpack to more than any memory, and a tar file's headers are read into memory whole.
     """
 
     def __init__(self, source: Path, stream: Any) -> None:
-        self.source, self.stream, self.left, self.step = source, stream, MOST_BYTES, MOST_HEADERS
+        self.source, self.stream, self.step = source, stream, MOST_HEADERS
+        self.most = self.left = min(MOST_BYTES, max(SMALL, MOST_RATIO * source.stat().st_size))
 
     def read(self, size: int) -> bytes:
         content: bytes = self.stream.read(size)
         self.left -= len(content)
         self.step -= len(content)
         if self.left < 0:
-            raise CardproofError(f"{self.source} unpacks to more than {MOST_BYTES:,} bytes.", MADE_BY)
+            raise CardproofError(f"{self.source} unpacks to more than {self.most:,} bytes.", MADE_BY)
         if self.step < 0:
             raise CardproofError(f"{self.source} has a header of more than {MOST_HEADERS:,} bytes.", MADE_BY)
         return content
 
 
+def _next(source: Path, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+    with _parsing(source):
+        return tar.next()
+
+
 def _members(source: Path, tar: tarfile.TarFile, bounded: _Bounded, wanted: Callable[[str], bool]) -> Iterator[Packed]:
     """The files of a tar file, which may come from anyone: only plain files below the run, each once, none larger than MOST_BYTES."""
     names = outside.Collisions()
-    for number, member in enumerate(tar):
-        name = member.name
+    number = 0
+    while (member := _next(source, tar)) is not None:
+        name, number = member.name, number + 1
         if not member.isreg() or member.issparse():
             raise CardproofError(f"{source}: {name!r:.200} is not a plain file.", MADE_BY)
         if why := outside.unsafe(name):
@@ -185,7 +206,7 @@ def _members(source: Path, tar: tarfile.TarFile, bounded: _Bounded, wanted: Call
             raise CardproofError(f"{source}: {name!r} {why}.", MADE_BY)
         if member.size > MOST_BYTES:
             raise CardproofError(f"{source}: {name!r} claims {member.size:,} bytes, more than {MOST_BYTES:,}.", MADE_BY)
-        if number >= outside.MOST_FILES:
+        if number > outside.MOST_FILES:
             raise CardproofError(f"{source} has more than {outside.MOST_FILES:,} files.", MADE_BY)
         bounded.step = member.size + MOST_HEADERS
         content = tar.extractfile(member)
