@@ -23,6 +23,8 @@ def configuration(source: Path) -> Config:
 
     Settings that name programs or machines are left out: a replay runs no model, and no program that an archive names.
     """
+    if set("{}") & set(str(source)):
+        raise CardproofError(f"{source} has braces in its path, which Snakemake takes for wildcards.", "rename or copy it.")
     with streamed(source, lambda name: False) as files:
         first = next(files, None)
         content = first.content(outside.MOST_YAML) if first and first.name == runs.CONFIG else None

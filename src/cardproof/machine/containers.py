@@ -120,7 +120,9 @@ def prepare(config: Config, project: Path, environment: MutableMapping[str, str]
 
 
 def _folders(config: Config) -> Iterator[Path]:
-    """Folders outside the project that the configuration names, if they exist."""
+    """Folders outside the project that the configuration names, if they exist; of a replay its archive alone, which anyone may have made."""
+    if config.replay:
+        return iter([Path(config.replay).absolute()])
     named = [config.benchmark.path if config.benchmark.source == "folder" else None, config.verifier.ragtruth]
     named += [source.id for source in (config.model, config.verifier) if source.source == "folder"]
     named += [arm.id for arm in config.arms.values() if arm.adapter == "folder"]

@@ -77,7 +77,7 @@ def _plain(svg: str) -> bool:
 
 def _plain_element(element: ElementTree.Element) -> bool:
     space, _, kind = str(element.tag).rpartition("}")
-    if kind not in ELEMENTS or space != "{http://www.w3.org/2000/svg":
+    if kind not in ELEMENTS or space not in ("", "{http://www.w3.org/2000/svg"):
         return False
     styles = [element.text or ""] if kind == "style" else []
     for name, value in element.attrib.items():
