@@ -29,7 +29,7 @@ def test_a_safe_name_stays_below_its_folder(parts: list[str], absolute: bool) ->
     """Held against the system's own arithmetic of paths."""
     name = ("/" if absolute else "") + "/".join(parts)
     if outside.unsafe(name) is None:
-        assert os.path.normpath(os.path.join("/root/run", name)).startswith("/root/run/")  # noqa: PTH118
+        assert os.path.normpath(os.path.join("/any/run", name)).startswith("/any/run/")  # noqa: PTH118
         assert os.path.normpath(name) == name
         assert name.isprintable()
 
@@ -166,7 +166,7 @@ def test_a_drawing_of_shapes_is_taken() -> None:
 
 # --- what leaves the machine ----------------------------------------------------------------------------------------------
 
-HOME = "/home/somebody"
+HOME = "/people/somebody"
 LOCAL = {
     "benchmark": {"source": "folder", "path": f"{HOME}/data/legal_rag_bench"},
     "model": {"source": "folder", "id": f"{HOME}/models/mine", "revision": None},
@@ -211,9 +211,9 @@ def test_every_setting_that_names_a_place_is_known() -> None:
 @pytest.mark.parametrize(
     ("argument", "told"),
     [
-        ("/work/run/samples/x", "{run}/samples/x"),
-        ("/home/somebody/models/mine", "{outside}/mine"),
-        ("--id=/home/somebody/models/mine", "--id={outside}/mine"),
+        ("/somewhere/run/samples/x", "{run}/samples/x"),
+        ("/people/somebody/models/mine", "{outside}/mine"),
+        ("--id=/people/somebody/models/mine", "--id={outside}/mine"),
         ("../../somebody/mine", "{outside}/mine"),
         ("team/model", "team/model"),
         ("0/1", "0/1"),
@@ -222,4 +222,19 @@ def test_every_setting_that_names_a_place_is_known() -> None:
     ],
 )
 def test_a_recorded_command_has_the_names_alone(argument: str, told: str) -> None:
-    assert places.command_without_places([argument], {"/work/run": "{run}"}) == [told]
+    assert places.command_without_places([argument], {"/somewhere/run": "{run}"}) == [told]
+
+
+# --- what is documented ----------------------------------------------------------------------------------------------------
+
+
+def test_every_limit_is_documented() -> None:
+    from cardproof.evidence import archive
+
+    text = (ROOT / "docs/trust.md").read_text()
+    limits = {
+        name: value for module in (outside, archive) for name, value in vars(module).items() if isinstance(value, int) and name.isupper()
+    }
+    assert len(limits) >= 15
+    for name, value in limits.items():
+        assert name in ("LEVEL", "_HOLES") or f"{value:,}" in text, f"{name} = {value:,} is not in docs/trust.md"

@@ -170,9 +170,7 @@ def _records(files: Files, skip: tuple[str, ...], problems: list[Problem]) -> di
         if record.file != name:
             problems.append(Problem(file, f"{record_path(files.run, name)} is the record of {record.file}."))
         elif bad is not None:
-            problems.append(
-                Problem(file, f"{record_path(files.run, name)} names the input {bad!r:.200}, which is no path below a folder.")
-            )
+            problems.append(Problem(file, f"{record_path(files.run, name)} names the input {bad!r:.200}, which is no path below a folder."))
         else:
             records[name] = record
     return records

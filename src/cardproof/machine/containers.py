@@ -120,7 +120,7 @@ def prepare(config: Config, project: Path, environment: MutableMapping[str, str]
 
 
 def _folders(config: Config) -> Iterator[Path]:
-    """Folders outside the project that the configuration names, if they exist; of a replay its archive alone, which anyone may have made."""
+    """Folders outside the project that the configuration names, if they exist; of a replay, whose settings may be anyone's, its archive."""
     if config.replay:
         return iter([Path(config.replay).absolute()])
     named = [config.benchmark.path if config.benchmark.source == "folder" else None, config.verifier.ragtruth]
