@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +142,20 @@ BILLION = "".join(f"x{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9 if i else ['z'] *
 """Nine lists, each nine times the one before."""
 MERGED = "".join(f"x{i}: &a{i} {{{'<<: [' + ', '.join([f'*a{i - 1}'] * 9) + ']' if i else 'k: v'}}}\n" for i in range(9))
 """The same with merge keys."""
+
+
+def claims(number: str) -> Prepare:
+    """`cardproof audit` of the published claims with another number of training examples."""
+
+    def prepare(folder: Path) -> list[str]:
+        text = (ROOT / "published/claims.yaml").read_text()
+        rows = text.split("- id: training.examples\n")
+        assert len(rows) == 2
+        rows[1] = re.sub(r'value: *["\'][^"\']*["\']', f'value: "{number}"', rows[1], count=1)
+        (folder / "claims.yaml").write_text("- id: training.examples\n".join(rows))
+        return ["audit", "--no-count", "--claims", "claims.yaml"]
+
+    return prepare
 
 
 def model(change: Change = lambda folder: None, **contents: str | bytes) -> Prepare:

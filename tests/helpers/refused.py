@@ -69,9 +69,12 @@ def refused(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 def called(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     """The exit code of a command run in this process, which is stopped after SECONDS."""
     monkeypatch.setattr(sys, "argv", ["cardproof", *arguments])
-    with at_most(SECONDS), pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
+    with at_most(SECONDS):
+        try:
+            main()
+        except SystemExit as ended:
+            return int(ended.code or 0)
+    return 0
 
 
 @contextmanager

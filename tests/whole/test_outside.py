@@ -24,6 +24,7 @@ from helpers.received import (
     archived,
     asked,
     changed,
+    claims,
     data,
     header,
     in_place_of,
@@ -40,7 +41,7 @@ from helpers.received import (
     tar,
     write_record,
 )
-from helpers.refused import SECONDS, Case, refused
+from helpers.refused import SECONDS, Case, called, refused
 
 CORPUS, ASKED = jsonl(PASSAGES), jsonl(QUESTIONS)
 ONCE = "each key once"
@@ -152,6 +153,9 @@ CONFIGURATIONS: dict[str, Case] = {
     "a key twice in two spellings": Case(overlay("16: a\n0x10: b"), ("mine.yaml, line 2", "'0x10' is given twice"), "once"),
     "two megabytes": Case(overlay("# " + "x" * 2_000_000), ("mine.yaml has 2,000,002 bytes",), "smaller"),
     "100,000 values": Case(overlay("seed: [" + "0, " * 100_000 + "0]"), ("mine.yaml", "100,000 values"), ""),
+    "a claim of 100,000 digits": Case(claims("9" * 100_000), ("claims.yaml", "training.examples"), "as printed"),
+    "a claim of 100,000 decimals": Case(claims("0." + "1" * 100_000), ("claims.yaml", "training.examples"), "as printed"),
+    "a claim with an exponent": Case(claims("1e999999999"), ("claims.yaml", "training.examples"), "as printed"),
     "a zero byte": Case(overlay(b"run: a\0b"), ("mine.yaml", "not valid YAML"), ""),
     "a pipe": Case(overlay(os.mkfifo), ("mine.yaml is a named pipe",), "a file"),
     "a device": Case(overlay(link("/dev/zero")), ("mine.yaml is a device",), "a file"),
@@ -472,9 +476,23 @@ def test_what_comes_from_outside_is_refused_in_one_sentence(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     if "sign" in name and shutil.which("ssh-keygen") is None:
         pytest.skip("ssh-keygen is not installed (Debian: openssh-client)")
+    if name.startswith("model: code"):
+        import transformers.models.auto.modeling_auto  # noqa: F401  # its import alone takes seconds on a busy machine
     seconds = refused(CASES[name], tmp_path, monkeypatch, capsys)
     record_property("inputs from outside, each refused in one sentence", 1)
     assert seconds < SECONDS
+
+
+def test_a_folder_of_cards_is_read_past_pipes_and_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards/card.md").write_text("# A card\n\nAccuracy 0.9.\n")
+    os.mkfifo(tmp_path / "cards/pipe.md")
+    (tmp_path / "cards/zero.md").symlink_to("/dev/zero")
+    monkeypatch.chdir(tmp_path)
+    assert called(["audit", "cards", "--out", "found.jsonl"], monkeypatch) == 0
+    assert "pipe.md" not in (tmp_path / "found.jsonl").read_text()
 
 
 def test_there_are_enough_cases() -> None:

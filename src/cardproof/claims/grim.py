@@ -26,8 +26,8 @@ __all__ = [
     "truncation_interval",
 ]
 
-NUMBER = re.compile(r"-?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]+)?")
-"""A number as a card prints it: decimal, perhaps with thousands separators, no exponent."""
+NUMBER = re.compile(r"(?=.{1,40}\Z)-?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]+)?")
+"""A number as a card prints it: decimal, perhaps with thousands separators, no exponent, at most 40 characters."""
 
 
 def exact(text: str) -> Fraction:
