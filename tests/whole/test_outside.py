@@ -442,6 +442,15 @@ RUNS: dict[str, Case] = {
         ("lies behind 'card', which is a link",),
         PLAIN,
     ),
+    "sample: into a store that is a link": Case(
+        received(
+            lambda run: (run / "store").symlink_to(".."),
+            *("sample", "--config", "run/config.yaml", "--arm", "base", "--model", "run/models/base", "--store", "run/store/x.jsonl"),
+            *("--work", "run/prompts/clean.jsonl", "run/shards/x.jsonl"),
+        ),
+        ("'store/x.jsonl' lies behind 'store', which is a link",),
+        PLAIN,
+    ),
     "score: samples that are a pipe": Case(
         received(
             in_place_of("samples/base/clean.jsonl", os.mkfifo),

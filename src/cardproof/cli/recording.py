@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,6 @@ class Roles:
     def __init__(self, *args: Any, reads: Sequence[Files | None] = (), makes: Sequence[Files | None] = (), **options: Any) -> None:
         super().__init__(*args, **options)
         self.reads, self.makes = reads, makes
-        self.named = tuple(role and itself for role in (reads or makes))
 
     def files(self, value: Any, roles: Sequence[Files | None], config: Config | None) -> Iterator[Path]:
         """The files behind a value. A parameter that takes several paths at once has a role for each of them."""
@@ -115,9 +114,7 @@ class Recorded(click.Command):
         return result
 
     def keep_inside(self, ctx: click.Context) -> None:
-        """CardproofError if a file that the verb reads or makes lies in a run and is reached by a link there: the run may be anyone's."""
-        if not any(isinstance(p, Roles) for p in self.params):
-            return
+        """CardproofError if a file that the verb is given, reads or makes is reached by a link in a run: the run may be anyone's."""
         from cardproof import outside
         from cardproof.evidence.sidecars import configuration, run_of
 
@@ -130,7 +127,7 @@ class Recorded(click.Command):
                 outside.inside(run, absolute.relative_to(run).as_posix(), str(run), outside.PLAIN)
 
         # The options themselves first: a folder that is a link must not even be listed.
-        for path in self.files(ctx, "named", None):
+        for path in _paths(ctx.params.values()):
             keep(path)
         for path in dict.fromkeys([*self.files(ctx, "reads", config), *self.files(ctx, "makes", config)]):
             keep(path)
@@ -161,13 +158,22 @@ class Recorded(click.Command):
         sidecars.record(call, run, config)
 
     def files(self, ctx: click.Context, role: str, config: Config | None) -> list[Path]:
-        """What the call read, made or named, in the order of the options."""
+        """What the call read or made, in the order of the options."""
         return [
             path
             for parameter in self.params
             if isinstance(parameter, Roles)
             for path in parameter.files(ctx.params.get(str(parameter.name)), getattr(parameter, role), config)
         ]
+
+
+def _paths(values: Iterable[Any]) -> Iterator[Path]:
+    """The paths among the values of options, which may be several at once."""
+    for value in values:
+        if isinstance(value, Path):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _paths(value)
 
 
 def _arguments_of(verb: str) -> list[str]:

@@ -61,14 +61,14 @@ def warning(claims: Verdicts) -> str:
 
 def markdown(claims: Verdicts) -> str:
     """The whole comparison as Markdown."""
-    lines = [f"# {heading(claims)}", ""]
+    lines = [f"# {cell(heading(claims))}", ""]
     if warning(claims):
-        lines += [f"**{warning(claims)}**", ""]
+        lines += [f"**{cell(warning(claims))}**", ""]
     counted = [f"{count} {words(verdict)}" for verdict, count in claims.counts.items() if count]
-    lines += [f"**Does the card hold?** {claims.answer.sentence}", ""]
-    lines += [f"{len(claims.claims)} claims of {claims.card}: {', '.join(counted)}.", ""]
+    lines += [f"**Does the card hold?** {cell(claims.answer.sentence)}", ""]
+    lines += [f"{len(claims.claims)} claims of {cell(claims.card)}: {', '.join(counted)}.", ""]
     for name, group in by_section(rows(claims)):
-        lines += [f"## {name.capitalize()}", "", "| claim | printed | this run | n | verdict | why |", "|---|---|---|---|---|---|"]
+        lines += [f"## {cell(name.capitalize())}", "", "| claim | printed | this run | n | verdict | why |", "|---|---|---|---|---|---|"]
         for row in group:
             n = DASH if row["n"] is None else str(row["n"])
             cells = (row["text"], row["printed"], row["run"], n, words(row["verdict"]), row["why"])
