@@ -95,7 +95,7 @@ def _train(config: Config, name: str, examples: Sequence[Example], paths: Paths)
     trainer.train(resume_from_checkpoint=resume)
     seconds = round(time.monotonic() - started, 1)
     losses = _losses(trainer, name)
-    _save_adapter(model, config.model.id, paths.adapter)
+    _save_adapter(model, without_places(config).model.id, paths.adapter)
     metrics = TrainingMetrics(
         variant=name,
         model=without_places(config).model.id,
