@@ -62,6 +62,11 @@ def adapter(variant: str) -> str:
     return f"training/{variant}/adapter"
 
 
+def adapter_notes(arm: str) -> str:
+    """What was noted of an arm's adapter from elsewhere, if anything."""
+    return f"adapters/{arm}/notes.json"
+
+
 def prompts(condition: str) -> str:
     """The prompts of a condition."""
     return f"prompts/{condition}.jsonl"
@@ -210,6 +215,15 @@ class Run:
         used = {arm.variant for arm in self.config.sampled_arms.values() if arm.adapter == "trained"}
         names = [name for name in self.config.training_runs if name in used or self.has(metrics(name))]
         return {name: self.read(metrics(name), model) for name in names}
+
+    def adapter_notes(self) -> list[dict[str, str]]:
+        """What was noted when an adapter was acquired: arm, the file that says so, the sentence."""
+        entries = []
+        for arm in self.config.sampled_arms:
+            file = adapter_notes(arm)
+            notes = self.json(file).get("notes", []) if self.has(file) else []
+            entries += [{"arm": arm, "file": file, "note": str(note)} for note in notes]
+        return entries
 
     def unpinned(self) -> list[dict[str, str]]:
         """What was taken from the Hub at a revision that nobody pinned: the file that says so, name, revision."""

@@ -67,14 +67,22 @@ def acquire_model(
     step.acquire_model(source, name, revision, out, record, _fit(base, config_file))
 
 
-def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], None]:
-    """The check of a fetched folder by its use, hours before that use: an adapter beside its base, the verifier by loading it."""
+def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], list[str]]:
+    """The check of a fetched folder by its use, hours before that use: an adapter beside its base, the verifier by loading it.
 
-    def check(folder: Path) -> None:
+    It returns what a reader should know of an adapter.
+    """
+
+    def check(folder: Path) -> list[str]:
+        notes: list[str] = []
         if base is not None:
-            from cardproof.acquire.weights import check_adapter
+            from cardproof.acquire.adapters import check_adapter
+            from cardproof.models.device import quiet
 
-            check_adapter(folder, base)
+            quiet()
+            notes = check_adapter(folder, base).notes
+            for note in notes:
+                click.echo(f"Warning: {note}", err=True)
         if config_file is not None:
             from cardproof.config.reading import load
             from cardproof.models.device import quiet
@@ -82,5 +90,6 @@ def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], None]:
 
             quiet()
             Verifier(folder, entailment_label=load(config_file).verifier.entailment_label)
+        return notes
 
     return check

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cardproof.acquire.weights import check_adapter
+from cardproof.acquire.adapters import Fit, check_adapter
+from cardproof.acquire.lora import WEIGHTS, peft_config
+from cardproof.errors import CardproofError
 from cardproof.models.device import Quantization, compute_dtype, device
 from cardproof.models.nf4 import dequantise_nf4
 
@@ -38,8 +40,9 @@ def load_for_sampling(folder: Path, quantization: Quantization, adapter: Path | 
 
 def load_packed(folder: Path, quantization: Quantization, adapter: Path | None) -> Any:
     """The model that a GPU samples with: NF4 weights stay in 4 bits, and the adapter stays separate."""
+    fit = check_adapter(adapter, folder) if adapter else None
     model = load_nf4(folder) if quantization == "nf4" else load_plain(folder)
-    return (_adapted(model, folder, adapter).get_base_model() if adapter else model).eval()
+    return (_adapted(model, adapter, fit).get_base_model() if adapter and fit else model).eval()
 
 
 def load_merged(folder: Path, quantization: Quantization, adapter: Path | None) -> Any:
@@ -47,14 +50,57 @@ def load_merged(folder: Path, quantization: Quantization, adapter: Path | None) 
 
     Linear4bit computes with the same weights, but unpacks them at every call.
     """
+    fit = check_adapter(adapter, folder) if adapter else None
     model = load_plain(folder)
     if quantization == "nf4":
         dequantise_nf4(model)
-    return (_adapted(model, folder, adapter).merge_and_unload() if adapter else model).eval()
+    return (_merged(_adapted(model, adapter, fit)) if adapter and fit else model).eval()
 
 
-def _adapted(model: Any, folder: Path, adapter: Path) -> Any:
+def _adapted(model: Any, adapter: Path, fit: Fit) -> Any:
+    """PEFT's wrapper around a model, with the adapter's weights; CardproofError if a tensor did not land, of which PEFT only warns."""
+    import warnings
+
     from peft import PeftModel
 
-    check_adapter(adapter, folder)
-    return PeftModel.from_pretrained(model, adapter)
+    if fit.rows is not None:
+        model.resize_token_embeddings(fit.rows, mean_resizing=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peft = PeftModel(model, peft_config(adapter))
+        landed: Any = peft.load_adapter(str(adapter), "default")
+    if astray := [*landed.missing_keys, *(set(landed.unexpected_keys) - fit.twice)]:
+        raise CardproofError(
+            f"{adapter / WEIGHTS}: {len(astray)} tensors did not land in the model, such as {astray[0]}.",
+            "use the pinned versions of peft and transformers.",
+        )
+    return peft
+
+
+def _merged(peft: Any) -> Any:
+    """The model with the adapter added to its weights, which computes what PEFT's wrapper does."""
+    _give_biases(peft)
+    _untie(peft)
+    return peft.merge_and_unload()
+
+
+def _untie(peft: Any) -> None:
+    """If the output layer shares the embeddings' weight and the adapter changes one of them, part the two: merging would change both."""
+    import torch
+
+    model = peft.get_base_model()
+    ends = model.get_input_embeddings(), model.get_output_embeddings()
+    first, last = (end.get_base_layer() if hasattr(end, "get_base_layer") else end for end in ends)
+    if (first, last) != ends and first.weight is last.weight:
+        last.weight = torch.nn.Parameter(last.weight.detach().clone(), requires_grad=False)
+        model.config.tie_word_embeddings = False
+
+
+def _give_biases(peft: Any) -> None:
+    """Give each layer whose adapter has a bias one of zeros, if it has none: PEFT cannot merge the adapter's without it."""
+    import torch
+
+    for layer in (m for m in peft.modules() if any(getattr(m, "lora_bias", {}).values())):
+        base = layer.get_base_layer()
+        if base.bias is None:
+            base.bias = torch.nn.Parameter(base.weight.new_zeros(layer.out_features), requires_grad=False)

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from cardproof.acquire.model_hash import model_hash
-from cardproof.acquire.weights import check_adapter
+from cardproof.acquire import lora
+from cardproof.acquire.model_hash import fingerprint, model_hash
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError, did_you_mean
 from cardproof.evidence.provenance import code_fingerprint
 from cardproof.evidence.sealed_lines import key
-from cardproof.files import read_rows, sha256_file, write_rows
+from cardproof.files import read_rows, write_rows
 from cardproof.records import Prompt, Rollout
 from cardproof.sampling.sampler import Decoding, Draw, Sampler, rollout_seed
 from cardproof.sampling.store import Store
@@ -94,11 +94,11 @@ def _dependencies(config: Config, model: Path, adapter: Path | None) -> dict[str
     decoding = _decoding(config)
     base_hash = model_hash(model)
     if adapter:
-        check_adapter(adapter, model)
+        lora.settings(adapter)  # the engine checks that it fits, before it loads the base
     return {
         "decoding": [decoding.temperature, decoding.top_p, decoding.max_new_tokens],
         "model": base_hash,
-        "adapter": sha256_file(adapter / "adapter_model.safetensors") if adapter else None,
+        "adapter": fingerprint(adapter) if adapter else None,
         "quantization": config.model.sampling_quantization,
         "thinking": config.model.thinking,
         "threads": config.runtime.threads,

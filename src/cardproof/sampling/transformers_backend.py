@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cardproof.acquire.model_hash import model_hash
-from cardproof.files import sha256_file
+from cardproof.acquire.beside import with_added_tokens
+from cardproof.acquire.model_hash import fingerprint, model_hash
 from cardproof.models.device import Quantization, quiet
 from cardproof.models.loading import load_for_sampling
 from cardproof.models.tokens import load_tokenizer, opened_reasoning, prompt_ids
@@ -26,8 +26,10 @@ class TransformersSampler:
         self.rows, self.thinking = rows, thinking
         self.tokenizer = load_tokenizer(folder)
         self.model = load_for_sampling(folder, quantization, adapter)
+        if adapter is not None:
+            self.tokenizer = with_added_tokens(self.tokenizer, adapter)
         self.model_hash = model_hash(folder)
-        self.adapter_hash = sha256_file(adapter / "adapter_model.safetensors") if adapter else None
+        self.adapter_hash = fingerprint(adapter) if adapter else None
 
     def sample(self, work: Sequence[tuple[Prompt, list[int]]], decoding: Decoding) -> Iterator[tuple[int, list[Draw]]]:
         """Draw replies; see `Sampler`."""

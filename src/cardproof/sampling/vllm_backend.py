@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cardproof.acquire.model_hash import model_hash
-from cardproof.acquire.weights import check_adapter
+from cardproof.acquire.adapters import check_adapter
+from cardproof.acquire.lora import SETTINGS, WEIGHTS, settings
+from cardproof.acquire.model_hash import fingerprint, model_hash
+from cardproof.acquire.weights import header
 from cardproof.errors import CardproofError
-from cardproof.files import sha256_file
 from cardproof.models.device import Quantization, device, quiet
 from cardproof.models.tokens import load_tokenizer, opened_reasoning, prompt_ids
 from cardproof.records import Prompt
@@ -43,6 +45,18 @@ def rank_room(adapter: Path) -> int:
     return room
 
 
+def refuse_what_vllm_leaves_out(adapter: Path) -> None:
+    """CardproofError if vLLM would not compute an adapter as PEFT does: it scales all layers alike, and takes only pairs of matrices."""
+    lora = settings(adapter)
+    more = [name for name in ("rank_pattern", "alpha_pattern", "use_dora") if getattr(lora, name)]
+    more += [name for name in header(adapter / WEIGHTS) if not re.search(r"\.\d+\..+\.lora_[AB]\.weight$", name)]
+    if more:
+        raise CardproofError(
+            f"{adapter}: vLLM does not compute what the adapter has in {SETTINGS} or {WEIGHTS}: {', '.join(more[:4])}.",
+            "set sampling.backend to transformers.",
+        )
+
+
 class VllmSampler:
     """A `Sampler` with one model and at most one adapter. Each call of `sample` starts an engine of its own."""
 
@@ -61,8 +75,9 @@ class VllmSampler:
         self.room = None
         if adapter is not None:
             check_adapter(adapter, folder)
+            refuse_what_vllm_leaves_out(adapter)
             self.room = rank_room(adapter)
-            self.adapter_hash = sha256_file(adapter / "adapter_model.safetensors")
+            self.adapter_hash = fingerprint(adapter)
         self.tokenizer = load_tokenizer(folder)
         self.vllm = _vllm(threads)
 
