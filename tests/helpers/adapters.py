@@ -31,8 +31,8 @@ def write_base(folder: Path, kind: str = "qwen3", tied: bool = False) -> Path:
     common = {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
     decoder = {
         **common,
-        "hidden_size": 32,
-        "intermediate_size": 48,
+        "hidden_size": 64,
+        "intermediate_size": 128,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
@@ -40,9 +40,9 @@ def write_base(folder: Path, kind: str = "qwen3", tied: bool = False) -> Path:
         "tie_word_embeddings": tied,
     }
     config: Any = {
-        "qwen3": lambda: Qwen3Config(**decoder, head_dim=8),
+        "qwen3": lambda: Qwen3Config(**decoder, head_dim=16),
         "qwen2": lambda: Qwen2Config(**decoder),
-        "gpt2": lambda: GPT2Config(**common, n_embd=32, n_layer=2, n_head=4, n_positions=256),
+        "gpt2": lambda: GPT2Config(**common, n_embd=64, n_layer=2, n_head=4, n_positions=256),
     }[kind]()
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config)

@@ -180,9 +180,7 @@ def _check_landing(model: Any, lora: Lora, adapter: Path, base: Path, tensors: M
     if extra:
         _refuse_foreign_layers(tensors, modules, file, base, lora)
         name = str(extra[0]).replace(f".{NAME}", "")
-        raise CardproofError(
-            f"{file}: {len(extra)} of its {len(tensors)} tensors have no place in the adapter, such as {name}.", OTHER_TOOL
-        )
+        raise CardproofError(f"{file}: {len(extra)} of {len(tensors)} tensors have no place in the model, such as {name}.", OTHER_TOOL)
     if absent:
         raise _missing(min(absent).replace(f".{NAME}", ""), file, len(absent))
     whole = set(own) - set(result.missing_keys) - expected

@@ -15,7 +15,7 @@ from cardproof.errors import CardproofError
 from cardproof.files import read_json
 
 TOKENIZER = "tokenizer.json"
-OTHER_FORMS = ("tokenizer_config.json", "tokenizer.model", "vocab.json", "added_tokens.json")
+OTHER_FORMS = ("tokenizer.model", "spm.model", "vocab.json", "vocab.txt", "added_tokens.json")
 MOST_BYTES = 200_000_000
 """Largest tokenizer.json; the largest real ones have some 35 MB."""
 
@@ -38,7 +38,7 @@ def beside(adapter: Path, base: Path, lora: Lora, rows: int, grown: bool) -> Ite
 def added_tokens(adapter: Path, vocabulary: Mapping[str, int]) -> dict[int, Any]:
     """Id -> token (of the tokenizers library) that the adapter's tokenizer has beyond the base's vocabulary; empty if it has none.
 
-    Empty as well if it is another tokenizer altogether: one that lacks or renumbers a token of the base.
+    Empty as well if it is another tokenizer altogether: one that lacks or renumbers a token of the base, or has more that were not added.
     """
     own = _tokenizer(adapter)
     if own is None:
@@ -47,7 +47,8 @@ def added_tokens(adapter: Path, vocabulary: Mapping[str, int]) -> dict[int, Any]
     if any(found.get(token) != number for token, number in vocabulary.items()):
         return {}
     new = set(found.values()) - set(vocabulary.values())
-    return {number: token for number, token in sorted(own.get_added_tokens_decoder().items()) if number in new}
+    known = own.get_added_tokens_decoder()
+    return {number: known[number] for number in sorted(new)} if new <= known.keys() else {}
 
 
 def with_added_tokens(tokenizer: Any, adapter: Path) -> Any:
@@ -118,8 +119,11 @@ def _other_tokens(adapter: Path, tokenizer: Any, rows: int, grown: bool) -> Iter
     vocabulary = tokenizer.get_vocab()
     own = _tokenizer(adapter)
     new = added_tokens(adapter, vocabulary)
-    if grown and not new and own is None:
-        raise CardproofError(f"{adapter / WEIGHTS} has embeddings for added tokens, but no {TOKENIZER} beside it names them.", its_own)
+    found = own.get_vocab(with_added_tokens=True) if own is not None else None
+    if grown and not new and found != vocabulary:
+        raise CardproofError(
+            f"{adapter / WEIGHTS} has embeddings for added tokens, but no {TOKENIZER} beside it has the base's tokens and these.", its_own
+        )
     if (highest := max([*new, *vocabulary.values()])) >= rows:
         where = adapter / TOKENIZER if new else f"{adapter / WEIGHTS}, with the base's tokenizer"
         raise CardproofError(f"{where}: a token has the number {highest}, but the adapted model has only {rows} embeddings.", its_own)
@@ -127,10 +131,9 @@ def _other_tokens(adapter: Path, tokenizer: Any, rows: int, grown: bool) -> Iter
         with_added_tokens(tokenizer, adapter)
         names = ", ".join(repr(token.content)[:40] for token in list(new.values())[:4])
         yield f"The adapter adds {len(new)} tokens ({names}{', ...' if len(new) > 4 else ''}); its arm is asked and read with them."
-    elif own is not None and own.get_vocab(with_added_tokens=True) != vocabulary:
-        found = own.get_vocab(with_added_tokens=True)
+    elif found is not None and found != vocabulary:
         other = sum(found.get(token) != number for token, number in vocabulary.items())
-        yield f"The tokenizer beside the adapter is not the base's ({other} tokens have another number or none); this run uses the base's."
+        yield f"The tokenizer beside the adapter is not the base's ({other} tokens are missing or renumbered); this run uses the base's."
     elif own is None and (forms := [name for name in OTHER_FORMS if (adapter / name).is_file()]):
         yield f"Beside the adapter is a tokenizer ({', '.join(forms)}) without {TOKENIZER}: nothing was compared; this run uses the base's."
 
