@@ -60,12 +60,14 @@ rule acquire_adapter:
     benchmark:
         f"{RUN}/cost/acquire_adapter_{{arm}}.tsv"
     priority: 1
+    resources:
+        mem_mb=4000,  # the base is built without weights, to see that the adapter fits
     params:
         source=lambda wildcards: CONFIG.sampled_arms[wildcards.arm].adapter,
         id=lambda wildcards: CONFIG.sampled_arms[wildcards.arm].id,
         revision=lambda wildcards: revision(CONFIG.sampled_arms[wildcards.arm]),
         record=f"{RUN}/revisions",
-        code=code("acquire_model"),
+        code=code("acquire_adapter"),
     message:
         "Fetching the adapter of arm {wildcards.arm}."
     shell:

@@ -19,6 +19,7 @@ from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json
 from cardproof.models.device import quiet
 from cardproof.models.loading import load_merged, load_packed
+from cardproof.sampling.vllm_backend import refuse_what_vllm_leaves_out
 from helpers.adapters import IDS, Made, rewrite, write_adapter, write_base
 from helpers.places import SHARED
 from helpers.refusals import call, refusal, tree
@@ -421,7 +422,7 @@ NOTED: dict[str, tuple[Callable[[Path], Any], str]] = {
         settings(base_model_name_or_path="meta-llama/Llama-3.3-70B"),
         "made for 'meta-llama/Llama-3.3-70B'; this run's base is 'qwen3'",
     ),
-    "another base by its path": (settings(base_model_name_or_path="/home/somebody/secret/other"), "made for 'other'; this run's base"),
+    "another base by its path": (settings(base_model_name_or_path="/data/somebody/other"), "made for 'other'; this run's base"),
     "another template": (own_template, "chat template beside the adapter is not the base's"),
     "another template in the settings": (own_template_in_settings, "chat template beside the adapter is not the base's"),
     "another tokenizer": (another_tokenizer, "tokenizer beside the adapter is not the base's"),
@@ -512,6 +513,50 @@ def test_a_tokenizer_without_added_tokens_changes_nothing(plain: Made) -> None:
     tokenizer = AutoTokenizer.from_pretrained(plain.base)
     before = tokenizer.get_vocab()
     assert with_added_tokens(tokenizer, plain.folder).get_vocab() == before
+
+
+# --- what rollouts depend on ------------------------------------------------------------------------------------------
+
+
+def test_rollouts_depend_on_the_settings_of_an_adapter_as_on_its_weights(plain: Made, tmp_path: Path) -> None:
+    from cardproof.config.settings import Config
+    from cardproof.sampling.sample import _dependencies
+
+    shutil.copytree(plain.folder, tmp_path / "adapter")
+    config = Config()
+    before = _dependencies(config, plain.base, tmp_path / "adapter")
+    (tmp_path / "adapter" / "notes.json").write_text("{}")
+    assert _dependencies(config, plain.base, tmp_path / "adapter") == before
+    settings(lora_alpha=16)(tmp_path / "adapter")
+    assert _dependencies(config, plain.base, tmp_path / "adapter") != before
+
+
+LEFT_OUT_BY_VLLM = {
+    "ranks and scales by layer": "rank_pattern, alpha_pattern",
+    "DoRA": "use_dora",
+    "output layer": "lm_head",
+    "whole modules": "embed_tokens.weight",
+    "single tokens": "trainable_tokens_delta",
+    "all biases": "bias",
+    "biases of its own": "lora_B.bias",
+    "added tokens": "lm_head.weight",
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT_BY_VLLM)
+def test_what_vllm_would_leave_out_is_refused_there(name: str, bases: dict[str, Path], tmp_path: Path) -> None:
+    kind = KINDS[name]
+    made = write_adapter(tmp_path / "adapter", bases[kind.base], kind.settings, **kind.written)
+    with pytest.raises(CardproofError) as e:
+        refuse_what_vllm_leaves_out(made.folder)
+    assert "vLLM does not compute" in e.value.sentence and "transformers" in e.value.hint
+    assert LEFT_OUT_BY_VLLM[name] in e.value.sentence
+
+
+@pytest.mark.parametrize("name", ["all linear layers", "rsLoRA", "one layer", "a regular expression", "in bfloat16"])
+def test_plain_lora_is_for_vllm_too(name: str, bases: dict[str, Path], tmp_path: Path) -> None:
+    kind = KINDS[name]
+    refuse_what_vllm_leaves_out(write_adapter(tmp_path / "adapter", bases[kind.base], kind.settings, **kind.written).folder)
 
 
 # --- size -------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cardproof.acquire.sources import hub_id
 from cardproof.config.settings import Config, Training, Variant
 from cardproof.errors import CardproofError
 from cardproof.files import write_rows
@@ -140,6 +141,7 @@ def test_training_learns_and_records(tiny_lm: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "a" / "work").exists()
     written = json.loads((tmp_path / "a" / "adapter" / "adapter_config.json").read_text())
     assert written["target_modules"] == sorted(written["target_modules"]), "a set's order differs from process to process"
+    assert written["base_model_name_or_path"] is None, "a folder's path means nothing elsewhere"
     again = run(tiny_lm, tmp_path / "b", Variant(epochs=6, effective_batch=3))
     assert again == metrics, "the same seed gives the same training, bit for bit"
 
@@ -239,3 +241,16 @@ def test_a_misspelt_training_run_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(CardproofError, match="no training run 'groundde'") as error:
         train(Config(), "groundde", paths)
     assert error.value.hint == "did you mean 'grounded'?"
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "expected"),
+    [
+        ("hub", "Qwen/Qwen3-14B", "Qwen/Qwen3-14B"),
+        ("embedded", "smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("folder", "/data/models/mine", None),
+    ],
+)
+def test_an_adapter_names_its_base_as_the_cards_header_does(source: str, name: str, expected: str | None) -> None:
+    config = Config.model_validate({"scale": "embedded", "model": {"source": source, "id": name, "revision": None}})
+    assert hub_id(config) == expected

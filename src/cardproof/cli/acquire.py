@@ -48,7 +48,7 @@ def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None)
         write_json(manifest, {"repositories": found})
 
 
-@cli.command("acquire-model")
+@cli.command("acquire-model", step=lambda values: ("acquire_adapter" if values["base"] else "acquire_model", {}))
 @click.option("--source", type=click.Choice(["hub", "folder", "embedded"]), required=True)
 @click.option("--id", "name", required=True, help="Hub id, folder, or name of an embedded model.")
 @click.option("--revision", default=None, help="Hub revision. A branch or tag is resolved to its newest commit once, and recorded.")

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parents[1]
 STEPS: dict[str, tuple[str, ...]] = {
     "acquire_benchmark": ("benchmark/acquire_benchmark",),
     "acquire_model": ("acquire/acquire_model",),
+    "acquire_adapter": ("acquire/acquire_model", "acquire/adapters"),
     "split": ("benchmark/split",),
     "prompts": ("benchmark/prompts",),
     "dequantise": ("sampling/dequantise",),
