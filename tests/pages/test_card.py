@@ -530,7 +530,7 @@ def test_what_was_noted_of_an_adapter_is_on_the_card(run):
     write_json(run / "adapters/hybrid/notes.json", {"notes": [note, "Another."]})
     text = rendered(run, CLAIMS)
     assert (
-        "- The adapter of hybrid: The adapter says that it was made for 'team/other'; this run's base is 'team/base' \\| &lt;b&gt;." in text
+        "- The adapter of hybrid: The adapter says that it was made for 'team/other'; this run's base is 'team/base' \\| \\<b\\>." in text
     )
     assert "- The adapter of hybrid: Another." in text
     assert "`adapters/hybrid/notes.json#/notes`" in text

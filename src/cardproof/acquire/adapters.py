@@ -10,6 +10,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,6 +54,8 @@ def check_adapter(adapter: Path, base: Path) -> Fit:
 
     Of the base only config.json, tokenizer and names are read. Takes seconds for any size: nothing is computed.
     """
+    if find_spec("peft") is None:
+        raise CardproofError("An adapter is checked by PEFT, which this environment does not have.", "install the locked versions again.")
     lora, file = settings(adapter), adapter / WEIGHTS
     refuse_more_than_lora(lora, adapter / SETTINGS)
     tensors = header(file)
