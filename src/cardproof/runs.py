@@ -62,9 +62,9 @@ def adapter(variant: str) -> str:
     return f"training/{variant}/adapter"
 
 
-def adapter_notes(arm: str) -> str:
-    """What was noted of an arm's adapter from elsewhere, if anything."""
-    return f"adapters/{arm}/notes.json"
+def adapter_source(arm: str) -> str:
+    """Where an arm's adapter from elsewhere is from, and what was noted of it."""
+    return f"adapters/{arm}/source.json"
 
 
 def prompts(condition: str) -> str:
@@ -220,9 +220,9 @@ class Run:
         """What was noted when an adapter was acquired: arm, the file that says so, the sentence."""
         entries = []
         for arm in self.config.sampled_arms:
-            file = adapter_notes(arm)
-            notes = self.json(file).get("notes", []) if self.has(file) else []
-            entries += [{"arm": arm, "file": file, "note": str(note)} for note in notes]
+            file = adapter_source(arm)
+            use = (self.json(file).get("use") if self.has(file) else None) or {}
+            entries += [{"arm": arm, "file": file, "note": str(note)} for note in use.get("notes", [])]
         return entries
 
     def unpinned(self) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from cardproof.acquire.adapters import check_adapter
-from cardproof.acquire.beside import with_added_tokens
+from cardproof.acquire.beside import add_tokens
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json
 from cardproof.models.device import quiet
@@ -444,7 +444,7 @@ def test_what_differs_beside_an_adapter_is_said_and_recorded(
     monkeypatch.chdir(tmp_path)
     assert call(acquire(), monkeypatch) == 0
     said = capsys.readouterr().err
-    notes = read_json(tmp_path / "out/adapter/notes.json")["notes"]
+    notes = read_json(tmp_path / "out/adapter/source.json")["use"]["notes"]
     assert [n for n in notes if note in n] == notes, notes
     assert all(f"Warning: {n}" in said for n in notes)
     assert "somebody" not in said + "".join(notes)
@@ -458,12 +458,12 @@ def test_nothing_is_noted_of_an_adapter_that_belongs_to_the_base(
     for file in plain.base.glob("*token*"):
         shutil.copy(file, tmp_path / "adapter")
     shutil.copy(plain.base / "chat_template.jinja", tmp_path / "adapter")
-    (tmp_path / "adapter" / "notes.json").write_text('{"notes": ["Somebody else\'s."]}')
+    (tmp_path / "adapter" / "source.json").write_text('{"use": {"notes": ["Somebody else\'s."]}}')
     settings(runtime_config={"ephemeral_gpu_offload": True}, newest=False, auto_mapping={"base_model_class": "X"})(tmp_path / "adapter")
     (tmp_path / "base").symlink_to(plain.base)
     monkeypatch.chdir(tmp_path)
     assert call(acquire(), monkeypatch) == 0
-    assert capsys.readouterr().err == "" and not (tmp_path / "out/adapter/notes.json").exists()
+    assert capsys.readouterr().err == "" and read_json(tmp_path / "out/adapter/source.json")["use"] == {"notes": []}
 
 
 # --- added tokens -----------------------------------------------------------------------------------------------------
@@ -512,7 +512,7 @@ def test_a_tokenizer_without_added_tokens_changes_nothing(plain: Made) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(plain.base)
     before = tokenizer.get_vocab()
-    assert with_added_tokens(tokenizer, plain.folder).get_vocab() == before
+    assert add_tokens(tokenizer, plain.folder) == [] and tokenizer.get_vocab() == before
 
 
 # --- what rollouts depend on ------------------------------------------------------------------------------------------
@@ -525,7 +525,7 @@ def test_rollouts_depend_on_the_settings_of_an_adapter_as_on_its_weights(plain: 
     shutil.copytree(plain.folder, tmp_path / "adapter")
     config = Config()
     before = _dependencies(config, plain.base, tmp_path / "adapter")
-    (tmp_path / "adapter" / "notes.json").write_text("{}")
+    (tmp_path / "adapter" / "source.json").write_text("{}")
     assert _dependencies(config, plain.base, tmp_path / "adapter") == before
     settings(lora_alpha=16)(tmp_path / "adapter")
     assert _dependencies(config, plain.base, tmp_path / "adapter") != before

@@ -152,7 +152,7 @@ def test_an_adapter_for_other_layers_is_refused_when_it_is_fetched(hub: Hub, tmp
     result = fetch(tmp_path, hub, "--base", "base", name="team/adapter")
     assert result.returncode == 0, result.stderr
     assert hub.sent["adapter_model.safetensors"] == sent, "what was fetched is kept"
-    notes = json.loads((tmp_path / "out/model/notes.json").read_text())["notes"]
+    notes = json.loads((tmp_path / "out/model/source.json").read_text())["use"]["notes"]
     assert notes == ["The adapter says that it was made for 'team/other'; this run's base is 'base'."]
 
 

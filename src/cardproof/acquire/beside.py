@@ -51,8 +51,11 @@ def added_tokens(adapter: Path, vocabulary: Mapping[str, int]) -> dict[int, Any]
     return {number: known[number] for number in sorted(new)} if new <= known.keys() else {}
 
 
-def with_added_tokens(tokenizer: Any, adapter: Path) -> Any:
-    """The base's tokenizer with the tokens that the adapter adds, under the adapter's numbers; CardproofError if they do not follow on."""
+def add_tokens(tokenizer: Any, adapter: Path) -> list[int]:
+    """Give the base's tokenizer the tokens that the adapter adds, and return their numbers, which are the adapter's.
+
+    CardproofError if these do not follow on the base's.
+    """
     new = added_tokens(adapter, tokenizer.get_vocab())
     for number, token in new.items():
         tokenizer.add_tokens([token], special_tokens=token.special)
@@ -61,7 +64,7 @@ def with_added_tokens(tokenizer: Any, adapter: Path) -> Any:
                 f"{adapter / TOKENIZER}: the added token {token.content!r:.40} has the number {number}, and the base's end elsewhere.",
                 "give the adapter the tokenizer it was trained with, or merge it into its base and give that as a model.",
             )
-    return tokenizer
+    return list(new)
 
 
 # --- the parts --------------------------------------------------------------------------------------------------------
@@ -128,7 +131,7 @@ def _other_tokens(adapter: Path, tokenizer: Any, rows: int, grown: bool) -> Iter
         where = adapter / TOKENIZER if new else f"{adapter / WEIGHTS}, with the base's tokenizer"
         raise CardproofError(f"{where}: a token has the number {highest}, but the adapted model has only {rows} embeddings.", its_own)
     if new:
-        with_added_tokens(tokenizer, adapter)
+        add_tokens(tokenizer, adapter)
         names = ", ".join(repr(token.content)[:40] for token in list(new.values())[:4])
         yield f"The adapter adds {len(new)} tokens ({names}{', ...' if len(new) > 4 else ''}); its arm is asked and read with them."
     elif found is not None and found != vocabulary:

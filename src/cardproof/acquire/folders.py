@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from cardproof.acquire.model_hash import NOTES, SOURCE, fingerprint
-from cardproof.acquire.weights import header
+from cardproof.acquire.model_hash import fingerprint
+from cardproof.acquire.weights import shapes
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json
 
 
-def link(folder: Path, out: Path, check: Callable[[Path], list[str]] = lambda folder: []) -> None:
+def link(folder: Path, out: Path, check: Callable[[Path], Any] = lambda folder: None) -> None:
     """Make `out` a folder of links to a local model's files.
 
     Raises CardproofError if the model has no safetensors, a cut file or code of its own, and whatever `check` raises.
@@ -21,17 +22,15 @@ def link(folder: Path, out: Path, check: Callable[[Path], list[str]] = lambda fo
         raise CardproofError(f"{folder} is not a folder.", "give the path of a local model folder.")
     digest = fingerprint(folder)
     for file in sorted(folder.glob("*.safetensors")):
-        header(file)  # raises if the file is cut
+        shapes(file)  # raises if the file is cut
     refuse_remote_code(folder)
-    notes = check(folder)
+    use = check(folder)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for file in sorted(folder.iterdir()):
-        if file.is_file() and file.name not in (SOURCE, NOTES):
+        if file.is_file() and file.name != "source.json":
             (out / file.name).symlink_to(file.resolve())
-    if notes:
-        write_json(out / NOTES, {"notes": notes})
-    write_json(out / SOURCE, {"name": str(folder), "package": None, "sha256": None, "model_hash": digest})
+    write_json(out / "source.json", {"name": str(folder), "package": None, "sha256": None, "model_hash": digest, "use": use})
 
 
 def refuse_remote_code(folder: Path) -> None:

@@ -8,11 +8,6 @@ from pathlib import Path
 from cardproof.errors import CardproofError
 from cardproof.files import sha256_file, sha256_text
 
-SOURCE = "source.json"
-"""Where an acquired folder is from, and its hash."""
-NOTES = "notes.json"
-"""What a reader should know of an acquired adapter: `notes`, a list of sentences. Without such sentences there is no file."""
-
 
 def fingerprint(folder: Path) -> str:
     """sha256 over the names and sha256 of a model folder's weights, configuration and tokenizer files.
@@ -25,11 +20,11 @@ def fingerprint(folder: Path) -> str:
             f"{folder} has no *.safetensors file.",
             "give a model folder in safetensors format; pickled weights (*.bin, *.pt) are refused because loading them can run code.",
         )
-    rest = sorted(p for p in folder.iterdir() if p.suffix in {".json", ".txt", ".jinja", ".model"} and p.name not in (SOURCE, NOTES))
+    rest = sorted(p for p in folder.iterdir() if p.suffix in {".json", ".txt", ".jinja", ".model"} and p.name != "source.json")
     return sha256_text("\n".join(f"{p.name} {sha256_file(p)}" for p in [*weights, *rest]))
 
 
 def model_hash(folder: Path) -> str:
     """A model folder's fingerprint, as its `source.json` records it, or computed now."""
-    source = folder / SOURCE
+    source = folder / "source.json"
     return json.loads(source.read_text())["model_hash"] if source.exists() else fingerprint(folder)

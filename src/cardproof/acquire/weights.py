@@ -40,3 +40,8 @@ def header(path: Path) -> dict[str, Entry]:
     if size != 8 + length + end:
         raise CardproofError(f"{path} is not complete: it has {size} bytes, but its header says {8 + length + end}.", AGAIN)
     return entries
+
+
+def shapes(path: Path) -> dict[str, list[int]]:
+    """Tensor name -> shape; raises as `header` does."""
+    return {name: entry.shape for name, entry in header(path).items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -67,14 +67,13 @@ def acquire_model(
     step.acquire_model(source, name, revision, out, record, _fit(base, config_file))
 
 
-def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], list[str]]:
+def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], Any]:
     """The check of a fetched folder by its use, hours before that use: an adapter beside its base, the verifier by loading it.
 
-    It returns what a reader should know of an adapter.
+    An adapter's check returns what a reader should know of it.
     """
 
-    def check(folder: Path) -> list[str]:
-        notes: list[str] = []
+    def check(folder: Path) -> Any:
         if base is not None:
             from cardproof.acquire.adapters import check_adapter
             from cardproof.models.device import quiet
@@ -83,6 +82,7 @@ def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], list[s
             notes = check_adapter(folder, base).notes
             for note in notes:
                 click.echo(f"Warning: {note}", err=True)
+            return {"notes": notes}
         if config_file is not None:
             from cardproof.config.reading import load
             from cardproof.models.device import quiet
@@ -90,6 +90,6 @@ def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], list[s
 
             quiet()
             Verifier(folder, entailment_label=load(config_file).verifier.entailment_label)
-        return notes
+        return None
 
     return check

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cardproof.acquire.beside import with_added_tokens
+from cardproof.acquire.beside import add_tokens
 from cardproof.acquire.model_hash import fingerprint, model_hash
 from cardproof.models.device import Quantization, quiet
 from cardproof.models.loading import load_for_sampling
@@ -27,7 +27,7 @@ class TransformersSampler:
         self.tokenizer = load_tokenizer(folder)
         self.model = load_for_sampling(folder, quantization, adapter)
         if adapter is not None:
-            self.tokenizer = with_added_tokens(self.tokenizer, adapter)
+            add_tokens(self.tokenizer, adapter)
         self.model_hash = model_hash(folder)
         self.adapter_hash = fingerprint(adapter) if adapter else None
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cardproof.acquire.adapters import check_adapter
-from cardproof.acquire.beside import with_added_tokens
+from cardproof.acquire.beside import add_tokens
 from cardproof.acquire.lora import SETTINGS, WEIGHTS, settings
 from cardproof.acquire.model_hash import fingerprint, model_hash
 from cardproof.acquire.weights import header
@@ -79,7 +79,9 @@ class VllmSampler:
             refuse_what_vllm_leaves_out(adapter)
             self.room = rank_room(adapter)
             self.adapter_hash = fingerprint(adapter)
-        self.tokenizer = load_tokenizer(folder) if adapter is None else with_added_tokens(load_tokenizer(folder), adapter)
+        self.tokenizer = load_tokenizer(folder)
+        if adapter is not None:
+            add_tokens(self.tokenizer, adapter)
         self.vllm = _vllm(threads)
 
     def _stop_tokens(self) -> list[int]:
