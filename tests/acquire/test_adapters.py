@@ -348,6 +348,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], tuple[str, ...], str]] = {
     "never trained": (tensors(untrained), (FILE, "changes nothing"), "at its end"),
     "weights of eight bits": (tensors(lambda name, t: eighth(t)), (FILE, "F8_E4M3"), "float32"),
     "whole numbers": (tensors(lambda name, t: t.int()), (FILE, "I32"), "float32"),
+    "a name without end": (added("x" * 100_000, 2), (FILE, "100,000 characters"), "save_pretrained"),
     "no tensor": (kept("nothing"), (FILE, "no tensor"), "at its end"),
     # files
     "pickled": (pickled, ("adapter has no adapter_model.safetensors",), "*.bin"),

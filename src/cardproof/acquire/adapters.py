@@ -33,6 +33,7 @@ NAME = "cardproof"
 PREFIX = "base_model.model."
 """What PEFT puts before the base's own names."""
 FLOATS = {"F64", "F32", "F16", "BF16"}
+LONGEST_NAME = 500
 CHANGED_BASE = "name such modules in modules_to_save and save the adapter again, or give the changed base as a model."
 OTHER_TOOL = "it was saved under another adapter's name, or by another tool: load it there and save it with PEFT's save_pretrained."
 _LORA = re.compile(r"^(?P<module>.+)\.lora_(?:embedding_)?(?P<side>[AB])(?:\.|$)")
@@ -94,9 +95,11 @@ def _check_types(tensors: Mapping[str, Entry], file: Path) -> None:
     if not tensors:
         raise CardproofError(f"{file} has no tensor.", "take the adapter that training wrote at its end.")
     for name, entry in tensors.items():
+        if len(name) > LONGEST_NAME:
+            raise CardproofError(f"{file}: the name of a tensor has {len(name):,} characters: {name[:60]}...", OTHER_TOOL)
         if entry.dtype not in FLOATS:
             raise CardproofError(
-                f"{file}: {name} has the type {entry.dtype:.20}, which is no weight of an adapter as it was trained.",
+                f"{file}: {name} has the type {entry.dtype:.20}, but an adapter is trained in floating point of 16 bits or more.",
                 "save it in float32, bfloat16 or float16.",
             )
 
@@ -227,6 +230,8 @@ def _missing(name: str, file: Path, count: int = 1) -> CardproofError:
 
 
 def _made_for(lora: Lora) -> str:
+    if not lora.base_model_name_or_path:
+        return "take an adapter that was made for this base."
     return f"it was made for {lora.base_model_name_or_path!r:.100}; set model.id to that model, or take another adapter."
 
 
