@@ -22,6 +22,7 @@ STATES = {"state_size": 8, "num_hidden_layers": 3}
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {}),
+    "llama, ungrouped heads": ("llama", {"num_key_value_heads": 4}),
     "llama, dynamic positions": ("llama", {"rope_parameters": DYNAMIC, "max_position_embeddings": 64}),
     "mistral, window": ("mistral", {"sliding_window": WINDOW}),
     "qwen2": ("qwen2", {}),
@@ -45,7 +46,10 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "mixtral, experts": ("mixtral", {"num_local_experts": 4}),
     "qwen3_moe, experts": ("qwen3_moe", HEADS | EXPERTS),
     "deepseek_v3, latent attention": ("deepseek_v3", LATENT),
-    "gpt_oss, sinks, experts": ("gpt_oss", HEADS | {"num_local_experts": 4, "sliding_window": WINDOW, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}),
+    "gpt_oss, sinks, experts": (
+        "gpt_oss",
+        HEADS | {"num_local_experts": 4, "sliding_window": WINDOW, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
+    ),
     "gpt2, learned positions": ("gpt2", GPT),
     "gpt_neox": ("gpt_neox", {}),
     "opt, learned positions": ("opt", {"ffn_dim": 96, "word_embed_proj_dim": 64}),
@@ -56,11 +60,25 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "gptj": ("gptj", GPT | {"rotary_dim": 8}),
     "mamba, states": ("mamba", STATES),
     "mamba2, states": ("mamba2", STATES | {"num_heads": 8, "head_dim": 16, "n_groups": 1, "expand": 2, "chunk_size": 16}),
-    "jamba, states and experts": ("jamba", {"num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8, "use_mamba_kernels": False}),
+    "jamba, states and experts": (
+        "jamba",
+        {"num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8, "use_mamba_kernels": False},
+    ),
     "recurrent_gemma, states and window": ("recurrent_gemma", {"attention_window_size": WINDOW, "lru_width": 64}),
-    "qwen3_next, linear attention": ("qwen3_next", HEADS | EXPERTS | {"linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 16, "linear_value_head_dim": 16, "shared_expert_intermediate_size": 32}),
+    "qwen3_next, linear attention": (
+        "qwen3_next",
+        HEADS
+        | EXPERTS
+        | {
+            "linear_num_value_heads": 4,
+            "linear_num_key_heads": 2,
+            "linear_key_head_dim": 16,
+            "linear_value_head_dim": 16,
+            "shared_expert_intermediate_size": 32,
+        },
+    ),
     "lfm2, convolutions": ("lfm2", {"full_attn_idxs": [1, 3], "block_auto_adjust_ff_dim": False}),
-    "ministral, window": ("ministral", {"sliding_window": WINDOW}),
+    "ministral, window": ("ministral", HEADS | {"sliding_window": WINDOW}),
     "ministral3, scaled queries": ("ministral3", {}),
     "olmo": ("olmo", {"clip_qkv": 2.0}),
     "glm": ("glm", HEADS),
@@ -92,5 +110,5 @@ def tiny(name: str) -> Any:
     model = AutoModelForCausalLM.from_config(config_of(name), dtype=torch.float32, trust_remote_code=False).eval()
     for parameter in model.parameters():
         if parameter.dim() > 1:
-            parameter.data.mul_(4)
+            parameter.data.mul_(2 if "states" in name else 4)
     return model

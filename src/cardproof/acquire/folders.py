@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cardproof.acquire.model_hash import fingerprint
 from cardproof.acquire.weights import shapes
@@ -12,7 +13,7 @@ from cardproof.errors import CardproofError
 from cardproof.files import read_json, write_json
 
 
-def link(folder: Path, out: Path, check: Callable[[Path], None] = lambda folder: None) -> None:
+def link(folder: Path, out: Path, check: Callable[[Path], Any] = lambda folder: None) -> None:
     """Make `out` a folder of links to a local model's files.
 
     Raises CardproofError if the model has no safetensors, a cut file or code of its own, and whatever `check` raises.
@@ -23,13 +24,13 @@ def link(folder: Path, out: Path, check: Callable[[Path], None] = lambda folder:
     for file in sorted(folder.glob("*.safetensors")):
         shapes(file)  # raises if the file is cut
     refuse_remote_code(folder)
-    check(folder)
+    use = check(folder)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for file in sorted(folder.iterdir()):
         if file.is_file() and file.name != "source.json":
             (out / file.name).symlink_to(file.resolve())
-    write_json(out / "source.json", {"name": str(folder), "package": None, "sha256": None, "model_hash": digest})
+    write_json(out / "source.json", {"name": str(folder), "package": None, "sha256": None, "model_hash": digest, "use": use})
 
 
 def refuse_remote_code(folder: Path) -> None:

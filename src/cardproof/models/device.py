@@ -35,5 +35,4 @@ def attention_of(config: Any) -> str | None:
     """The attention of transformers that computes what a model says; None for its default. Its fast one leaves out caps on scores."""
     if getattr(config.get_text_config(), "attn_logit_softcapping", None):
         return "eager"
-    chosen: str | None = getattr(config, "_attn_implementation", None)
-    return chosen if chosen in {"eager", "sdpa"} else None
+    return None

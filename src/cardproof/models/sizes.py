@@ -6,11 +6,14 @@ The two ways are independent: one multiplies published layer sizes, the other bu
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError, did_you_mean
+from cardproof.models.architecture import context_of, load_config
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Architecture:
     num_key_value_heads: int
     head_dim: int
     tie_word_embeddings: bool
+    max_position_embeddings: int
 
     def linears(self) -> dict[str, tuple[int, int]]:
         """The (inputs, outputs) of every linear layer of one block. These are `all linear layers`; the output head is not one of them."""
@@ -62,6 +66,7 @@ ARCHITECTURES = {
         num_key_value_heads=8,
         head_dim=128,
         tie_word_embeddings=False,
+        max_position_embeddings=40960,
     )
 }
 
@@ -153,6 +158,8 @@ class Shapes:
     """All parameters without an adapter; tied weights count once."""
     query_norms: bool
     """Whether queries and keys are normalised (Qwen3)."""
+    context: int | None
+    """Most tokens of a prompt and its reply; None where no limit is known."""
     how: str
     """Where the sizes come from."""
 
@@ -193,32 +200,58 @@ def shapes_of(sizes: Architecture, how: str) -> Shapes:
         linears=tuple(sizes.linears().values()) * sizes.num_hidden_layers,
         parameters=sizes.base_parameters(),
         query_norms=True,
+        context=sizes.max_position_embeddings,
         how=how,
     )
 
 
 def shapes_of_folder(folder: Path) -> Shapes:
     """Shapes of the real modules, built from a folder's config.json on the meta device without weights; 10 s, mostly for imports."""
-    if not (folder / "config.json").is_file():
-        raise CardproofError(f"{folder} has no config.json.", "give the folder of a transformers model.")
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    values = AutoConfig.from_pretrained(folder)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(values)
-    head = model.get_output_embeddings()
-    linears = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
-    heads = values.num_attention_heads
+    config = load_config(folder)
+    model = without_weights(config)
+    values = config.get_text_config()
+    # Layers that keep a state instead of keys and values have no heads.
+    heads = getattr(values, "num_attention_heads", None) or 0
     return Shapes(
         layers=values.num_hidden_layers,
         hidden=values.hidden_size,
         vocabulary=values.vocab_size,
         heads=heads,
         kv_heads=getattr(values, "num_key_value_heads", None) or heads,
-        head_dim=getattr(values, "head_dim", None) or values.hidden_size // heads,
-        linears=tuple((m.in_features, m.out_features) for m in linears),
+        head_dim=getattr(values, "head_dim", None) or (values.hidden_size // heads if heads else 0),
+        linears=tuple(_linears(model)),
         parameters=sum(p.numel() for p in model.parameters()),
         query_norms=any("q_norm" in name for name, _ in model.named_parameters()),
+        context=context_of(config),
         how=f"config.json of the model folder, counted on {type(model).__name__} without weights",
     )
+
+
+def without_weights(config: Any) -> Any:
+    """The real modules of a transformers configuration on the meta device. CardproofError if transformers cannot build them."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as e:  # each architecture fails in its own way over values that do not go together
+        why = " ".join(f"{type(e).__name__}: {e}".split())[:200]
+        raise CardproofError(
+            f"config.json of the model: transformers cannot build a {config.model_type!r} of these sizes ({why}).",
+            "copy or fetch it again.",
+        ) from None
+
+
+def _linears(model: Any) -> Iterator[tuple[int, int]]:
+    """(inputs, outputs) of every linear layer but the head; GPT-2's kind keeps its weight the other way round."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    head = model.get_output_embeddings()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear) and module is not head:
+            yield module.in_features, module.out_features
+        elif isinstance(module, Conv1D):
+            inputs, outputs = module.weight.shape
+            yield inputs, outputs

@@ -1,4 +1,4 @@
-"""Draws an item's replies with transformers' own generation: any model that it can generate with, an item at a time, none beside another."""
+"""Draws an item's replies with transformers' own generation: any model that it can generate with, one item at a time."""
 
 from __future__ import annotations
 
@@ -43,14 +43,13 @@ def draw_with_generate(model: Any, ids: list[int], n: int, limit: int, draw: Dra
         return torch.tensor([row not in living for row in range(n)], device=input_ids.device)
 
     prompt = torch.tensor([ids] * n, device=next(model.parameters()).device)
-    with _fresh(model):
+    with _fresh(model, limit):
         model.generate(
             prompt,
             attention_mask=torch.ones_like(prompt),
             generation_config=model.generation_config,
             logits_processor=[choose],
             stopping_criteria=[ended],
-            max_new_tokens=limit,
         )
     return replies
 
@@ -60,7 +59,7 @@ def _of_row(draw: Draw, row: int) -> Draw:
 
 
 @contextmanager
-def _fresh(model: Any) -> Iterator[None]:
+def _fresh(model: Any, limit: int) -> Iterator[None]:
     """The model without its own ideas of how to choose tokens, and with the rotary frequencies that it was loaded with.
 
     Some grow them with the longest sequence they have seen, and would read a later, shorter one by them.
@@ -68,7 +67,7 @@ def _fresh(model: Any) -> Iterator[None]:
     from transformers import GenerationConfig
 
     configured = model.generation_config
-    model.generation_config = GenerationConfig(do_sample=False, pad_token_id=0, use_cache=True)
+    model.generation_config = GenerationConfig(do_sample=False, pad_token_id=0, use_cache=True, max_new_tokens=limit)
     try:
         _reset_rotary(model)
         yield
@@ -79,6 +78,10 @@ def _fresh(model: Any) -> Iterator[None]:
 
 def _reset_rotary(model: Any) -> None:
     for module in model.modules():
-        if hasattr(module, "max_seq_len_cached") and hasattr(module, "original_inv_freq"):
-            module.max_seq_len_cached = module.original_max_seq_len
-            module.inv_freq = module.original_inv_freq.to(module.inv_freq.device)
+        if not hasattr(module, "max_seq_len_cached"):
+            continue
+        for name in [*vars(module), *module._buffers]:
+            if name.endswith("original_inv_freq"):
+                kind = name.removesuffix("original_inv_freq")  # of layers, where they differ
+                setattr(module, f"{kind}inv_freq", getattr(module, name).to(getattr(module, f"{kind}inv_freq").device))
+                setattr(module, f"{kind}max_seq_len_cached", module.original_max_seq_len)

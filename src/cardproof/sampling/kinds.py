@@ -13,7 +13,20 @@ Decoder = Literal["shared-prefix", "generate"]
 
 KNOWN = frozenset(
     {
-        *("llama", "mistral", "ministral", "ministral3", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "granite", "cohere", "cohere2"),
+        *(
+            "llama",
+            "mistral",
+            "ministral",
+            "ministral3",
+            "qwen2",
+            "qwen3",
+            "gemma",
+            "gemma2",
+            "gemma3_text",
+            "granite",
+            "cohere",
+            "cohere2",
+        ),
         *("phi", "phi3", "olmo", "olmo2", "olmo3", "smollm3", "starcoder2", "glm", "glm4", "exaone4", "arcee", "seed_oss"),
         *("helium", "apertus", "hunyuan_v1_dense", "ernie4_5"),
     }

@@ -24,7 +24,7 @@ from cardproof.models.device import attention_of
 from cardproof.sampling import kinds
 from cardproof.sampling.generate import draw_with_generate
 from cardproof.sampling.packed import pack
-from cardproof.sampling.sampler import Decoding
+from cardproof.sampling.sampler import Decoding, not_finite
 
 MIN_ROWS = 4
 """Fewest rows of a decoding step. Copies fill it up, because a single row takes another kernel."""
@@ -160,7 +160,7 @@ def _attention(
         slot += n
         # A row of scores for each head of each rollout: first those of the shared prefix, piece by piece, then those of its own reply.
         shared = torch.bmm(q, prefix_keys.view(-1, dim, width)).view(pieces, *together).unbind()
-        own = torch.bmm(q[:kv_heads].view(*alone), own_keys[layer]).view(*together)
+        own = torch.bmm(q[:kv_heads].reshape(*alone), own_keys[layer]).view(*together)
         scores = torch.cat((*shared[:-1], shared[-1][..., : length - (pieces - 1) * width], own), dim=-1)
         if softcap is not None:
             scores = torch.tanh(scores / softcap) * softcap
@@ -240,8 +240,8 @@ class SharedPrefixDecoder:
         """
         self.model, self.stop_ids, self.rows, self.ended = model, set(stop_ids), rows, ended
         self.device = next(model.parameters()).device
-        self.own = attention_of(model.config)
-        self._attention = ""
+        self.own = attention_of(model.config) or self._loaded_with()
+        self._attention = str(model.config._attn_implementation)
         self._common: tuple[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] | None = None
         self.kind = kinds.kind_of(model.config)
         if self.kind.shared:
@@ -269,7 +269,8 @@ class SharedPrefixDecoder:
         pack(self.model)
         if not kinds.alike(self._try(self._decoded), expected):
             raise CardproofError(
-                "packed for this processor, the model computes other logits than before.", "use the pinned versions of torch and transformers."
+                "packed for this processor, the model computes other logits than before.",
+                "use the pinned versions of torch and transformers.",
             )
         return None
 
@@ -299,6 +300,10 @@ class SharedPrefixDecoder:
             found += self._advance([other, item])[other.n :]
         return found
 
+    def _loaded_with(self) -> str:
+        attention = str(self.model.config._attn_implementation)
+        return attention if attention != ATTENTION else "sdpa"
+
     def _use(self, attention: str) -> None:
         if attention != self._attention:
             self.model.set_attn_implementation(attention)
@@ -310,7 +315,8 @@ class SharedPrefixDecoder:
 
         CardproofError names the item whose logits are not finite.
         """
-        shared, rest = [], []
+        shared: list[tuple[int, Tokens]] = []
+        rest: list[tuple[int, Tokens]] = []
         for index, tokens in enumerate(work):
             (shared if self.decoder_of(tokens, decoding.max_new_tokens) == "shared-prefix" else rest).append((index, tokens))
         try:
@@ -327,7 +333,7 @@ class SharedPrefixDecoder:
         def draw(logits: torch.Tensor, rows: list[int], step: int) -> list[int]:
             return self._choose(logits, uniforms[rows, step], decoding, [tokens.name] * len(rows))
 
-        return draw_with_generate(self.model, tokens.ids, len(tokens.seeds), decoding.max_new_tokens, draw, self._is_last)
+        return draw_with_generate(self.model, tokens.ids, len(tokens.seeds), decoding.max_new_tokens, draw, self.is_last)
 
     def _decode(self, work: Sequence[tuple[int, Tokens]], decoding: Decoding) -> Iterator[tuple[int, list[list[int]]]]:
         waiting = list(work)[::-1]
@@ -413,12 +419,10 @@ class SharedPrefixDecoder:
         try:
             return choose(logits, uniforms, decoding.temperature, decoding.top_p)
         except NotFinite as e:
-            raise CardproofError(
-                f"the model's logits for {names[e.args[0]]} are not finite numbers, so no token can be drawn.",
-                "check the weights of model and adapter; a training that diverged leaves such an adapter.",
-            ) from None
+            raise not_finite(names[e.args[0]]) from None
 
-    def _is_last(self, reply: list[int]) -> bool:
+    def is_last(self, reply: list[int]) -> bool:
+        """Whether a reply ends with its last token."""
         return reply[-1] in self.stop_ids or (self.ended is not None and self.ended(reply))
 
     def _accept(self, item: _Item, chosen: list[int]) -> None:
@@ -427,7 +431,7 @@ class SharedPrefixDecoder:
         for r, token in zip(item.alive, chosen, strict=True):
             item.generated[r].append(token)
             item.last[r] = token
-        item.alive = [r for r in item.alive if len(item.generated[r]) < item.limit and not self._is_last(item.generated[r])]
+        item.alive = [r for r in item.alive if len(item.generated[r]) < item.limit and not self.is_last(item.generated[r])]
 
 
 def _uniforms(seeds: Sequence[int], limit: int) -> np.ndarray:
