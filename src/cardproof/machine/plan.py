@@ -24,6 +24,7 @@ from cardproof.machine import memory
 from cardproof.machine.workload import TRAIN, Workload, assumptions, model_folder, workload
 from cardproof.models import sizes
 from cardproof.models.architecture import check_length, load_config
+from cardproof.models.shapes import shapes
 
 GPU_RULES = ("preflight", "dequantise", "sample", "sample_train", "train", "support", "support_train", "check_verifier")
 """Rules that ask the scheduler for the configured GPUs."""
@@ -83,10 +84,10 @@ def _look(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple
     """Sizes, work, and which decoder draws the replies, in words."""
     printed = int(read_claims(claims).values()[EXAMPLES].exact)
     with model_folder(config, run_dir) as folder:
-        shapes = sizes.shapes(config, folder)
+        of_model = shapes(config, folder)
         work = workload(config, run_dir, folder, templates, printed)
-        _check_context(config, shapes, work)
-        return shapes, work, _decoder(config, folder)
+        _check_context(config, of_model, work)
+        return of_model, work, _decoder(config, folder)
 
 
 def _check_context(config: Config, sizes: sizes.Shapes, work: Workload) -> None:

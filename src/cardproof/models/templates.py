@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cardproof.errors import CardproofError
+from cardproof.models import template_process
 from cardproof.records import Message
 
 SECONDS, MEMORY, MOST = 2, 2**30, 16_000_000
@@ -72,7 +73,7 @@ class Template:
             environment = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PATH": os.environ.get("PATH", ""), "TZ": "UTC"}
             environment |= {"PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8:surrogatepass"}
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cardproof.models.template_process"],
+                [sys.executable, "-m", template_process.__name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
