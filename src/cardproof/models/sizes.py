@@ -23,7 +23,7 @@ class Architecture:
     num_key_value_heads: int
     head_dim: int
     tie_word_embeddings: bool
-    max_position_embeddings: int
+    max_position_embeddings: int = 32768
 
     def linears(self) -> dict[str, tuple[int, int]]:
         """The (inputs, outputs) of every linear layer of one block. These are `all linear layers`; the output head is not one of them."""
