@@ -46,8 +46,8 @@ MODULES = {
     "score": "contract: citing, form, grounding, ids, ladder, reading, reasoning; scoring: rollouts, rouge, score, table",
     "distill": "contract: asking, citing, form, ids, reading, reasoning; scoring: frames; training: distill",
     "train": (
-        "acquire: model_hash, weights; contract: reasoning; models: architecture, chat, device, loading, nf4, template_process, "
-        "templates, tokens; training: results, train"
+        "acquire: model_hash, weights; contract: reasoning; models: architecture, chat, device, loading, lora, nf4, "
+        "template_process, templates, tokens; training: results, train"
     ),
     "evaluate": (
         "evaluation: axes, between_seeds, bounded, contrast, evaluate, mechanism, noticed, of_run, rerank, results, statistics; "

@@ -81,6 +81,19 @@ def fewer_tokens() -> Break:
     return both(config(vocab_size=270), weights(lambda tensors: tensors.update({name: tensors[name][:270].copy() for name in names})))
 
 
+def mamba() -> Break:
+    """Another architecture altogether, whole and sound."""
+
+    def spoil(model: Path) -> None:
+        from transformers import AutoModelForCausalLM, MambaConfig
+
+        size = json.loads((model / "config.json").read_text())["vocab_size"]
+        config = MambaConfig(vocab_size=size, hidden_size=32, num_hidden_layers=2, state_size=4)
+        AutoModelForCausalLM.from_config(config).save_pretrained(model)
+
+    return spoil
+
+
 LAYER = "model.layers.1.mlp.up_proj.weight"
 SPIN = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
 NO_END = tiny_chat.PLAIN.replace("<eot>\n", "{% if m.role == 'user' %}<eot>{% endif %}")
@@ -185,6 +198,7 @@ ACQUIRED = {
         both(template(NO_END), lambda model: change(model / "tokenizer_config.json", eos_token=...)), ("nothing ends a reply",), "eos_token"
     ),
     "template: reasons where the reply has its prefix": Case(template(tiny_chat.THINKS), ("opens a block of reasoning",), "reply_prefix"),
+    "training: layers that PEFT cannot adapt": Case(mamba(), ("PEFT cannot train a LoRA adapter", "'mamba'"), "other layers"),
     # room
     "context: shorter than a reply": Case(config(max_position_embeddings=40), ("takes 40 tokens", "may have 64"), "max_new_tokens"),
 }

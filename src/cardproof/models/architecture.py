@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ PLAIN = frozenset({"F64", "F32", "F16", "BF16"})
 """Number types of weights that are not quantised, as safetensors names them."""
 LAYERS, SIZE = 2_000, 100_000_000
 """More layers, or a larger size of anything, is no model but a fault of its file: building it would take all time and memory."""
+CORE = frozenset({"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"})
+"""Sizes that every architecture has, under these names or its own."""
 STRETCHED = frozenset({"linear", "dynamic", "yarn"})
 """Rotary positions made for sequences `factor` times as long as those trained with."""
 
@@ -36,7 +39,7 @@ def load_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as e:  # each architecture checks its values in its own way
         why = " ".join(f"{type(e).__name__}: {e}".split())[:200]
         raise CardproofError(f"{file} is not a configuration that transformers takes ({why}).", "copy or fetch it again.") from None
@@ -94,7 +97,9 @@ def _check_sizes(file: Path, values: Mapping[str, Any]) -> None:
         for name, value in place.items():
             most = LAYERS if "layer" in name else SIZE
             sized = name.endswith(("_size", "_layers", "_layer", "_heads", "_experts", "_dim", "n_embd", "n_head", "d_model"))
-            if sized and (isinstance(value, bool) or (isinstance(value, (int, float)) and not 0 <= value <= most)):
+            least = 0 if name in CORE else -math.inf  # elsewhere some write -1 for none
+            number = isinstance(value, (int, float)) and (name in CORE or not isinstance(value, bool))
+            if sized and number and (isinstance(value, bool) or not least <= value <= most):
                 raise CardproofError(f"{file}: field {name!r}: found {value!r}, which no model has.", "copy or fetch it again.")
 
 

@@ -45,6 +45,7 @@ def _load(folder: Path, **options: Any) -> Any:
             dtype=compute_dtype(),
             use_safetensors=True,
             trust_remote_code=False,
+            local_files_only=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
             **attention,

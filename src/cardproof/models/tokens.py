@@ -12,8 +12,10 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model folder; CardproofError if it cannot be loaded, asks for code of its own, or has no chat template."""
     from transformers import AutoTokenizer
 
+    if not folder.is_dir():
+        raise CardproofError(f"{folder} is not a folder.", "give the path of a model folder.")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as e:  # transformers and its parsers raise any kind of error over a broken file
         why = " ".join(f"{type(e).__name__}: {e}".split())[:200]
         raise CardproofError(

@@ -11,6 +11,8 @@ from cardproof.models.architecture import check_weights, context_of, load_config
 from cardproof.models.chat import ASKED, SYSTEM, Chat
 from cardproof.models.device import quiet
 from cardproof.models.loading import check_complete
+from cardproof.models.lora import with_lora
+from cardproof.models.shapes import without_weights
 from cardproof.records import Message
 from cardproof.sampling.kinds import kind_of
 
@@ -30,6 +32,8 @@ def check_model(folder: Path, config: Config | None) -> dict[str, Any]:
     _check_tokens(folder, chat, values.get_text_config().vocab_size)
     if config is not None:
         _check_room(folder, config, context)
+        if config.training_runs:
+            with_lora(without_weights(values), config.training)
     opened = chat.prompt([Message(role="user", content=ASKED)]).opened
     if opened and settings.contract.reply_prefix.strip():
         raise CardproofError(

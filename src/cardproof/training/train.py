@@ -22,6 +22,7 @@ from cardproof.files import nothing_partial, read_rows, seeded_hash, sha256_text
 from cardproof.models import device, loading, nf4
 from cardproof.models.architecture import check_length, context_of, load_config
 from cardproof.models.chat import Chat
+from cardproof.models.lora import with_lora
 from cardproof.records import Example, Turn
 from cardproof.training.results import TrainingMetrics
 
@@ -173,7 +174,7 @@ def load(model_dir: Path, quantization: device.Quantization, settings: Training,
 
     `memory_gb` is what the step may use. On a CPU, NF4 weights are unpacked once if that takes at most a quarter of it.
     """
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    from peft import prepare_model_for_kbit_training
 
     if quantization == "nf4":
         prepare: Callable[..., Any] = prepare_model_for_kbit_training
@@ -186,10 +187,7 @@ def load(model_dir: Path, quantization: device.Quantization, settings: Training,
             nf4.keep_dequantised(model, memory_gb / 4)
     else:
         model = loading.load_plain(model_dir)
-    lora = LoraConfig(
-        r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-    return get_peft_model(model, lora)
+    return with_lora(model, settings)
 
 
 def count_parameters(model: Any) -> dict[str, Any]:
