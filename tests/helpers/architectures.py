@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from helpers.tiny_chat import write_tokenizer
 
 SIZES: dict[str, Any] = {"vocab_size": 199, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4}
 SIZES |= {"num_key_value_heads": 2, "max_position_embeddings": 512, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -112,3 +115,16 @@ def tiny(name: str) -> Any:
         if parameter.dim() > 1:
             parameter.data.mul_(2 if "states" in name else 4)
     return model
+
+
+def write_tiny(folder: Path, name: str, context: int = 8192) -> Path:
+    """One of KINDS as a model folder with a tokenizer and a chat template."""
+    import torch
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+    tokenizer = write_tokenizer(folder)
+    kind, different = KINDS[name]
+    torch.manual_seed(0)
+    sizes = SIZES | {"max_position_embeddings": context} | different | {"vocab_size": len(tokenizer)}
+    AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**sizes), trust_remote_code=False).save_pretrained(folder)
+    return folder

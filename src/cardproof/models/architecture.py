@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cardproof.acquire.weights import shapes
 from cardproof.errors import CardproofError
 from cardproof.files import read_json
 
@@ -73,6 +74,7 @@ def _check_quantised(file: Path, values: Mapping[str, Any]) -> None:
 def check_weights(folder: Path) -> None:
     """CardproofError if weights of a model folder are of a quantised number type. Only the headers are read."""
     for file in sorted(folder.glob("*.safetensors")):
+        shapes(file)  # raises if the header cannot be read
         with open(file, "rb") as f:
             header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
         for name, tensor in header.items():

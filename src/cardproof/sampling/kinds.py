@@ -37,7 +37,11 @@ GROWING = frozenset({"dynamic", "longrope"})
 """Rotary positions whose frequencies depend on the longest sequence of a step, once one is longer than the model was first trained for."""
 
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
-"""Difference of logits, relative to their spread, up to which two ways of computing them agree; coarser types round more."""
+COARSE = 0.25
+"""Difference of logits, relative to their spread, up to which two ways of computing them agree; COARSE for types of 16 bits.
+
+Measured in bfloat16 and NF4 on the embedded model: up to 0.05. A scale left out makes it 0.9 or more, a wrong position about 1.
+"""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,6 @@ def alike(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> bo
     """Whether two lists of logits agree up to rounding."""
     for a, b in zip(found, expected, strict=True):
         spread = float((b.float() - b.float().mean()).square().mean().sqrt())
-        if not float((a.float() - b.float()).square().mean().sqrt()) <= TOLERANCE.get(b.dtype, 0.1) * spread + 1e-6:
+        if not float((a.float() - b.float()).square().mean().sqrt()) <= TOLERANCE.get(b.dtype, COARSE) * spread + 1e-6:
             return False
     return True
