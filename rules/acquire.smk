@@ -17,11 +17,12 @@ rule acquire_model:
         id=CONFIG.model.id,
         revision=revision(CONFIG.model),
         record=f"{RUN}/revisions",
+        use=f"--model-of {CONFIG_FILE}",
         code=code("acquire_model"),
     message:
         "Fetching the base model {params.id} ({params.source})."
     shell:
-        "cardproof acquire-model --source {params.source} --id {params.id:q} {params.revision} --record {params.record} --out {output} 2>&1 | tee {log}"
+        "cardproof acquire-model --source {params.source} --id {params.id:q} {params.revision} --record {params.record} {params.use} --out {output} 2>&1 | tee {log}"
 
 
 rule acquire_verifier:

@@ -473,17 +473,18 @@ def test_nothing_is_noted_of_an_adapter_that_belongs_to_the_base(
 def test_an_arm_with_added_tokens_is_asked_and_read_with_them(bases: dict[str, Path], tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    from cardproof.sampling.transformers_backend import TransformersSampler
+    from cardproof.config.settings import Config
+    from cardproof.models.chat import Chat
 
     kind = KINDS["added tokens"]
     made = write_adapter(tmp_path / "adapter", bases[kind.base], kind.settings, **kind.written)
     own, theirs = AutoTokenizer.from_pretrained(made.base), AutoTokenizer.from_pretrained(made.folder)
     text = "before <q>the tenant</q> after"
     assert own(text)["input_ids"] != theirs(text)["input_ids"]
-    sampler = TransformersSampler(made.base, "none", made.folder, 4, 1, False)
-    assert sampler.tokenizer(text)["input_ids"] == theirs(text)["input_ids"]
-    assert sampler.tokenizer.decode([325, 326]) == "<q></q>"
-    assert sampler.tokenizer.chat_template == own.chat_template
+    chat, base = Chat(made.base, Config().model, adapter=made.folder), Chat(made.base, Config().model)
+    assert chat.encode(text) == theirs(text)["input_ids"] and base.encode(text) == own(text)["input_ids"]
+    assert chat.new == [325, 326] and chat.tokenizer.decode(chat.new) == "<q></q>"
+    assert chat.template.text == base.template.text
     assert check_adapter(made.folder, made.base).notes == [
         "The adapter adds 2 tokens ('<q>', '</q>'); its arm is asked and read with them."
     ]

@@ -30,8 +30,9 @@ MODULES = {
     "prompts": "benchmark: passages, prompts, retrieval, subset; contract: asking, form, ids, ladder",
     "dequantise": "acquire: model_hash; models: device, nf4; sampling: dequantise",
     "sample": (
-        "acquire: adapters, beside, lora, model_hash, weights; contract: reasoning; evidence: sealed_lines; models: device, loading, nf4, "
-        "tokens; sampling: packed, sample, sampler, shared_prefix, store, transformers_backend"
+        "acquire: adapters, beside, lora, model_hash, weights; contract: reasoning; evidence: sealed_lines; models: architecture, chat, "
+        "device, loading, nf4, template_process, templates, tokens; sampling: generate, kinds, packed, sample, sampler, shared_prefix, "
+        "store, transformers_backend"
     ),
     "gather": "sampling: gather",
     "train_verifier": (
@@ -48,8 +49,8 @@ MODULES = {
     "score": "contract: citing, form, grounding, ids, ladder, reading, reasoning; scoring: rollouts, rouge, score, table",
     "distill": "contract: asking, citing, form, ids, reading, reasoning; scoring: frames; training: distill",
     "train": (
-        "acquire: adapters, beside, lora, model_hash, sources, weights; contract: reasoning; models: device, loading, nf4, tokens; "
-        "training: results, train"
+        "acquire: adapters, beside, lora, model_hash, sources, weights; contract: reasoning; models: architecture, chat, device, loading, "
+        "lora, nf4, template_process, templates, tokens; training: results, train"
     ),
     "evaluate": (
         "evaluation: axes, between_seeds, bounded, contrast, evaluate, mechanism, noticed, of_run, rerank, results, statistics; "

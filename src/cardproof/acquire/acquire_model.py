@@ -32,7 +32,7 @@ def acquire_model(
     """
     if source == "embedded":
         with nothing_partial(out):
-            unpack(name, out)
+            unpack(name, out, fits)
     elif source == "folder":
         link(Path(name), out, fits)
     else:

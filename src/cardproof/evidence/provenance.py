@@ -52,6 +52,7 @@ _ROLLOUT = (
     "seed",
     "model.sampling_quantization",
     "model.thinking",
+    "model.date",
     "runtime.threads",
 )
 _PROMPT = ("contract", "seed")
@@ -82,6 +83,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         *(f"training.{key}" for key in Training.model_fields if key not in NOT_OF_ONE_RUN),
         "model.quantization",
         "model.thinking",
+        "model.date",
         "model.id",
         "runtime.threads",
     ),
