@@ -63,8 +63,23 @@ class Stub:
         from cardproof.sampling.sampler import Draw
 
         text = 'EVIDENCE:\n[a] "a dozen words of some document, copied by the reply"\nANSWER: A dozen words, and a citation [a].'
-        for index, (_, seeds) in enumerate(work):
-            yield index, [Draw(text, 900, 40, "stop") for _ in seeds]
+        for index, task in enumerate(work):
+            yield index, [Draw(text, 900, 40, "stop", "generate") for _ in task.seeds]
+
+
+class StubChat:
+    """A chat template that writes one token."""
+
+    def __init__(self, *_: Any) -> None:
+        from cardproof.models.chat import Ending
+
+        self.ending = Ending((0,), (0,), "", "a stub")
+
+    def prompt(self, *_: Any) -> Any:
+        """The same for any conversation."""
+        from cardproof.models.chat import Encoded
+
+        return Encoded([0], 0, "")
 
 
 def step_seconds(items: int, folder: Path) -> tuple[float, float]:
@@ -86,6 +101,8 @@ def step_seconds(items: int, folder: Path) -> tuple[float, float]:
 
     with (
         patch("cardproof.sampling.sample.load_sampler", lambda *_: Stub()),
+        patch("cardproof.sampling.sample.Chat", StubChat),
+        patch("cardproof.sampling.sample._fits", lambda *_: lambda *_: None),
         patch("cardproof.sampling.sample.model_hash", lambda _: "stub"),
     ):
         return run(), run()

@@ -17,11 +17,12 @@ rule acquire_model:
         id=CONFIG.model.id,
         revision=revision(CONFIG.model),
         record=f"{RUN}/revisions",
+        use=f"--model-of {CONFIG_FILE}",
         code=code("acquire_model"),
     message:
         "Fetching the base model {params.id} ({params.source})."
     shell:
-        "cardproof acquire-model --source {params.source} --id {params.id:q} {params.revision} --record {params.record} --out {output} 2>&1 | tee {log}"
+        "cardproof acquire-model --source {params.source} --id {params.id:q} {params.revision} --record {params.record} {params.use} --out {output} 2>&1 | tee {log}"
 
 
 rule acquire_verifier:
@@ -60,12 +61,14 @@ rule acquire_adapter:
     benchmark:
         f"{RUN}/cost/acquire_adapter_{{arm}}.tsv"
     priority: 1
+    resources:
+        mem_mb=4000,  # the base is built without weights, to see that the adapter fits
     params:
         source=lambda wildcards: CONFIG.sampled_arms[wildcards.arm].adapter,
         id=lambda wildcards: CONFIG.sampled_arms[wildcards.arm].id,
         revision=lambda wildcards: revision(CONFIG.sampled_arms[wildcards.arm]),
         record=f"{RUN}/revisions",
-        code=code("acquire_model"),
+        code=code("acquire_adapter"),
     message:
         "Fetching the adapter of arm {wildcards.arm}."
     shell:

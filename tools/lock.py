@@ -33,7 +33,7 @@ WITH_TORCH = {"torch", "triton", "nvidia-cuda-runtime", "nvidia-cuda-nvrtc"}
 take newer ones."""
 OLDER = {"numpy", "setuptools"}
 """Packages of which vLLM requires older versions than the project."""
-SAMPLING = ("bitsandbytes", "click", "pydantic", "pyyaml", "tqdm", "transformers")
+SAMPLING = ("bitsandbytes", "click", "peft", "pydantic", "pyyaml", "tqdm", "transformers")
 """What `cardproof sample` imports."""
 
 MADE = "# Made by `make lock` from pyproject.toml; do not edit. How to update: docs/environments.md.\n"

@@ -122,6 +122,10 @@ class Rollout(Row):
     adapter_hash: str | None
     """sha256 of the adapter's weights; None for the base arm."""
     prompt_hash: str
+    token_hash: str = ""
+    """sha256 over the prompt's token ids, as the model read them; empty in runs of earlier versions."""
+    decoder: Literal["shared-prefix", "generate", "vllm", ""] = ""
+    """What drew it: cardproof's own decoder, transformers' generation, or vLLM; empty in runs of earlier versions."""
 
 
 # --- support/ ---------------------------------------------------------------------------------------------------------

@@ -65,6 +65,11 @@ def adapter(variant: str) -> str:
     return f"training/{variant}/adapter"
 
 
+def adapter_source(arm: str) -> str:
+    """Where an arm's adapter from elsewhere is from, and what was noted of it."""
+    return f"adapters/{arm}/source.json"
+
+
 def prompts(condition: str) -> str:
     """The prompts of a condition."""
     return f"prompts/{condition}.jsonl"
@@ -216,6 +221,15 @@ class Run:
         used = {arm.variant for arm in self.config.sampled_arms.values() if arm.adapter == "trained"}
         names = [name for name in self.config.training_runs if name in used or self.has(metrics(name))]
         return {name: self.read(metrics(name), model) for name in names}
+
+    def adapter_notes(self) -> list[dict[str, str]]:
+        """What was noted when an adapter was acquired: arm, the file that says so, the sentence."""
+        entries = []
+        for arm in self.config.sampled_arms:
+            file = adapter_source(arm)
+            use = (self.json(file).get("use") if self.has(file) else None) or {}
+            entries += [{"arm": arm, "file": file, "note": str(note)} for note in use.get("notes", [])]
+        return entries
 
     def unpinned(self) -> list[dict[str, str]]:
         """What was taken from the Hub at a revision that nobody pinned: the file that says so, name, revision."""

@@ -136,19 +136,24 @@ def test_an_adapter_for_other_layers_is_refused_when_it_is_fetched(hub: Hub, tmp
     base = tmp_path / "base"
     for folder in (adapter, base):
         folder.mkdir(parents=True)
-    lora = {
-        f"base_model.model.model.layer.lora_{side}.weight": np.zeros(shape, np.float32) for side, shape in (("A", (4, 6)), ("B", (8, 4)))
-    }
+    layer = "base_model.model.model.layers.0.self_attn.q_proj"
+    lora = {f"{layer}.lora_{side}.weight": np.ones(shape, np.float32) for side, shape in (("A", (4, 6)), ("B", (6, 4)))}
     save_file(lora, adapter / "adapter_model.safetensors")
-    (adapter / "adapter_config.json").write_text('{"r": 4, "base_model_name_or_path": "team/other"}')
-    save_file({"model.layer.weight": np.zeros((8, 7), np.float32)}, base / "model.safetensors")
-    said(fetch(tmp_path, hub, "--base", "base", name="team/adapter"), "layer of the base model in base has shape", "made for 'team/other'")
+    settings = {"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"], "base_model_name_or_path": "team/other"}
+    (adapter / "adapter_config.json").write_text(json.dumps(settings))
+    sizes = {"model_type": "llama", "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9}
+    (base / "config.json").write_text(json.dumps({**sizes, "hidden_size": 8}))
+    said(
+        fetch(tmp_path, hub, "--base", "base", name="team/adapter"), "layer of the base model in base it must have", "made for 'team/other'"
+    )
     assert not (tmp_path / "out/model").exists()
-    save_file({"model.layer.weight": np.zeros((8, 6), np.float32)}, base / "model.safetensors")
+    (base / "config.json").write_text(json.dumps({**sizes, "hidden_size": 6}))
     sent = hub.sent["adapter_model.safetensors"]
     result = fetch(tmp_path, hub, "--base", "base", name="team/adapter")
     assert result.returncode == 0, result.stderr
     assert hub.sent["adapter_model.safetensors"] == sent, "what was fetched is kept"
+    notes = json.loads((tmp_path / "out/model/source.json").read_text())["use"]["notes"]
+    assert notes == ["The adapter says that it was made for 'team/other'; this run's base is 'base'."]
 
 
 def test_a_verifier_whose_labels_say_nothing_is_refused_when_it_is_fetched(hub: Hub, tmp_path: Path) -> None:

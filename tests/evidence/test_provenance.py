@@ -11,8 +11,8 @@ from cardproof.evidence.provenance import ENGINES, STEPS, code_fingerprint, modu
 
 RERUNS = {
     "benchmark/licences": {"acquire_benchmark"},
-    "acquire/wheels": {"acquire_model"},
-    "acquire/folders": {"acquire_model"},
+    "acquire/wheels": {"acquire_model", "acquire_adapter"},
+    "acquire/folders": {"acquire_model", "acquire_adapter"},
     "verifier/planted": {"train_verifier", "check_verifier"},
     "verifier/check_verifier": {"check_verifier"},
     "contract/asking": {"prompts", "distill"},
@@ -25,26 +25,33 @@ RERUNS = {
 MODULES = {
     "acquire_benchmark": "acquire: hub; benchmark: acquire_benchmark, embedded, folder, licences, passages, subset; contract: ids",
     "acquire_model": "acquire: acquire_model, folders, hub, model_hash, weights, wheels",
+    "acquire_adapter": "acquire: acquire_model, adapters, beside, folders, hub, lora, model_hash, weights, wheels",
     "split": "benchmark: passages, retrieval, split; contract: ladder",
     "prompts": "benchmark: passages, prompts, retrieval, subset; contract: asking, form, ids, ladder",
     "dequantise": "acquire: model_hash; models: device, nf4; sampling: dequantise",
     "sample": (
-        "acquire: model_hash, weights; contract: reasoning; evidence: sealed_lines; models: device, loading, nf4, tokens; sampling: "
-        "packed, sample, sampler, shared_prefix, store, transformers_backend"
+        "acquire: adapters, beside, lora, model_hash, weights; contract: reasoning; evidence: sealed_lines; models: architecture, chat, "
+        "device, loading, nf4, template_process, templates, tokens; sampling: generate, kinds, packed, sample, sampler, shared_prefix, "
+        "store, transformers_backend"
     ),
     "gather": "sampling: gather",
     "train_verifier": (
-        "benchmark: passages; contract: citing, ids; models: device; verifier: answers, auc, model, pairs, planted, "
+        "benchmark: passages; contract: citing, ids; models: device, tokenizer_files; verifier: answers, auc, model, pairs, planted, "
         "results, sentences, train_verifier"
     ),
-    "support": "contract: citing, form, ids, reading, reasoning; models: device; verifier: answers, model, sentences, support",
+    "support": (
+        "contract: citing, form, ids, reading, reasoning; models: device, tokenizer_files; verifier: answers, model, sentences, support"
+    ),
     "check_verifier": (
-        "contract: citing, form, ids, reading, reasoning; models: device; verifier: answers, auc, check_verifier, model, planted, results, "
-        "sentences, support"
+        "contract: citing, form, ids, reading, reasoning; models: device, tokenizer_files; verifier: answers, auc, check_verifier, "
+        "model, planted, results, sentences, support"
     ),
     "score": "contract: citing, form, grounding, ids, ladder, reading, reasoning; scoring: rollouts, rouge, score, table",
     "distill": "contract: asking, citing, form, ids, reading, reasoning; scoring: frames; training: distill",
-    "train": "acquire: model_hash, weights; contract: reasoning; models: device, loading, nf4, tokens; training: results, train",
+    "train": (
+        "acquire: adapters, beside, lora, model_hash, sources, weights; contract: reasoning; models: architecture, chat, device, loading, "
+        "lora, nf4, template_process, templates, tokens; training: results, train"
+    ),
     "evaluate": (
         "evaluation: axes, between_seeds, bounded, contrast, evaluate, mechanism, noticed, of_run, rerank, results, statistics; "
         "scoring: frames"
@@ -68,14 +75,14 @@ MODULES = {
     ),
     "figures": "claims: verdicts; evaluation: axes, of_run, printed, results; pages: drawing, figures; training: results",
     "card": (
-        "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, "
+        "acquire: sources; cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, "
         "checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
         "recipe_checks, reconcile, verdicts, words; config: texts; evaluation: axes, bounded, contrast, noticed, of_run, "
         "printed, results, statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: card, card_metadata, "
         "drawing, figures, formats; training: results; verifier: results"
     ),
     "report": (
-        "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, "
+        "acquire: sources; cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, "
         "checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
         "recipe_checks, reconcile, verdicts, words; config: texts; contract: citing, form, grounding, ids, ladder, reading, reasoning; "
         "evaluation: axes, bounded, contrast, noticed, of_run, printed, rerank, results, statistics; evidence: sealed_lines, "

@@ -14,7 +14,9 @@ from typing import Any
 
 from cardproof.benchmark.embedded import load_embedded
 from cardproof.benchmark.folder import Rows
+from cardproof.config.settings import Model
 from cardproof.contract import asking, form
+from cardproof.models.chat import Chat
 from cardproof.records import Document, Passage, Turn
 from cardproof.training.train import tokenise
 from helpers.places import PROMPTS
@@ -110,7 +112,8 @@ def write_tiny_qwen3(folder: Path, data: Rows, steps: int = 320, seed: int = 0) 
         bos_token_id=None,
     )
     model = AutoModelForCausalLM.from_config(config)
-    rows = [tokenise(tokenizer, turn, False, 4096, "fit") for turn in turns]
+    chat = Chat(folder, Model())
+    rows = [tokenise(chat, turn, 4096, "fit") for turn in turns]
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(steps):
         row = rows[step % len(rows)]

@@ -13,7 +13,8 @@ from cardproof.config.settings import Config, Training
 from cardproof.errors import CardproofError
 from cardproof.machine import memory
 from cardproof.machine.workload import assumptions
-from cardproof.models.sizes import Architecture, shapes, shapes_of, shapes_of_folder
+from cardproof.models.shapes import shapes, shapes_of_folder
+from cardproof.models.sizes import Architecture, shapes_of
 
 SIZES = Architecture(1000, 96, 256, 3, 6, 2, 32, False)
 RANK = 8

@@ -523,3 +523,14 @@ def test_a_revision_nobody_pinned_is_told(run):
     assert f"- `team/verifier` was taken at its newest revision, `{'a' * 40}`: the configuration does not pin one." in text
     assert "`adapters/hybrid/source.json#/revision`" in text
     assert "team/base" not in text
+
+
+def test_what_was_noted_of_an_adapter_is_on_the_card(run):
+    note = "The adapter says that it was made for 'team/other'; this run's base is 'team/base' | <b>."
+    write_json(run / "adapters/hybrid/source.json", {"name": "team/a", "use": {"notes": [note, "Another."]}})
+    text = rendered(run, CLAIMS)
+    assert (
+        "- The adapter of hybrid: The adapter says that it was made for 'team/other'; this run's base is 'team/base' \\| \\<b\\>." in text
+    )
+    assert "- The adapter of hybrid: Another." in text
+    assert "`adapters/hybrid/source.json#/use/notes`" in text

@@ -15,7 +15,7 @@ from cardproof.records import Rollout
 from cardproof.sampling import sample as module
 from cardproof.sampling.gather import gather
 from cardproof.sampling.sample import sample
-from cardproof.sampling.sampler import rollout_seed, stop_tokens
+from cardproof.sampling.sampler import rollout_seed
 from helpers.decoding import make_prompt
 
 
@@ -63,13 +63,13 @@ def test_a_killed_shard_resumes_without_repeating(tiny_lm: Path, tmp_path: Path,
     lines = store.read_bytes().splitlines(keepends=True)
     store.write_bytes(b"".join(lines[:5]) + lines[5][: len(lines[5]) // 2])  # killed while writing the sixth item
 
-    asked: list[int] = []
+    asked: list[str] = []
     load = module.load_sampler
 
     def watched(*args):
         sampler = load(*args)
         original = sampler.sample
-        sampler.sample = lambda work, decoding: (asked.extend(p.item for p, _ in work), original(work, decoding))[1]
+        sampler.sample = lambda work, decoding: (asked.extend(task.name for task in work), original(work, decoding))[1]
         return sampler
 
     monkeypatch.setattr(module, "load_sampler", watched)
@@ -84,11 +84,6 @@ def test_a_changed_setting_is_sampled_again(tiny_lm: Path, tmp_path: Path) -> No
     first = run(tiny_lm, tmp_path, config()).read_bytes()
     assert run(tiny_lm, tmp_path, config(temperature=0.1)).read_bytes() != first
     assert run(tiny_lm, tmp_path, config()).read_bytes() == first
-
-
-def test_stop_tokens_are_the_models_and_the_tokenizers() -> None:
-    assert stop_tokens([7, 3], 5) == [3, 5, 7]
-    assert stop_tokens(5, 5) == stop_tokens(None, 5) == stop_tokens(5, None) == [5]
 
 
 @pytest.mark.parametrize(("arm", "piece", "message"), [("bse", "0/1", "no arm 'bse'"), ("base", "1/1", "--shard: found '1/1'")])

@@ -10,16 +10,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cardproof.config.settings import Model
+from cardproof.models.chat import Chat
 from cardproof.models.loading import load_plain
-from cardproof.models.tokens import load_tokenizer, prompt_ids
 from cardproof.sampling.shared_prefix import choose
 from helpers.decoding import decode, make_prompt, random_model
 
 
 @pytest.fixture(scope="module")
 def decoder_parts(tiny_lm: Path):
-    model, tokenizer = load_plain(tiny_lm).eval(), load_tokenizer(tiny_lm)
-    return model, tokenizer, [prompt_ids(tokenizer, make_prompt(i).messages, "", False) for i in range(7)]
+    model, chat = load_plain(tiny_lm).eval(), Chat(tiny_lm, Model())
+    encoded = [chat.prompt(make_prompt(i).messages) for i in range(7)]
+    return model, chat.tokenizer, [(prompt.ids, prompt.common) for prompt in encoded]
 
 
 def test_greedy_equals_generate(decoder_parts) -> None:

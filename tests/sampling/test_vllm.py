@@ -169,7 +169,7 @@ def test_without_vllm_its_backend_says_how_to_install_it(tmp_path: Path, prompts
         str(tiny_lm),
     ]
     command += ["--work", str(prompts), str(tmp_path / "out.jsonl"), "--store", str(tmp_path / "store.jsonl")]
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"sampling": {"backend": "vllm"}}))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"sampling": {"backend": "vllm"}, "model": {"sampling_quantization": "none"}}))
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
     assert result.returncode != 0
     assert "sampling.backend is vllm, which" in result.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cardproof.acquire.sources import hub_id
 from cardproof.config.settings import Config, Training, Variant
 from cardproof.errors import CardproofError
 from cardproof.files import write_rows
@@ -95,14 +96,16 @@ def test_parameters_counted_by_hand(qlora) -> None:
 
 
 def test_only_the_reply_and_its_end_are_learnt(tiny_lm: Path) -> None:
-    from cardproof.models.tokens import load_tokenizer
+    from cardproof.config.settings import Model
+    from cardproof.models.chat import Chat
 
-    tokenizer = load_tokenizer(tiny_lm)
-    row = tokenise(tokenizer, EXAMPLES[0].contract, False, 256, "x")
+    chat = Chat(tiny_lm, Model())
+    tokenizer = chat.tokenizer
+    row = tokenise(chat, EXAMPLES[0].contract, 256, "x")
     learnt = [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != -100]
     assert tokenizer.decode(learnt) == EXAMPLES[0].contract.reply + tokenizer.eos_token
     with pytest.raises(CardproofError, match=r"training\.max_tokens is 20"):
-        tokenise(tokenizer, EXAMPLES[0].contract, False, 20, "item 0, k 0")
+        tokenise(chat, EXAMPLES[0].contract, 20, "item 0, k 0")
 
 
 def test_hybrid_share_is_exact_and_seeded() -> None:
@@ -140,6 +143,7 @@ def test_training_learns_and_records(tiny_lm: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "a" / "work").exists()
     written = json.loads((tmp_path / "a" / "adapter" / "adapter_config.json").read_text())
     assert written["target_modules"] == sorted(written["target_modules"]), "a set's order differs from process to process"
+    assert written["base_model_name_or_path"] is None, "a folder's path means nothing elsewhere"
     again = run(tiny_lm, tmp_path / "b", Variant(epochs=6, effective_batch=3))
     assert again == metrics, "the same seed gives the same training, bit for bit"
 
@@ -148,14 +152,15 @@ def test_first_loss_is_the_mean_over_reply_tokens(tiny_lm: Path, tmp_path: Path)
     """Equals a plain forward pass over the first effective batch: LoRA's B is zero at the start, so the model is still the NF4 base."""
     import torch
 
+    from cardproof.config.settings import Model
+    from cardproof.models.chat import Chat
     from cardproof.models.loading import load_nf4
-    from cardproof.models.tokens import load_tokenizer
 
     metrics = run(tiny_lm, tmp_path, Variant(epochs=1, effective_batch=7))
-    model, tokenizer = load_nf4(tiny_lm).train(), load_tokenizer(tiny_lm)
+    model, chat = load_nf4(tiny_lm).train(), Chat(tiny_lm, Model())
     total, count = 0.0, 0
     for e in EXAMPLES:
-        row = tokenise(tokenizer, e.contract, False, 256, "x")
+        row = tokenise(chat, e.contract, 256, "x")
         labels = torch.tensor(row["labels"][1:])
         with torch.inference_mode():
             logits = model(torch.tensor([row["input_ids"]])).logits[0, :-1].float()
@@ -239,3 +244,16 @@ def test_a_misspelt_training_run_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(CardproofError, match="no training run 'groundde'") as error:
         train(Config(), "groundde", paths)
     assert error.value.hint == "did you mean 'grounded'?"
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "expected"),
+    [
+        ("hub", "Qwen/Qwen3-14B", "Qwen/Qwen3-14B"),
+        ("embedded", "smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("folder", "/data/models/mine", None),
+    ],
+)
+def test_an_adapter_names_its_base_as_the_cards_header_does(source: str, name: str, expected: str | None) -> None:
+    config = Config.model_validate({"scale": "embedded", "model": {"source": source, "id": name, "revision": None}})
+    assert hub_id(config) == expected

@@ -149,12 +149,16 @@ def safetensors(tensors: dict[str, list[int]], cut: int = 0) -> bytes:
 
 
 LAYER = "model.layers.0.self_attn.q_proj"
-MODEL = {"model/config.json": b'{"model_type": "llama"}', "model/model.safetensors": safetensors({f"{LAYER}.weight": [6, 4]})}
+SIZES = {"hidden_size": 4, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9}
+MODEL = {
+    "model/config.json": json.dumps({"model_type": "llama", **SIZES}).encode(),
+    "model/model.safetensors": safetensors({f"{LAYER}.weight": [4, 4]}),
+}
 
 
 def lora(rank: int = 2, inside: int = 4, layer: str = LAYER) -> bytes:
     name = f"base_model.model.{layer}.lora"
-    return safetensors({f"{name}_A.weight": [rank, inside], f"{name}_B.weight": [6, rank]})
+    return safetensors({f"{name}_A.weight": [rank, inside], f"{name}_B.weight": [4, rank]})
 
 
 def files(contents: dict[str, bytes], *arguments: str) -> Callable[[Path], list[str]]:
@@ -175,7 +179,13 @@ def model(contents: dict[str, bytes]) -> Callable[[Path], list[str]]:
     return files(contents, "acquire-model", "--source", "folder", "--id", "model", "--out", "out/base")
 
 
-def adapter(contents: dict[str, bytes], arm: str = "grounded", shard: str = "0/1") -> Callable[[Path], list[str]]:
+def adapter(contents: dict[str, bytes]) -> Callable[[Path], list[str]]:
+    """`cardproof acquire-model` of an adapter for a base model."""
+    asked = ["acquire-model", "--source", "folder", "--id", "adapter", "--base", "model", "--out", "out/adapter"]
+    return files({**MODEL, **{f"adapter/{name}": c for name, c in contents.items()}}, *asked)
+
+
+def sampled(contents: dict[str, bytes], arm: str = "grounded", shard: str = "0/1") -> Callable[[Path], list[str]]:
     """`cardproof sample` with a base model and an adapter: refused before anything is loaded."""
     work = ["--work", "prompts.jsonl", "out/samples.jsonl", "--store", "out/store.jsonl", "--shard", shard]
     arguments = ["sample", "--config", "config.yaml", "--arm", arm, "--model", "model", "--adapter", "adapter", *work]
@@ -184,7 +194,7 @@ def adapter(contents: dict[str, bytes], arm: str = "grounded", shard: str = "0/1
 
 
 STORE_IS_A_FOLDER = ("sample", "--config", "config.yaml", "--arm", "base", "--model", "model", "--store", "out", "--work", "p.jsonl", "s")
-ADAPTER_CONFIG = b'{"r": 2, "base_model_name_or_path": "Other/Base-7B"}'
+ADAPTER_CONFIG = b'{"peft_type": "LORA", "r": 2, "target_modules": ["q_proj"], "base_model_name_or_path": "Other/Base-7B"}'
 LONG = "word " * 210_000
 
 
@@ -436,9 +446,9 @@ CASES: dict[str, Case] = {
         ("model/config.json", "'auto_map'", "never run"),
         "transformers",
     ),
-    "adapter: missing": Case(adapter({}), ("adapter has no adapter_config.json",), "PEFT"),
+    "adapter: missing": Case(sampled({}), ("adapter has no adapter_config.json",), "PEFT"),
     "adapter: pickled": Case(
-        adapter({"adapter_config.json": ADAPTER_CONFIG, "adapter_model.bin": b"x"}),
+        sampled({"adapter_config.json": ADAPTER_CONFIG, "adapter_model.bin": b"x"}),
         ("adapter has no adapter_model.safetensors",),
         "*.bin",
     ),
@@ -447,15 +457,15 @@ CASES: dict[str, Case] = {
         adapter({"adapter_config.json": ADAPTER_CONFIG, "adapter_model.safetensors": lora(rank=3)}), ("rank 3", "says r = 2"), "different"
     ),
     "adapter: wrong base, other width": Case(
-        adapter({"adapter_config.json": ADAPTER_CONFIG, "adapter_model.safetensors": lora(inside=5)}), ("[2, 5]", "[6, 4]"), "Other/Base-7B"
+        adapter({"adapter_config.json": ADAPTER_CONFIG, "adapter_model.safetensors": lora(inside=5)}), ("[2, 5]", "[2, 4]"), "Other/Base-7B"
     ),
     "adapter: wrong base, other layers": Case(
         adapter({"adapter_config.json": ADAPTER_CONFIG, "adapter_model.safetensors": lora(layer="model.layers.9.mlp")}),
         ("model.layers.9.mlp", "does not have"),
         "Other/Base-7B",
     ),
-    "sample: unknown arm": Case(adapter({}, arm="groundde"), ("no arm 'groundde'",), "'grounded'?"),
-    "sample: bad shard": Case(adapter({}, shard="2/2"), ("--shard", "'2/2'"), "counted from 0"),
+    "sample: unknown arm": Case(sampled({}, arm="groundde"), ("no arm 'groundde'",), "'grounded'?"),
+    "sample: bad shard": Case(sampled({}, shard="2/2"), ("--shard", "'2/2'"), "counted from 0"),
     # places
     "place: a folder that cannot be written": Case(
         files({"s.jsonl": jsonl([rollout()])}, "gather", "--out", "/sys/cardproof/x.jsonl", "s.jsonl"), ("/sys/cardproof",), "path"

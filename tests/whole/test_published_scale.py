@@ -17,7 +17,7 @@ import yaml
 from cardproof.config import reading, settings
 from cardproof.files import read_rows
 from cardproof.machine import plan
-from cardproof.models import tokens
+from cardproof.models.chat import Chat
 from cardproof.records import Message, Prompt, Rollout
 from helpers.hub_server import Hub, serve
 from helpers.places import ROOT
@@ -191,9 +191,9 @@ def test_only_sizes_and_paths_differ_from_the_published_recipe(done: tuple[Path,
 
 
 def test_the_thinking_switch_is_the_templates_own(folder: Path) -> None:
-    tokenizer = tokens.load_tokenizer(folder / "qwen3")
     asked = [Message(role="system", content="s"), Message(role="user", content="q")]
-    off, on = (tokenizer.decode(tokens.prompt_ids(tokenizer, asked, "", thinking)[0]) for thinking in (False, True))
+    chats = [Chat(folder / "qwen3", settings.Model(thinking=thinking)) for thinking in (False, True)]
+    off, on = (chat.tokenizer.decode(chat.prompt(asked).ids) for chat in chats)
     assert off == on + "<think>\n\n</think>\n\n"
     assert on.endswith("<|im_start|>assistant\n")
 

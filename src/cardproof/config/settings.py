@@ -6,6 +6,7 @@ run, not of the card*. The rendered card lists its assumptions from these texts,
 
 from __future__ import annotations
 
+import datetime
 import functools
 import json
 import math
@@ -120,6 +121,19 @@ class Model(Section):
     """Quantisation while sampling replies. Assumed, because the card states NF4 for the base model without saying where."""
     thinking: bool = False
     """Use Qwen3's thinking mode. Assumed, because the card does not say: a reply must start with EVIDENCE."""
+    date: str = "2026-01-01"
+    """The day, as YYYY-MM-DD, that a chat template is told when it asks, so that a run is the same on any day. Assumed, because the card
+    does not say: Qwen3's template does not ask."""
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _a_day(cls, value: Any) -> Any:
+        if isinstance(value, datetime.date):  # YAML reads an unquoted day as one
+            value = value.isoformat()[:10]
+        try:
+            return datetime.date.fromisoformat(value).isoformat()
+        except (TypeError, ValueError):
+            raise ValueError(f"found {value!r}, which is not a day as YYYY-MM-DD") from None
 
 
 class Sampling(Section):

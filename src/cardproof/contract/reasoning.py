@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 
-_TAG = "think|thinking|thought|reasoning|scratchpad"
-OPENS = rf"<(?:{_TAG})>|\[THINK\]"
+_TAG = "think|thinking|thought|reasoning|scratchpad|seed:think"
+OPENS = rf"<(?:{_TAG})>|\[THINK\]|<\|START_THINKING\|>|<\|begin_of_thought\|>|<\|think_start\|>|◁think▷|<\|channel\|>analysis<\|message\|>"
 """What opens a reasoning block, as a pattern: tags that models and chat templates write."""
+_CLOSES = rf"</(?:{_TAG})>|\[/THINK\]|<\|END_THINKING\|>|<\|end_of_thought\|>|<\|think_end\|>|◁/think▷|<\|channel\|>final<\|message\|>"
 OPENED = "<think>\n"
 """Stands for the opening that a chat template wrote, where only the reply is at hand."""
 
-_TAGS = re.compile(rf"^[ \t]{{0,40}}(?P<opens>{OPENS})|</(?:{_TAG})>|\[/THINK\]", re.MULTILINE)
+_TAGS = re.compile(rf"^[ \t]{{0,40}}(?P<opens>{OPENS})|{_CLOSES}", re.MULTILINE)
+_MARK = re.compile(rf"{OPENS}|{_CLOSES}|<\|channel\|>|<\|message\|>")
+
+
+def is_mark(token: str) -> bool:
+    """Whether a token of a vocabulary opens or closes reasoning, or is a part of what does."""
+    return _MARK.fullmatch(token) is not None
 
 
 def after_reasoning(text: str) -> tuple[int, bool]:

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parents[1]
 STEPS: dict[str, tuple[str, ...]] = {
     "acquire_benchmark": ("benchmark/acquire_benchmark",),
     "acquire_model": ("acquire/acquire_model",),
+    "acquire_adapter": ("acquire/acquire_model", "acquire/adapters"),
     "split": ("benchmark/split",),
     "prompts": ("benchmark/prompts",),
     "dequantise": ("sampling/dequantise",),
@@ -51,6 +52,7 @@ _ROLLOUT = (
     "seed",
     "model.sampling_quantization",
     "model.thinking",
+    "model.date",
     "runtime.threads",
 )
 _PROMPT = ("contract", "seed")
@@ -81,6 +83,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         *(f"training.{key}" for key in Training.model_fields if key not in NOT_OF_ONE_RUN),
         "model.quantization",
         "model.thinking",
+        "model.date",
         "model.id",
         "runtime.threads",
     ),

@@ -67,7 +67,7 @@ def block_activations(sizes: Shapes, tokens: int, rank: int, width: int, residua
     per_block = sizes.linears[: len(sizes.linears) // sizes.layers]
     cast = residual != width
     q, kv = sizes.heads * sizes.head_dim, sizes.kv_heads * sizes.head_dim
-    inner = per_block[-1][0]
+    inner = per_block[-1][0] if per_block else 0
     copies = sum(i for i, _ in per_block) if cast or mask is not None else 2 * sizes.hidden + inner
     lora = width * (copies + rank * len(per_block)) + (mask or 0) * copies
     attention = width * 2 * (q + kv) + residual * 2 * sizes.head_dim + FLOAT * sizes.heads
@@ -85,4 +85,4 @@ def checkpoints(sizes: Shapes, tokens: int, residual: int) -> int:
 
 def largest_linear(sizes: Shapes, width: int) -> int:
     """The temporary that a 4-bit layer is unpacked into while it is used: the weights of the largest layer."""
-    return max(i * o for i, o in sizes.linears) * width
+    return max((i * o for i, o in sizes.linears), default=0) * width

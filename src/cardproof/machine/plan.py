@@ -23,6 +23,8 @@ from cardproof.files import write_text
 from cardproof.machine import memory
 from cardproof.machine.workload import TRAIN, Workload, assumptions, model_folder, workload
 from cardproof.models import sizes
+from cardproof.models.architecture import check_length, load_config
+from cardproof.models.shapes import shapes
 
 GPU_RULES = ("preflight", "dequantise", "sample", "sample_train", "train", "support", "support_train", "check_verifier")
 """Rules that ask the scheduler for the configured GPUs."""
@@ -49,22 +51,24 @@ class Figure:
 def plan(config: Config, run_dir: Path, templates: Path, claims: Path, snakefile: Path) -> list[Figure]:
     """Every figure of the plan. Without a Snakefile (outside a checkout) the jobs are left out.
 
-    Raises CardproofError if the benchmark or the base model is neither available nor of known size.
+    Raises CardproofError if the benchmark or the base model is neither available nor of known size, and BeyondContext if a prompt and its
+    reply do not fit the model.
     """
-    sizes, work = _look(config, run_dir, templates, claims)
+    sizes, work, decoder = _look(config, run_dir, templates, claims)
     return [
         *_counts(config, work),
         *_training(config, work, sizes),
         *_tokens(config, work),
         *_required(config, work, sizes, run_dir),
         *_hours(config, work, sizes),
+        *_context(config, work, sizes, decoder),
         *jobs(config, snakefile),
     ]
 
 
 def requirements(config: Config, run_dir: Path, templates: Path, claims: Path) -> list[Figure]:
     """Only downloads, disk and memory: what a machine must have. Raises CardproofError as `plan` does."""
-    sizes, work = _look(config, run_dir, templates, claims)
+    sizes, work, _ = _look(config, run_dir, templates, claims)
     return _required(config, work, sizes, run_dir)
 
 
@@ -72,10 +76,49 @@ def _required(config: Config, work: Workload, sizes: sizes.Shapes, run_dir: Path
     return [*downloads(config, sizes, run_dir), _kept(config, sizes), *_copy(config, sizes), *_memory(config, work, sizes)]
 
 
-def _look(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple[sizes.Shapes, Workload]:
+class BeyondContext(CardproofError):
+    """A prompt and its reply are longer than the model's context."""
+
+
+def _look(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple[sizes.Shapes, Workload, str]:
+    """Sizes, work, and which decoder draws the replies, in words."""
     printed = int(read_claims(claims).values()[EXAMPLES].exact)
     with model_folder(config, run_dir) as folder:
-        return sizes.shapes(config, folder), workload(config, run_dir, folder, templates, printed)
+        of_model = shapes(config, folder)
+        work = workload(config, run_dir, folder, templates, printed)
+        _check_context(config, of_model, work)
+        return of_model, work, _decoder(config, folder)
+
+
+def _check_context(config: Config, sizes: sizes.Shapes, work: Workload) -> None:
+    for name, asked in work.asked.items():
+        what = f"the longest prompt of {name}" if asked.longest_item is None else f"item {asked.longest_item} of {name}"
+        hint = "lower sampling.max_new_tokens or the condition's distractors, or take a model with a longer context."
+        try:
+            check_length(what, asked.longest, config.sampling.max_new_tokens, sizes.context, hint)
+        except CardproofError as e:
+            raise BeyondContext(e.sentence, e.hint) from None
+
+
+def _decoder(config: Config, folder: Path | None) -> str:
+    if config.sampling.backend == "vllm":
+        return "vLLM"
+    if folder is None:
+        return "known once the model is fetched: its acquisition says"
+    from cardproof.sampling.kinds import kind_of
+
+    return kind_of(load_config(folder)).in_words()
+
+
+def _context(config: Config, work: Workload, sizes: sizes.Shapes, decoder: str) -> list[Figure]:
+    """How long prompts and replies get, against what the model takes, and which decoder draws the replies."""
+    longest = max(asked.longest for asked in work.asked.values()) + config.sampling.max_new_tokens
+    kind: Kind = "counted" if work.tokens_known else "estimated"
+    how = f"the longest prompt and {config.sampling.max_new_tokens} new tokens (sampling.max_new_tokens); drawn by {decoder}"
+    figures = [Figure("context", "prompt and reply", longest, "tokens", kind, how)]
+    if sizes.context is not None:
+        figures.append(Figure("context", "of the model", sizes.context, "tokens", "counted", sizes.how))
+    return figures
 
 
 def disk_need(figures: Sequence[Figure]) -> float:

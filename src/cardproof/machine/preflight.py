@@ -19,7 +19,7 @@ from cardproof.acquire.sources import hub_sources
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.machine import containers, gpus
-from cardproof.machine.plan import GB, Figure, disk_need, peak, requirements
+from cardproof.machine.plan import GB, BeyondContext, Figure, disk_need, peak, requirements
 
 INSIDE = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH")
@@ -67,6 +67,8 @@ def preflight(config: Config, run_dir: Path, templates: Path, claims: Path) -> l
 def _requirements(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple[list[Figure], Check | None]:
     try:
         return requirements(config, run_dir, templates, claims), None
+    except BeyondContext as e:
+        return [], Check("context", "failed", e.sentence.rstrip("."), e.hint.rstrip("."))
     except CardproofError as e:
         return [], Check("plan", "warning", f"the memory and disk that the run needs are unknown: {e.sentence}", e.hint)
 

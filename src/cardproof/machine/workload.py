@@ -51,6 +51,8 @@ class Asked:
     """Rollouts per prompt."""
     mean: float
     longest: int
+    longest_item: int | None
+    """The item with that prompt; None where lengths are estimated."""
     new: float
     """Expected tokens per reply."""
 
@@ -136,7 +138,7 @@ def workload(config: Config, run_dir: Path, folder: Path | None, templates: Path
         benchmark_how = f"{config.benchmark.id} is not fetched yet: stated sizes of its pinned revision (data/planning.yaml)"
     new, new_how = _replies(config, run_dir, counted, encode)
     asked = {
-        name: Asked(prompts=c.prompts, n=config.rollouts[name], mean=c.mean, longest=c.longest, new=new[name])
+        name: Asked(prompts=c.prompts, n=config.rollouts[name], mean=c.mean, longest=c.longest, longest_item=c.longest_item, new=new[name])
         for name, c in counted.items()
     }
     examples, kind, examples_how = _examples(config, run_dir, counted[TRAIN].prompts, printed_examples)
@@ -163,6 +165,7 @@ class _Counted:
     prompts: int
     mean: float
     longest: int
+    longest_item: int | None
     example: float
     longest_example: int
     answer: float
@@ -173,14 +176,15 @@ def _encoder(config: Config, folder: Path | None) -> tuple[Encode, str]:
         per_token = assumptions()["characters_per_token"]
         how = f"the model's tokenizer is not fetched yet: {per_token} characters per token are assumed"
         return lambda messages, prefix: round((sum(len(m.content) for m in messages) + len(prefix)) / per_token), how
+    from cardproof.models.chat import Chat
     from cardproof.models.device import quiet
-    from cardproof.models.tokens import load_tokenizer, prompt_ids
 
     quiet()
-    tokenizer = load_tokenizer(folder)
-    return lambda messages, prefix: len(prompt_ids(tokenizer, list(messages), prefix, config.model.thinking)[0]), (
-        "the model's own tokenizer and chat template"
-    )
+    chat = Chat(folder, config.model, config.contract.demonstration)
+    how = "the model's own tokenizer and chat template"
+    if chat.folded:
+        how += f", system turns put before the first question ({chat.why})"
+    return lambda messages, prefix: len(chat.prompt(messages, prefix).ids), how
 
 
 def _benchmark(config: Config, run_dir: Path) -> tuple[list[Any], list[Any], str] | None:
@@ -209,6 +213,7 @@ def _counted(config: Config, passages: list[Any], questions: list[Any], template
             prompts=len(prompts),
             mean=statistics.mean(lengths),
             longest=max(lengths),
+            longest_item=prompts[lengths.index(max(lengths))].item,
             example=statistics.mean(examples),
             longest_example=max(examples),
             answer=statistics.mean(len(p.reference) for p in prompts),
@@ -254,6 +259,7 @@ def _estimated(config: Config, templates: Path, encode: Encode) -> tuple[int, di
             prompts=items,
             mean=asked("mean", mean_documents, shows),
             longest=asked("longest", whole, shows),
+            longest_item=None,
             example=asked("mean", mean_documents, shows and config.distill.demonstration),
             longest_example=asked("longest", whole, shows and config.distill.demonstration),
             answer=known["answer"]["mean"],

@@ -1,1 +1,1 @@
-"""A language model in memory: sizes, tokens, NF4, loading."""
+"""A language model: what it is, its conversations, sizes, NF4, loading."""

@@ -29,3 +29,10 @@ def compute_dtype() -> Any:
     import torch
 
     return torch.bfloat16 if device() == "cuda" else torch.float32
+
+
+def attention_of(config: Any) -> str | None:
+    """The attention of transformers that computes what a model says; None for its default. Its fast one leaves out caps on scores."""
+    if getattr(config.get_text_config(), "attn_logit_softcapping", None):
+        return "eager"
+    return None

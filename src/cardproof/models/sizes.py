@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
-from cardproof.config.settings import Config
 from cardproof.errors import CardproofError, did_you_mean
 
 
@@ -25,6 +23,7 @@ class Architecture:
     num_key_value_heads: int
     head_dim: int
     tie_word_embeddings: bool
+    max_position_embeddings: int = 32768
 
     def linears(self) -> dict[str, tuple[int, int]]:
         """The (inputs, outputs) of every linear layer of one block. These are `all linear layers`; the output head is not one of them."""
@@ -62,6 +61,7 @@ ARCHITECTURES = {
         num_key_value_heads=8,
         head_dim=128,
         tie_word_embeddings=False,
+        max_position_embeddings=40960,
     )
 }
 
@@ -153,6 +153,8 @@ class Shapes:
     """All parameters without an adapter; tied weights count once."""
     query_norms: bool
     """Whether queries and keys are normalised (Qwen3)."""
+    context: int | None
+    """Most tokens of a prompt and its reply; None where no limit is known."""
     how: str
     """Where the sizes come from."""
 
@@ -164,21 +166,6 @@ class Shapes:
     def lora_parameters(self, rank: int) -> int:
         """Trainable parameters (Hu et al. 2021): rank x (inputs + outputs) for each linear layer."""
         return rank * sum(i + o for i, o in self.linears)
-
-
-def shapes(config: Config, folder: Path | None) -> Shapes:
-    """Sizes of the configured base model: of the model in `folder`, built without weights, or the known sizes of a hub model.
-
-    Raises CardproofError if neither is available.
-    """
-    if folder is not None:
-        return shapes_of_folder(folder)
-    if config.model.id not in ARCHITECTURES:
-        raise CardproofError(
-            f"the sizes of {config.model.id!r} are not known before it is fetched.",
-            "give a local folder with its config.json and tokenizer (model.source: folder); a plan needs no weights.",
-        )
-    return shapes_of(architecture(config.model.id), f"config.json of {config.model.id}, by arithmetic (cardproof.models.sizes)")
 
 
 def shapes_of(sizes: Architecture, how: str) -> Shapes:
@@ -193,32 +180,6 @@ def shapes_of(sizes: Architecture, how: str) -> Shapes:
         linears=tuple(sizes.linears().values()) * sizes.num_hidden_layers,
         parameters=sizes.base_parameters(),
         query_norms=True,
+        context=sizes.max_position_embeddings,
         how=how,
-    )
-
-
-def shapes_of_folder(folder: Path) -> Shapes:
-    """Shapes of the real modules, built from a folder's config.json on the meta device without weights; 10 s, mostly for imports."""
-    if not (folder / "config.json").is_file():
-        raise CardproofError(f"{folder} has no config.json.", "give the folder of a transformers model.")
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    values = AutoConfig.from_pretrained(folder)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(values)
-    head = model.get_output_embeddings()
-    linears = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
-    heads = values.num_attention_heads
-    return Shapes(
-        layers=values.num_hidden_layers,
-        hidden=values.hidden_size,
-        vocabulary=values.vocab_size,
-        heads=heads,
-        kv_heads=getattr(values, "num_key_value_heads", None) or heads,
-        head_dim=getattr(values, "head_dim", None) or values.hidden_size // heads,
-        linears=tuple((m.in_features, m.out_features) for m in linears),
-        parameters=sum(p.numel() for p in model.parameters()),
-        query_norms=any("q_norm" in name for name, _ in model.named_parameters()),
-        how=f"config.json of the model folder, counted on {type(model).__name__} without weights",
     )

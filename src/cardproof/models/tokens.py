@@ -1,46 +1,27 @@
-"""A model's tokenizer, and a conversation as token ids."""
+"""A model's tokenizer, from its folder."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
-from cardproof.contract import reasoning
 from cardproof.errors import CardproofError
-from cardproof.records import Message
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model folder; CardproofError if it has no chat template."""
+    """The tokenizer of a model folder; CardproofError if it cannot be loaded, asks for code of its own, or has no chat template."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if not folder.is_dir():
+        raise CardproofError(f"{folder} is not a folder.", "give the path of a model folder.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as e:  # transformers and its parsers raise any kind of error over a broken file
+        why = " ".join(f"{type(e).__name__}: {e}".split())[:200]
+        raise CardproofError(
+            f"{folder}: the tokenizer cannot be loaded ({why}).",
+            "it needs tokenizer.json and tokenizer_config.json, as transformers writes them; code that comes with a model is never run.",
+        ) from None
     if not tokenizer.chat_template:
         raise CardproofError(f"{folder}: the tokenizer has no chat template.", "use an instruction-tuned model.")
     return tokenizer
-
-
-def opened_reasoning(tokenizer: Any, messages: list[Message], thinking: bool) -> str:
-    """The opening of a reasoning block that the chat template writes at the reply's place, so that a reply begins inside it; else empty."""
-    turns = [m.model_dump() for m in messages]
-    text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False, enable_thinking=thinking)
-    opening = re.search(rf"(?:{reasoning.OPENS})\s*$", text[-100:])
-    return opening[0] if opening else ""
-
-
-def prompt_ids(tokenizer: Any, messages: list[Message], reply_prefix: str, thinking: bool) -> tuple[list[int], int]:
-    """Token ids of a conversation up to the start of the reply, and how many of them belong to the turns before the last.
-
-    The second number is 0 if the template does not render the earlier turns as a prefix of the whole.
-    """
-    turns = [m.model_dump() for m in messages]
-    options = {"tokenize": False, "enable_thinking": thinking}
-    text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, **options) + reply_prefix
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    common = 0
-    if len(turns) > 1:
-        head = tokenizer(tokenizer.apply_chat_template(turns[:-1], **options), add_special_tokens=False)["input_ids"]
-        if ids[: len(head)] == head and len(head) < len(ids):
-            common = len(head)
-    return ids, common

@@ -143,6 +143,7 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
         "judged_before": run.has(CLAIMS),
         "audit": run.read(AUDIT, Audit) if run.has(AUDIT) else None,
         "unpinned": run.unpinned(),
+        "adapter_notes": run.adapter_notes(),
         "assumptions": texts.assumptions(without_places(config)),
         "figures": _figures(run, out_path),
     }

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cardproof.acquire.sources import hub_id
 from cardproof.config.settings import Benchmark, Config
 from cardproof.errors import CardproofError
 from cardproof.evaluation.axes import LABELS
@@ -20,8 +21,6 @@ from cardproof.records import Estimate
 from cardproof.runs import EVAL_RESULTS
 
 LICENSE = "apache-2.0"
-HUB_IDS = {"smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct"}
-"""Embedded models by the name under which the Hub knows them."""
 SCHEMAS = Path(__file__).resolve().parents[3] / "schemas"
 TASK = "text-generation"
 DOCUMENTS = {"axes": "oracle passage alone", "stress": "distractors added, oracle passage dropped at times"}
@@ -56,7 +55,7 @@ def header(run: Config, results: Evaluation, subject: str, name: str, published:
         library_name="peft",
         pipeline_tag=TASK,
         model_name=name,
-        base_model=run.model.id if run.model.source == "hub" else HUB_IDS.get(run.model.id),
+        base_model=hub_id(run),
         datasets=[run.benchmark.id] if run.benchmark.source == "hub" else None,
         tags=["cardproof", "qlora", "lora", "grounded-generation", "legal", *([] if published else ["not-a-reproduction"])],
         eval_results=entries,

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from cardproof.acquire.model_hash import model_hash
-from cardproof.acquire.weights import check_adapter
+from cardproof.acquire import lora
+from cardproof.acquire.model_hash import fingerprint, model_hash
 from cardproof.config.places import without_places
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError, did_you_mean
 from cardproof.evidence.provenance import code_fingerprint
 from cardproof.evidence.sealed_lines import key
-from cardproof.files import read_rows, sha256_file, write_rows
+from cardproof.files import read_rows, write_rows
+from cardproof.models.architecture import check_length, context_of, load_config
+from cardproof.models.chat import Chat, Encoded
+from cardproof.models.device import quiet
 from cardproof.records import Prompt, Rollout
-from cardproof.sampling.sampler import Decoding, Draw, Sampler, rollout_seed
+from cardproof.sampling.sampler import Decoding, Draw, Sampler, Task, rollout_seed
 from cardproof.sampling.store import Store
 
 
 class Item(NamedTuple):
-    """One prompt of a shard, the seed of each of its rollouts, and the name the store keeps them under."""
+    """One prompt of a shard, what a sampler is told of it, the hash of its tokens, and the name the store keeps its rollouts under."""
 
     prompt: Prompt
-    seeds: list[int]
+    task: Task
+    tokens: str
     key: str
 
 
@@ -35,19 +41,26 @@ def sample(config: Config, arm: str, work: Mapping[Path, Path], model: Path, ada
     """Sample one shard of each prompts file of `work` into the rollouts file it maps to.
 
     `piece` is the shard as NUMBER/OF, counted from 0. Items already in the store are not sampled again, and if all of them are there the
-    model is not even loaded. CardproofError if the configuration has no such arm, `piece` is malformed, or a file has no prompts.
+    model is not even loaded. CardproofError if the configuration has no such arm, `piece` is malformed, a file has no prompts, or a prompt
+    and its reply do not fit the model.
     """
     _check_arm(config, arm)
     number, of = _number_of(piece)
+    if store_path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(store_path))
+    prompts = {source: shard(_prompts(source), number, of) for source in work}
     depends_on = _dependencies(config, model, adapter)
-    items = {source: [_item(config, arm, prompt, depends_on) for prompt in shard(_prompts(source), number, of)] for source in work}
+    quiet()
+    chat = Chat(model, config.model, any(len(p.messages) > 2 for of_file in prompts.values() for p in of_file), adapter)
+    fits = _fits(config, model, chat)
+    items = {source: [_item(config, arm, prompt, chat, fits, depends_on) for prompt in some] for source, some in prompts.items()}
     with closing(Store(store_path)) as store:
         everything = [item for of_file in items.values() for item in of_file]
         missing = [item for item in everything if item.key not in store.items]
         if missing:
             there = len(everything) - len(missing)
             print(f"{arm}: {len(everything)} prompts, {there} already sampled; loading {config.model.id}", file=sys.stderr)
-            _fill(store, missing, arm, config, load_sampler(config, model, adapter))
+            _fill(store, missing, arm, config, load_sampler(config, model, adapter, chat))
         for source, out in work.items():
             write_rows(out, (row for item in items[source] for row in store.items[item.key]))
 
@@ -57,13 +70,13 @@ def shard(prompts: Sequence[Prompt], number: int, of: int) -> list[Prompt]:
     return list(prompts[len(prompts) * number // of : len(prompts) * (number + 1) // of])
 
 
-def load_sampler(config: Config, model: Path, adapter: Path | None) -> Sampler:
+def load_sampler(config: Config, model: Path, adapter: Path | None, chat: Chat) -> Sampler:
     """The configured engine with a model folder and an adapter folder."""
     from cardproof.sampling.transformers_backend import TransformersSampler
     from cardproof.sampling.vllm_backend import VllmSampler
 
     backend = VllmSampler if config.sampling.backend == "vllm" else TransformersSampler
-    return backend(model, config.model.sampling_quantization, adapter, config.sampling.rows, config.runtime.threads, config.model.thinking)
+    return backend(model, config.model.sampling_quantization, adapter, config.sampling.rows, config.runtime.threads, chat)
 
 
 def _check_arm(config: Config, arm: str) -> None:
@@ -95,11 +108,11 @@ def _dependencies(config: Config, model: Path, adapter: Path | None) -> dict[str
     decoding = _decoding(config)
     base_hash = model_hash(model)
     if adapter:
-        check_adapter(adapter, model)
+        lora.settings(adapter)  # the engine checks that it fits, before it loads the base
     return {
         "decoding": [decoding.temperature, decoding.top_p, decoding.max_new_tokens],
         "model": base_hash,
-        "adapter": sha256_file(adapter / "adapter_model.safetensors") if adapter else None,
+        "adapter": fingerprint(adapter) if adapter else None,
         "quantization": config.model.sampling_quantization,
         "thinking": config.model.thinking,
         "threads": config.runtime.threads,
@@ -108,17 +121,41 @@ def _dependencies(config: Config, model: Path, adapter: Path | None) -> dict[str
     }
 
 
-def _item(config: Config, arm: str, prompt: Prompt, depends_on: Mapping[str, Any]) -> Item:
+def _fits(config: Config, model: Path, chat: Chat) -> Callable[[str, Encoded], None]:
+    """A check of one encoded prompt: the model has its tokens, and room for it and the longest reply."""
+    values = load_config(model)
+    context, tokens = context_of(values), max(values.get_text_config().vocab_size, 1 + max(chat.new, default=0))
+
+    def check(name: str, encoded: Encoded) -> None:
+        hint = "lower sampling.max_new_tokens or the condition's distractors, or take a model with a longer context."
+        check_length(name, len(encoded.ids), config.sampling.max_new_tokens, context, hint)
+        if max(encoded.ids, default=0) >= tokens:
+            raise CardproofError(
+                f"{name} has the token {max(encoded.ids)}, but the model in {model} has only {tokens}.",
+                "the folder's tokenizer is of another model: copy or fetch both again.",
+            )
+
+    return check
+
+
+def _item(
+    config: Config, arm: str, prompt: Prompt, chat: Chat, fits: Callable[[str, Encoded], None], depends_on: Mapping[str, Any]
+) -> Item:
     condition, item = prompt.condition, prompt.item
+    name = f"prompts/{condition}.jsonl: item {item}"
+    encoded = chat.prompt(prompt.messages, prompt.reply_prefix)
+    fits(name, encoded)
     seeds = [rollout_seed(config.seed, arm, condition, item, k) for k in range(config.rollouts[condition])]
-    return Item(prompt, seeds, key(prompt=prompt.prompt_hash, item=item, condition=condition, arm=arm, seeds=seeds, **depends_on))
+    task = Task(encoded.ids, encoded.common, encoded.opened + prompt.reply_prefix, seeds, f"item {item} of {condition}")
+    of = {"prompt": prompt.prompt_hash, "tokens": encoded.digest, "before": task.before, "ending": [*chat.ending.stops, chat.ending.text]}
+    return Item(prompt, task, encoded.digest, key(item=item, condition=condition, arm=arm, seeds=seeds, **of, **depends_on))
 
 
 def _fill(store: Store, missing: Sequence[Item], arm: str, config: Config, sampler: Sampler) -> None:
     """Sample the missing items, and store each one as soon as it is finished."""
     tokens = 0
-    work = [(item.prompt, item.seeds) for item in missing]
-    with tqdm(total=sum(len(seeds) for _, seeds in work), desc=f"sample {arm}", unit="rollout", file=sys.stderr, mininterval=2) as bar:
+    work = [item.task for item in missing]
+    with tqdm(total=sum(len(task.seeds) for task in work), desc=f"sample {arm}", unit="rollout", file=sys.stderr, mininterval=2) as bar:
         for index, draws in sampler.sample(work, _decoding(config)):
             item = missing[index]
             store.add(item.key, [_row(config, arm, item, k, draw, sampler) for k, draw in enumerate(draws)])
@@ -133,7 +170,7 @@ def _row(config: Config, arm: str, item: Item, k: int, draw: Draw, sampler: Samp
         k=k,
         arm=arm,
         condition=item.prompt.condition,
-        seed=item.seeds[k],
+        seed=item.task.seeds[k],
         text=draw.text,
         prompt_tokens=draw.prompt_tokens,
         completion_tokens=draw.completion_tokens,
@@ -142,4 +179,6 @@ def _row(config: Config, arm: str, item: Item, k: int, draw: Draw, sampler: Samp
         model_hash=sampler.model_hash,
         adapter_hash=sampler.adapter_hash,
         prompt_hash=item.prompt.prompt_hash,
+        token_hash=item.tokens,
+        decoder=draw.decoder,
     )

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from cardproof.errors import CardproofError
 from cardproof.files import seeded_hash
-from cardproof.records import Prompt
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,23 @@ class Draw:
     prompt_tokens: int
     completion_tokens: int
     finish_reason: Literal["stop", "length"]
+    decoder: Literal["shared-prefix", "generate", "vllm"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One prompt to reply to."""
+
+    ids: list[int]
+    """The prompt's tokens."""
+    common: int
+    """How many of them are a prefix shared with other prompts."""
+    before: str
+    """What the reply begins with: an opening of reasoning by the chat template, and the reply's prefix."""
+    seeds: list[int]
+    """One for each rollout."""
+    name: str
+    """What an error calls it."""
 
 
 class Sampler(Protocol):
@@ -39,15 +56,17 @@ class Sampler(Protocol):
     model_hash: str
     adapter_hash: str | None
 
-    def sample(self, work: Sequence[tuple[Prompt, list[int]]], decoding: Decoding) -> Iterator[tuple[int, list[Draw]]]:
-        """Yield (index into `work`, draws in the order of the seeds) for each (prompt, seeds of its rollouts), as items finish."""
+    def sample(self, work: Sequence[Task], decoding: Decoding) -> Iterator[tuple[int, list[Draw]]]:
+        """Yield (index into `work`, draws in the order of the seeds) for each task, as they finish."""
         ...
 
 
-def stop_tokens(configured: int | list[int] | None, own: int | None) -> list[int]:
-    """Tokens that end a reply: those that the generation config names, and the tokenizer's own end-of-sequence token."""
-    ids = configured if isinstance(configured, list) else [configured]
-    return sorted({i for i in [*ids, own] if i is not None})
+def not_finite(name: str) -> CardproofError:
+    """The error over logits that are no numbers; `name` is the item's."""
+    return CardproofError(
+        f"the model's logits for {name} are not finite numbers, so no token can be drawn.",
+        "check the weights of model and adapter; a training that diverged leaves such an adapter.",
+    )
 
 
 def rollout_seed(run_seed: int, arm: str, condition: str, item: int, k: int) -> int:

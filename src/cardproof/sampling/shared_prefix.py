@@ -3,11 +3,15 @@
 A rollout's tokens must not depend on which other items are decoded at the same time. Three things ensure that. Linear layers are packed
 (`cardproof.sampling.packed`), so a row's result is the same to the last bit for any number of rows from MIN_ROWS up. Attention is computed
 item by item, always over all N rows of the item. And every rollout draws from its own counter-based random stream.
+
+Logits are what the model's own forward pass returns, scaled and capped as it does. Models and items that this decoder does not know go
+through transformers' own generation, an item at a time: see `cardproof.sampling.kinds`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -15,8 +19,12 @@ import numpy as np
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from cardproof.errors import CardproofError
+from cardproof.models.device import attention_of
+from cardproof.sampling import kinds
+from cardproof.sampling.generate import draw_with_generate
 from cardproof.sampling.packed import pack
-from cardproof.sampling.sampler import Decoding
+from cardproof.sampling.sampler import Decoding, not_finite
 
 MIN_ROWS = 4
 """Fewest rows of a decoding step. Copies fill it up, because a single row takes another kernel."""
@@ -29,6 +37,9 @@ WIDTH = 400
 
 ATTENTION = "cardproof_shared_prefix"
 
+HARMLESS = frozenset({"dropout", "is_causal", "position_ids", "position_embeddings", "use_cache", "logits_to_keep", "return_dict"})
+"""What a layer may hand its attention without changing what one new token attends to."""
+
 
 @dataclass
 class Tokens:
@@ -37,16 +48,16 @@ class Tokens:
     ids: list[int]
     common: int
     seeds: list[int]
+    name: str = "a prompt"
+    """What an error calls the item."""
 
 
 @dataclass
 class _Item:
-    index: int
     prefix: list[tuple[torch.Tensor, torch.Tensor]]
-    """Per layer: the prompt's keys as `_pieces` lays them out, and its values, (kv heads, prompt tokens, head dim)."""
+    """Per layer: the prompt's keys as `_pieces` lays them out, and its values, (kv heads, prompt tokens, head dim). A layer with a sliding
+    window has only the prompt's last tokens."""
     length: int
-    uniforms: np.ndarray
-    """(N, max_new_tokens) random numbers in [0, 1)."""
     n: int
     limit: int
     own_keys: torch.Tensor
@@ -57,6 +68,10 @@ class _Item:
     alive: list[int] = field(default_factory=list)
     last: list[int] = field(default_factory=list)
     step: int = 0
+    index: int = 0
+    name: str = ""
+    uniforms: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    """(N, max_new_tokens) random numbers in [0, 1)."""
 
 
 class _Step:
@@ -118,13 +133,19 @@ def _attention(
     attention_mask: torch.Tensor | None,
     scaling: float,
     step: _Step | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention of one decoding step: for each item, one softmax over the shared prefix and each row's own suffix.
 
-    query: (rows, heads, 1, head dim) -> (rows, 1, heads, head dim).
+    query: (rows, heads, 1, head dim) -> (rows, 1, heads, head dim). A layer with a `sliding_window` sees that many positions, its own
+    included; `softcap` bounds the scores (Gemma 2). TypeError if a layer asks for something else.
     """
-    assert step is not None
+    if step is None:
+        raise TypeError("the layer does not pass on what its attention needs")
+    if unknown := [name for name, value in kwargs.items() if name not in HARMLESS and value is not None]:
+        raise TypeError(f"attention with {', '.join(unknown)}")
     layer = cast(int, module.layer_idx)
     heads, dim = query.shape[1], query.shape[3]
     scaled = step.by_slot(query[:, :, 0] * scaling)
@@ -132,15 +153,19 @@ def _attention(
     for item, (own_keys, own_values) in zip(step.items, step.own, strict=True):
         prefix_keys, prefix_values = item.prefix[layer]
         pieces, kv_heads, _, width = prefix_keys.shape
-        n, length, group = item.n, item.length, heads // kv_heads
+        n, length, group = item.n, prefix_values.shape[1], heads // kv_heads
         together, alone = (kv_heads, n * group, -1), (kv_heads * n, group, -1)
-        q = scaled[slot : slot + n].view(n, kv_heads, group, dim).transpose(0, 1)
+        q = scaled[slot : slot + n].reshape(n, kv_heads, group, dim).transpose(0, 1)
         q = q.expand(pieces, -1, -1, -1, -1).reshape(-1, n * group, dim)
         slot += n
         # A row of scores for each head of each rollout: first those of the shared prefix, piece by piece, then those of its own reply.
         shared = torch.bmm(q, prefix_keys.view(-1, dim, width)).view(pieces, *together).unbind()
-        own = torch.bmm(q[:kv_heads].view(*alone), own_keys[layer]).view(*together)
+        own = torch.bmm(q[:kv_heads].reshape(*alone), own_keys[layer]).view(*together)
         scores = torch.cat((*shared[:-1], shared[-1][..., : length - (pieces - 1) * width], own), dim=-1)
+        if softcap is not None:
+            scores = torch.tanh(scores / softcap) * softcap
+        if sliding_window and length + item.step >= sliding_window:
+            scores[..., : length + item.step + 1 - sliding_window] = -torch.inf
         weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
         result = torch.bmm(weights[..., :length], prefix_values)
         result.view(*alone).baddbmm_(weights.view(*alone)[..., length:], own_values[layer])
@@ -163,14 +188,27 @@ def _pieces(keys: torch.Tensor) -> torch.Tensor:
 ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attention)
 
 
+class NotFinite(Exception):
+    """A row of logits with a number that is not finite; the argument is the row."""
+
+
+def _check_finite(values: np.ndarray, rows: np.ndarray | None = None) -> None:
+    """One value of each row that no number which is not finite leaves finite, such as its largest logit. NaN counts as the largest."""
+    if not np.isfinite(values).all():
+        at = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise NotFinite(at if rows is None else int(rows[at]))
+
+
 def choose(logits: torch.Tensor, uniforms: np.ndarray, temperature: float, top_p: float) -> list[int]:
     """Draw one token per row by inverse CDF over the nucleus: the fewest most probable tokens whose mass reaches top_p.
 
     logits: (rows, vocabulary); uniforms: (rows,) in [0, 1). Temperature 0 is greedy. Exact, but without sorting the vocabulary: it looks
-    only at as many of the most probable tokens as the nucleus needs.
+    only at as many of the most probable tokens as the nucleus needs. NotFinite if a row's logits are no distribution.
     """
     if temperature == 0:
-        return logits.argmax(dim=-1).tolist()
+        greedy = logits.argmax(dim=-1)
+        _check_finite(logits.gather(-1, greedy[:, None])[:, 0].float().cpu().numpy())
+        return greedy.tolist()
     probabilities = torch.softmax(logits.float().div(temperature), dim=-1)
     chosen = np.empty(len(uniforms), dtype=np.int64)
     rows = np.arange(len(uniforms))
@@ -181,6 +219,7 @@ def choose(logits: torch.Tensor, uniforms: np.ndarray, temperature: float, top_p
         some = probabilities if len(rows) == len(uniforms) else probabilities[torch.from_numpy(rows)]
         top, ids = torch.topk(some, window, dim=-1)
         mass = top.double().cumsum(dim=-1).cpu().numpy()
+        _check_finite(mass[:, -1], rows)
         fits = (mass[:, -1] >= top_p) | (window == logits.shape[-1])
         last = np.minimum((mass < top_p).sum(axis=1), window - 1)
         aim = uniforms[rows] * np.take_along_axis(mass, last[:, None], axis=1)[:, 0]
@@ -193,13 +232,77 @@ def choose(logits: torch.Tensor, uniforms: np.ndarray, temperature: float, top_p
 class SharedPrefixDecoder:
     """Decodes items with one causal language model; see the module's docstring."""
 
-    def __init__(self, model: Any, stop_ids: Sequence[int], rows: int) -> None:
-        """`rows`: the most rollouts decoded together, but always at least one item. Packs the model's linear layers in place."""
-        pack(model)
-        self.model, self.stop_ids, self.rows = model, set(stop_ids), rows
+    def __init__(self, model: Any, stop_ids: Sequence[int], rows: int, ended: Callable[[list[int]], bool] | None = None) -> None:
+        """`rows`: the most rollouts decoded together, but always at least one item. Packs the model's linear layers in place.
+
+        A reply ends with a token of `stop_ids`, or where `ended` says so of its tokens. CardproofError if the packed model computes
+        something else on this machine.
+        """
+        self.model, self.stop_ids, self.rows, self.ended = model, set(stop_ids), rows, ended
         self.device = next(model.parameters()).device
-        self._attention = ""
+        self.own = attention_of(model.config) or self._loaded_with()
+        self._attention = str(model.config._attn_implementation)
         self._common: tuple[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] | None = None
+        self.kind = kinds.kind_of(model.config)
+        if self.kind.shared:
+            self._prepare()
+
+    def decoder_of(self, tokens: Tokens, limit: int) -> kinds.Decoder:
+        """Which decoder draws an item's replies of at most `limit` tokens: it depends on the model and the item alone."""
+        return self.kind.decoder(len(tokens.ids) + limit)
+
+    @torch.inference_mode()
+    def _prepare(self) -> None:
+        """Compare the decoder with the model's own forward pass on a few tokens, pack the model, and compare again."""
+        try:
+            expected = self._try(self._forward)
+            if not all(torch.isfinite(logits).all() for logits in expected):
+                return pack(self.model)  # what is drawn from them stops the job, and names the item
+            if not kinds.alike(self._try(self._decoded), expected):
+                raise ValueError("other logits than the model's own")
+        except Exception as e:  # whatever an unknown layer does with what it is given
+            self.kind = kinds.Kind(0, f"cardproof's decoder does not fit this model ({' '.join(f'{type(e).__name__}: {e}'.split())[:120]})")
+            print(f"cardproof: warning: {self.kind.why}; replies are drawn with transformers' own generation.", file=sys.stderr)
+            return None
+        finally:
+            self._use(self.own)
+        pack(self.model)
+        if not kinds.alike(self._try(self._decoded), expected):
+            raise CardproofError(
+                "packed for this processor, the model computes other logits than before.",
+                "use the pinned versions of torch and transformers.",
+            )
+        return None
+
+    def _try(self, logits_of: Callable[[list[int], list[list[int]]], list[torch.Tensor]]) -> list[torch.Tensor]:
+        """Logits of two prompts of unlike lengths and their given replies, however they are computed."""
+        size = self.model.get_input_embeddings().weight.shape[0]
+        token = iter((7 * i + 3) % size for i in range(100))
+
+        def some(n: int) -> list[int]:
+            return [next(token) for _ in range(n)]
+
+        return [*logits_of(some(19), [some(3), some(3)]), *logits_of(some(12), [some(3)])]
+
+    def _forward(self, ids: list[int], replies: list[list[int]]) -> list[torch.Tensor]:
+        self._use(self.own)
+        whole = [self.model(input_ids=torch.tensor([ids + reply], device=self.device), use_cache=False).logits[0] for reply in replies]
+        return [logits[at] for at in range(len(ids) - 1, len(ids) + len(replies[0])) for logits in whole]
+
+    def _decoded(self, ids: list[int], replies: list[list[int]]) -> list[torch.Tensor]:
+        """The same by decoding, beside another item."""
+        logits, other = self._open(Tokens(ids[3:], 0, [0, 0]), 4)
+        other.last = [1, 2]
+        logits, item = self._open(Tokens(ids, 0, [0] * len(replies)), 4)
+        found = [*logits.expand(len(replies), -1)]
+        for step in range(len(replies[0])):
+            item.last = [reply[step] for reply in replies]
+            found += self._advance([other, item])[other.n :]
+        return found
+
+    def _loaded_with(self) -> str:
+        attention = str(self.model.config._attn_implementation)
+        return attention if attention != ATTENTION else "sdpa"
 
     def _use(self, attention: str) -> None:
         if attention != self._attention:
@@ -208,14 +311,32 @@ class SharedPrefixDecoder:
 
     @torch.inference_mode()
     def decode(self, work: Sequence[Tokens], decoding: Decoding) -> Iterator[tuple[int, list[list[int]]]]:
-        """Yield (index into `work`, token ids of each rollout, stop token included) as items finish."""
-        try:
-            yield from self._decode(work, decoding)
-        finally:
-            self._use("sdpa")
+        """Yield (index into `work`, token ids of each rollout, stop token included) as items finish.
 
-    def _decode(self, work: Sequence[Tokens], decoding: Decoding) -> Iterator[tuple[int, list[list[int]]]]:
-        waiting = list(enumerate(work))[::-1]
+        CardproofError names the item whose logits are not finite.
+        """
+        shared: list[tuple[int, Tokens]] = []
+        rest: list[tuple[int, Tokens]] = []
+        for index, tokens in enumerate(work):
+            (shared if self.decoder_of(tokens, decoding.max_new_tokens) == "shared-prefix" else rest).append((index, tokens))
+        try:
+            yield from self._decode(shared, decoding)
+            self._use(self.own)
+            for index, tokens in rest:
+                yield index, self._generate(tokens, decoding)
+        finally:
+            self._use(self.own)
+
+    def _generate(self, tokens: Tokens, decoding: Decoding) -> list[list[int]]:
+        uniforms = _uniforms(tokens.seeds, decoding.max_new_tokens)
+
+        def draw(logits: torch.Tensor, rows: list[int], step: int) -> list[int]:
+            return self._choose(logits, uniforms[rows, step], decoding, [tokens.name] * len(rows))
+
+        return draw_with_generate(self.model, tokens.ids, len(tokens.seeds), decoding.max_new_tokens, draw, self.is_last)
+
+    def _decode(self, work: Sequence[tuple[int, Tokens]], decoding: Decoding) -> Iterator[tuple[int, list[list[int]]]]:
+        waiting = list(work)[::-1]
         active: list[_Item] = []
         while waiting or active:
             while waiting and (not active or sum(len(i.alive) for i in active) + len(waiting[-1][1].seeds) <= self.rows):
@@ -231,24 +352,29 @@ class SharedPrefixDecoder:
                 active = [i for i in active if i.alive]
 
     def _start(self, index: int, tokens: Tokens, decoding: Decoding) -> _Item:
+        logits, item = self._open(tokens, decoding.max_new_tokens)
+        item.index, item.name, item.uniforms = index, tokens.name, _uniforms(tokens.seeds, decoding.max_new_tokens)
+        self._accept(item, self._choose(logits.expand(item.n, -1), item.uniforms[:, 0], decoding, [item.name] * item.n))
+        return item
+
+    def _open(self, tokens: Tokens, limit: int) -> tuple[torch.Tensor, _Item]:
+        """Read a prompt: the logits of its replies' first token, (1, vocabulary), and the item with room for `limit` tokens each."""
         logits, prefix = self._prefill(tokens)
         n = len(tokens.seeds)
-        # Philox is a counter-based generator: a stream is a pure function of its key.
-        uniforms = np.stack([np.random.Generator(np.random.Philox(key=s)).random(decoding.max_new_tokens) for s in tokens.seeds])
-        values, limit = prefix[0][1], decoding.max_new_tokens
+        values = prefix[0][1]
         layers, heads, dim = len(prefix), values.shape[0], values.shape[2]
         own = values.new_zeros(layers, heads, n, dim, limit), values.new_zeros(layers, heads, n, limit, dim)
-        item = _Item(index, prefix, len(tokens.ids), uniforms, n, limit, *own)
+        item = _Item(prefix, len(tokens.ids), n, limit, *own)
         item.generated, item.alive = [[] for _ in range(n)], list(range(n))
-        self._accept(item, choose(logits.expand(n, -1), uniforms[:, 0], decoding.temperature, decoding.top_p))
-        return item
+        return logits, item
 
     def _prefill(self, tokens: Tokens) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
         from transformers import DynamicCache
 
-        self._use("sdpa")
+        self._use(self.own)
         cache: Any = DynamicCache(config=self.model.config)
-        head = tuple(tokens.ids[: tokens.common])
+        # A layer with a window forgets what is before it, so a longer prompt cannot be put after what it kept.
+        head = () if any(cache.is_sliding) else tuple(tokens.ids[: tokens.common])
         if head:
             if self._common is None or self._common[0] != head:
                 self.model(input_ids=torch.tensor([head], device=self.device), past_key_values=cache, use_cache=True, logits_to_keep=1)
@@ -256,33 +382,48 @@ class SharedPrefixDecoder:
                 cache = DynamicCache(config=self.model.config)
             for number, (keys, values) in enumerate(self._common[1]):
                 cache.update(keys, values, number)
-        rest = torch.tensor([tokens.ids[tokens.common :]], device=self.device)
+        rest = torch.tensor([tokens.ids[len(head) :]], device=self.device)
         logits = self.model(input_ids=rest, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
         return logits, [(_pieces(layer.keys[0]), layer.values[0].contiguous()) for layer in cache.layers]
 
-    def _step(self, active: list[_Item], decoding: Decoding) -> None:
+    def _advance(self, active: list[_Item]) -> torch.Tensor:
+        """Compute one step: the logits of every living row, item by item, (rows, vocabulary)."""
         ids = [item.last[r] for item in active for r in item.alive]
         positions = [item.length + item.step for item in active for _ in item.alive]
         real = len(ids)
         fill = max(0, MIN_ROWS - real)
         step = _Step(active, real + fill)
         self._use(ATTENTION)
-        hidden = self.model.model(
+        logits: torch.Tensor = self.model(
             input_ids=torch.tensor(ids + ids[:1] * fill, device=self.device)[:, None],
             position_ids=torch.tensor(positions + positions[:1] * fill, device=self.device)[:, None],
             past_key_values=step,
             use_cache=True,
             step=step,
-        ).last_hidden_state[:, 0]
-        logits = self.model.lm_head(hidden)[:real]
-        uniforms = np.concatenate([item.uniforms[item.alive, item.step + 1] for item in active])
-        chosen = choose(logits, uniforms, decoding.temperature, decoding.top_p)
+        ).logits[:real, -1]
+        for item in active:
+            item.step += 1
+        return logits
+
+    def _step(self, active: list[_Item], decoding: Decoding) -> None:
+        logits = self._advance(active)
+        uniforms = np.concatenate([item.uniforms[item.alive, item.step] for item in active])
+        chosen = self._choose(logits, uniforms, decoding, [item.name for item in active for _ in item.alive])
         row = 0
         for item in active:
             n = len(item.alive)
-            item.step += 1
             self._accept(item, chosen[row : row + n])
             row += n
+
+    def _choose(self, logits: torch.Tensor, uniforms: np.ndarray, decoding: Decoding, names: list[str]) -> list[int]:
+        try:
+            return choose(logits, uniforms, decoding.temperature, decoding.top_p)
+        except NotFinite as e:
+            raise not_finite(names[e.args[0]]) from None
+
+    def is_last(self, reply: list[int]) -> bool:
+        """Whether a reply ends with its last token."""
+        return reply[-1] in self.stop_ids or (self.ended is not None and self.ended(reply))
 
     def _accept(self, item: _Item, chosen: list[int]) -> None:
         if not item.last:
@@ -290,4 +431,9 @@ class SharedPrefixDecoder:
         for r, token in zip(item.alive, chosen, strict=True):
             item.generated[r].append(token)
             item.last[r] = token
-        item.alive = [r for r in item.alive if item.last[r] not in self.stop_ids and len(item.generated[r]) < item.limit]
+        item.alive = [r for r in item.alive if len(item.generated[r]) < item.limit and not self.is_last(item.generated[r])]
+
+
+def _uniforms(seeds: Sequence[int], limit: int) -> np.ndarray:
+    """(seeds, limit) random numbers: Philox is a counter-based generator, a stream is a pure function of its key."""
+    return np.stack([np.random.Generator(np.random.Philox(key=s)).random(limit) for s in seeds])

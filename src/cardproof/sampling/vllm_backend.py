@@ -7,21 +7,23 @@ sampling does. Unlike the transformers backend, vLLM does not promise that a res
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cardproof.acquire.model_hash import model_hash
-from cardproof.acquire.weights import check_adapter
+from cardproof.acquire.adapters import check_adapter
+from cardproof.acquire.lora import SETTINGS, WEIGHTS, settings
+from cardproof.acquire.model_hash import fingerprint, model_hash
+from cardproof.acquire.weights import header
 from cardproof.errors import CardproofError
-from cardproof.files import sha256_file
+from cardproof.models.chat import Chat
 from cardproof.models.device import Quantization, device, quiet
-from cardproof.models.tokens import load_tokenizer, opened_reasoning, prompt_ids
-from cardproof.records import Prompt
 from cardproof.sampling.dequantise import went_through_nf4
-from cardproof.sampling.sampler import Decoding, Draw, stop_tokens
+from cardproof.sampling.sampler import Decoding, Draw, Task, not_finite
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """LoRA ranks that vLLM can reserve room for. An adapter takes the smallest one that is large enough."""
@@ -43,10 +45,22 @@ def rank_room(adapter: Path) -> int:
     return room
 
 
+def refuse_what_vllm_leaves_out(adapter: Path) -> None:
+    """CardproofError if vLLM would not compute an adapter as PEFT does: it scales all layers alike, and takes only pairs of matrices."""
+    lora = settings(adapter)
+    more = [name for name in ("rank_pattern", "alpha_pattern", "use_dora") if getattr(lora, name)]
+    more += [name for name in header(adapter / WEIGHTS) if not re.search(r"\.\d+\..+\.lora_[AB]\.weight$", name)]
+    if more:
+        raise CardproofError(
+            f"{adapter}: vLLM does not compute what the adapter has in {SETTINGS} or {WEIGHTS}: {', '.join(more[:4])}.",
+            "set sampling.backend to transformers.",
+        )
+
+
 class VllmSampler:
     """A `Sampler` with one model and at most one adapter. Each call of `sample` starts an engine of its own."""
 
-    def __init__(self, folder: Path, quantization: Quantization, adapter: Path | None, rows: int, threads: int, thinking: bool) -> None:
+    def __init__(self, folder: Path, quantization: Quantization, adapter: Path | None, rows: int, threads: int, chat: Chat) -> None:
         """`rows`: the most rollouts in flight; `threads`: CPU threads. CardproofError if vLLM is missing or the adapter does not fit."""
         quiet()
         if quantization == "nf4" and not went_through_nf4(folder):
@@ -55,39 +69,20 @@ class VllmSampler:
                 f"`cardproof dequantise --model {folder} --out FOLDER` writes such weights; give it that folder.",
             )
         self.folder, self.quantization, self.adapter = folder, quantization, adapter
-        self.rows, self.threads, self.thinking = rows, threads, thinking
+        self.rows, self.threads, self.chat = rows, threads, chat
         self.model_hash = model_hash(folder)
         self.adapter_hash = None
         self.room = None
         if adapter is not None:
             check_adapter(adapter, folder)
+            refuse_what_vllm_leaves_out(adapter)
             self.room = rank_room(adapter)
-            self.adapter_hash = sha256_file(adapter / "adapter_model.safetensors")
-        self.tokenizer = load_tokenizer(folder)
+            self.adapter_hash = fingerprint(adapter)
         self.vllm = _vllm(threads)
 
-    def _stop_tokens(self) -> list[int]:
-        path = self.folder / "generation_config.json"
-        configured = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
-        return stop_tokens(configured, self.tokenizer.eos_token_id)
-
-    def sample(self, work: Sequence[tuple[Prompt, list[int]]], decoding: Decoding) -> Iterator[tuple[int, list[Draw]]]:
-        """Draw replies; see `Sampler`. CardproofError if a prompt and its reply do not fit the model's context."""
-        ids = [prompt_ids(self.tokenizer, prompt.messages, prompt.reply_prefix, self.thinking)[0] for prompt, _ in work]
-        longest = max(range(len(ids)), key=lambda i: len(ids[i]))
-        context = self._context()
-        need = len(ids[longest]) + decoding.max_new_tokens
-        if need > context:
-            prompt = work[longest][0]
-            raise CardproofError(
-                f"prompts/{prompt.condition}.jsonl: item {prompt.item} has {len(ids[longest])} tokens and does not fit the model's"
-                f" {context} together with a reply of {decoding.max_new_tokens}.",
-                "lower sampling.max_new_tokens or the condition's distractors.",
-            )
-        yield from self._run(self._engine(need), work, ids, decoding)
-
-    def _context(self) -> int:
-        return int(json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"])
+    def sample(self, work: Sequence[Task], decoding: Decoding) -> Iterator[tuple[int, list[Draw]]]:
+        """Draw replies; see `Sampler`. CardproofError names an item whose logits are not finite."""
+        yield from self._run(self._engine(max(len(task.ids) for task in work) + decoding.max_new_tokens), work, decoding)
 
     def _engine(self, length: int) -> Any:
         """The engine. vLLM has no NF4, so `folder` has weights that went through NF4 once."""
@@ -96,6 +91,7 @@ class VllmSampler:
             options |= {"enable_lora": True, "max_lora_rank": self.room, "max_loras": 1}
         return self.vllm.LLM(
             model=str(self.folder),
+            trust_remote_code=False,
             enable_prefix_caching=True,
             max_model_len=length,
             max_num_seqs=self.rows,
@@ -105,41 +101,42 @@ class VllmSampler:
             **options,
         ).llm_engine
 
-    def _run(
-        self, engine: Any, work: Sequence[tuple[Prompt, list[int]]], ids: Sequence[list[int]], decoding: Decoding
-    ) -> Iterator[tuple[int, list[Draw]]]:
+    def _run(self, engine: Any, work: Sequence[Task], decoding: Decoding) -> Iterator[tuple[int, list[Draw]]]:
         from vllm.inputs import TokensPrompt
         from vllm.lora.request import LoRARequest
 
         lora = LoRARequest("adapter", 1, str(self.adapter)) if self.adapter is not None else None
-        stop = self._stop_tokens()
-        for index, (_, seeds) in enumerate(work):
-            for k, seed in enumerate(seeds):
+        ending = self.chat.ending
+        for index, task in enumerate(work):
+            for k, seed in enumerate(task.seeds):
                 params = self.vllm.SamplingParams(
                     temperature=decoding.temperature,
                     top_p=decoding.top_p,
                     max_tokens=decoding.max_new_tokens,
                     seed=seed,
-                    stop_token_ids=stop,
-                    detokenize=False,
+                    stop_token_ids=list(ending.stops),
+                    stop=[ending.text] if ending.text else None,
+                    detokenize=bool(ending.text),
+                    logprobs=0,  # of the drawn token: not a number where the logits are none
                 )
-                engine.add_request(f"{index}/{k}", TokensPrompt(prompt_token_ids=ids[index]), params, lora_request=lora)
+                engine.add_request(f"{index}/{k}", TokensPrompt(prompt_token_ids=task.ids), params, lora_request=lora)
         drawn: dict[int, dict[int, Draw]] = {}
         while engine.has_unfinished_requests():
             for output in engine.step():
                 if not output.finished:
                     continue
                 index, k = (int(part) for part in output.request_id.split("/"))
-                prompt, seeds = work[index]
+                task = work[index]
                 (reply,) = output.outputs
+                if any(not math.isfinite(at[token].logprob) for at, token in zip(reply.logprobs or [], reply.token_ids, strict=False)):
+                    raise not_finite(task.name)
                 tokens = list(reply.token_ids)
-                stopped = bool(tokens) and tokens[-1] in stop
-                text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+                stopped = bool(tokens) and (tokens[-1] in ending.stops or (bool(ending.text) and self.chat.ended(tokens)))
                 draws = drawn.setdefault(index, {})
-                text = opened_reasoning(self.tokenizer, prompt.messages, self.thinking) + prompt.reply_prefix + text
-                draws[k] = Draw(text, len(ids[index]), len(tokens), "stop" if stopped else "length")
-                if len(draws) == len(seeds):
-                    yield index, [draws[k] for k in range(len(seeds))]
+                text = task.before + self.chat.reply(tokens)
+                draws[k] = Draw(text, len(task.ids), len(tokens), "stop" if stopped else "length", "vllm")
+                if len(draws) == len(task.seeds):
+                    yield index, [draws[k] for k in range(len(task.seeds))]
                     del drawn[index]
 
 

@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cardproof.acquire.model_hash import fingerprint, model_hash
+from cardproof.acquire.sources import hub_id
 from cardproof.config.places import without_places
 from cardproof.config.settings import Config, Training, TrainingRun, optimizer_steps
 from cardproof.errors import CardproofError, did_you_mean
 from cardproof.evidence.provenance import code_fingerprint
 from cardproof.files import nothing_partial, read_rows, seeded_hash, sha256_text, write_json
-from cardproof.models import device, loading, nf4, tokens
+from cardproof.models import device, loading, nf4
+from cardproof.models.architecture import check_length, context_of, load_config
+from cardproof.models.chat import Chat
+from cardproof.models.lora import with_lora
 from cardproof.records import Example, Turn
 from cardproof.training.results import TrainingMetrics
 
@@ -95,7 +99,7 @@ def _train(config: Config, name: str, examples: Sequence[Example], paths: Paths)
     trainer.train(resume_from_checkpoint=resume)
     seconds = round(time.monotonic() - started, 1)
     losses = _losses(trainer, name)
-    _save_adapter(model, without_places(config).model.id, paths.adapter)
+    _save_adapter(model, hub_id(config), paths.adapter)
     metrics = TrainingMetrics(
         variant=name,
         model=without_places(config).model.id,
@@ -126,28 +130,31 @@ def turns(examples: Sequence[Example], contract_share: float, seed: int) -> list
     return [(e.contract, True) if i in chosen else (e.freeform, False) for i, e in enumerate(examples)]
 
 
-def tokenise(tokenizer: Any, turn: Turn, thinking: bool, max_tokens: int, name: str) -> Row:
-    """Token ids of a conversation and its labels: the reply and its end-of-turn token, IGNORED_LABEL elsewhere.
+def tokenise(chat: Chat, turn: Turn, max_tokens: int, name: str, context: int | None = None) -> Row:
+    """Token ids of a conversation and its labels: the reply and what the chat template ends a turn with, IGNORED_LABEL elsewhere.
 
-    CardproofError if it is longer than `max_tokens`: a cut example would teach the model to cut quotes.
+    CardproofError if it is longer than `max_tokens`, since a cut example would teach the model to cut quotes, or than the model's context.
     """
-    prompt, _ = tokens.prompt_ids(tokenizer, turn.messages, "", thinking)
-    opened = tokens.opened_reasoning(tokenizer, turn.messages, thinking)  # in the prompt already
-    said = turn.reply.removeprefix(opened.rstrip()).lstrip() if opened else turn.reply
-    reply = tokenizer(said, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    encoded = chat.prompt(turn.messages)
+    # What the template opens is in the prompt already.
+    said = turn.reply.removeprefix(encoded.opened.rstrip()).lstrip() if encoded.opened else turn.reply
+    prompt, reply = encoded.ids, [*chat.encode(said), *chat.ending.ids]
+    what = f"distill/raft.jsonl: example {name}"
+    check_length(what, len(prompt), len(reply), context, "shorten the documents shown, or take a model with a longer context.")
     if len(prompt) + len(reply) > max_tokens:
         raise CardproofError(
-            f"distill/raft.jsonl: example {name} has {len(prompt) + len(reply)} tokens, training.max_tokens is {max_tokens}.",
+            f"{what} has {len(prompt) + len(reply)} tokens, training.max_tokens is {max_tokens}.",
             "raise training.max_tokens, or shorten the documents shown.",
         )
     return {"input_ids": prompt + reply, "labels": [IGNORED_LABEL] * len(prompt) + reply}
 
 
 def _dataset(config: Config, run: TrainingRun, examples: Sequence[Example], model: Path) -> Dataset:
-    tokenizer = tokens.load_tokenizer(model)
+    chat = Chat(model, config.model, any(len(e.contract.messages) > 2 for e in examples))
+    context = context_of(load_config(model))
     chosen = turns(examples, run.variant.contract_share, run.seed)
     rows = [
-        tokenise(tokenizer, turn, config.model.thinking, config.training.max_tokens, f"item {e.item}, k {e.k}")
+        tokenise(chat, turn, config.training.max_tokens, f"item {e.item}, k {e.k}", context)
         for e, (turn, _) in zip(examples, chosen, strict=True)
     ]
     return Dataset(rows, sum(is_contract for _, is_contract in chosen))
@@ -169,7 +176,7 @@ def load(model_dir: Path, quantization: device.Quantization, settings: Training,
 
     `memory_gb` is what the step may use. On a CPU, NF4 weights are unpacked once if that takes at most a quarter of it.
     """
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    from peft import prepare_model_for_kbit_training
 
     if quantization == "nf4":
         prepare: Callable[..., Any] = prepare_model_for_kbit_training
@@ -182,10 +189,7 @@ def load(model_dir: Path, quantization: device.Quantization, settings: Training,
             nf4.keep_dequantised(model, memory_gb / 4)
     else:
         model = loading.load_plain(model_dir)
-    lora = LoraConfig(
-        r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-    return get_peft_model(model, lora)
+    return with_lora(model, settings)
 
 
 def count_parameters(model: Any) -> dict[str, Any]:
@@ -207,8 +211,11 @@ def count_parameters(model: Any) -> dict[str, Any]:
     }
 
 
-def _save_adapter(model: Any, model_id: str, out: Path) -> None:
-    """Write the adapter without what differs between machines and processes; the folder appears whole or not at all."""
+def _save_adapter(model: Any, base: str | None, out: Path) -> None:
+    """Write the adapter without what differs between machines and processes; the folder appears whole or not at all.
+
+    `base` is the base model's name on the Hub, if it has one.
+    """
     tmp = out.with_name(f".{out.name}.partial")
     shutil.rmtree(tmp, ignore_errors=True)
     model.save_pretrained(tmp, safe_serialization=True)
@@ -216,8 +223,8 @@ def _save_adapter(model: Any, model_id: str, out: Path) -> None:
     adapter_config = json.loads((tmp / "adapter_config.json").read_text())
     # The modules are a set, whose order differs between processes.
     modules = sorted(adapter_config["target_modules"])
-    # PEFT writes the path of the base model's folder.
-    write_json(tmp / "adapter_config.json", {**adapter_config, "base_model_name_or_path": model_id, "target_modules": modules})
+    # PEFT writes the path of the base model's folder, which means nothing elsewhere.
+    write_json(tmp / "adapter_config.json", {**adapter_config, "base_model_name_or_path": base, "target_modules": modules})
     shutil.rmtree(out, ignore_errors=True)
     tmp.rename(out)
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError, nearest
 from cardproof.models.device import quiet
+from cardproof.models.tokenizer_files import check_tokenizer_files
 from cardproof.verifier.answers import answer_sentences
 from cardproof.verifier.sentences import split_sentences
 
@@ -83,7 +84,8 @@ class Verifier:
 
     `folder` holds the model in safetensors format; code in it is never run. `granularity`, `max_tokens` and `entailment_label` are those of
     the configuration. The object keeps its scores, so equal pairs are scored once. CardproofError if the model cannot be loaded, lacks
-    weights (its classification head would be random), or has labels that do not show which one means entailed.
+    weights (its classification head would be random) or a package that reads its tokenizer, has labels that do not show which one means
+    entailed, or does not give a probability.
     """
 
     def __init__(
@@ -96,33 +98,22 @@ class Verifier:
         threads: int | None = None,
     ) -> None:
         import torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         if threads:
             torch.set_num_threads(threads)
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-            loaded, info = AutoModelForSequenceClassification.from_pretrained(
-                str(folder), trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-            )
-        except (OSError, ValueError) as e:
-            raise CardproofError(
-                f"The verifier {str(folder)!r} cannot be loaded: {str(e).splitlines()[0]}",
-                "verifier.id must name a sequence-classification model in safetensors format.",
-            ) from None
-        if info["missing_keys"]:
-            raise CardproofError(
-                f"The verifier {str(folder)!r} lacks weights: {', '.join(sorted(info['missing_keys'])[:4])}.",
-                "verifier.id must name a sequence-classification model, not a token classifier or a bare encoder: scores would be random.",
-            )
+        self.tokenizer, loaded = _loaded(folder)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = loaded.eval().to(self.device)
         self.label = resolve_label({int(i): str(name) for i, name in loaded.config.id2label.items()}, entailment_label)
+        # Outputs that exclude one another share a softmax; each of several that do not, and a single one, has a sigmoid of its own.
+        self.exclusive = loaded.config.num_labels > 1 and loaded.config.problem_type != "multi_label_classification"
         self.granularity = granularity
         limits = (max_tokens, self.tokenizer.model_max_length, getattr(loaded.config, "max_position_embeddings", None) or max_tokens)
         self.max_tokens = int(min(limits))
         self.batch = batch
         self._scores: dict[tuple[str, str], tuple[float, bool]] = {}
+        self.folder = folder
+        self.score([("The sun shines.", "It is day.")])  # a broken model is known before the first answer
 
     def pairs(self, answer: str, premises: Sequence[str]) -> list[list[tuple[str, str]]]:
         """The (premise, hypothesis) pairs of an answer, one list per hypothesis; empty if the answer or all premises are empty."""
@@ -179,8 +170,12 @@ class Verifier:
         return [self._scores[p][0] for p in wanted]
 
     def _probabilities(self, logits: Any) -> list[float]:
-        column = logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.softmax(-1)[:, self.label.output]
+        column = logits.softmax(-1)[:, self.label.output] if self.exclusive else logits[:, self.label.output].sigmoid()
         values = [float(v) for v in column.double().cpu()]
+        if not all(map(math.isfinite, values)):
+            raise CardproofError(
+                f"The verifier {str(self.folder)!r} gives a probability that is not a number.", "its weights are broken: fetch them again."
+            )
         return [1 - v for v in values] if self.label.inverted else values
 
     def _encode(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[dict[str, list[int]], bool]]:
@@ -205,6 +200,47 @@ class Verifier:
     def _ids(self, texts: list[str]) -> list[list[int]]:
         ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
+
+
+def _loaded(folder: Path) -> tuple[Any, Any]:
+    """Tokenizer and model of a folder; CardproofError if they cannot be loaded, are not whole, or do not belong together."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    kind = "verifier.id must name a sequence-classification model in safetensors format."
+    try:
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            str(folder), trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+    except Exception as e:  # transformers and safetensors raise errors of many kinds on files that are not theirs
+        raise CardproofError(f"The verifier {str(folder)!r} cannot be loaded: {_first_line(e)}", kind) from None
+    if info["missing_keys"]:
+        raise CardproofError(
+            f"The verifier {str(folder)!r} lacks weights: {', '.join(sorted(info['missing_keys'])[:4])}.",
+            "verifier.id must name a sequence-classification model, not a token classifier or a bare encoder: scores would be random.",
+        )
+    check_tokenizer_files(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    except Exception as e:
+        raise CardproofError(
+            f"The tokenizer of the verifier {str(folder)!r} cannot be loaded: {_first_line(e)}", "copy or fetch its files again."
+        ) from None
+    rows = model.get_input_embeddings().weight.shape[0]
+    if (highest := max(tokenizer.get_vocab().values())) >= rows:
+        raise CardproofError(
+            f"The verifier {str(folder)!r} has {rows} embeddings, but its tokenizer has a token with the number {highest}.",
+            "give it the tokenizer that it was trained with.",
+        )
+    if tokenizer.pad_token_id is None:
+        raise CardproofError(
+            f"The tokenizer of the verifier {str(folder)!r} has no token to pad with.", "name one in its tokenizer_config.json."
+        )
+    return tokenizer, model
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def load(config: Config, folder: Path) -> Verifier:
