@@ -25,3 +25,23 @@ def budget_of(items: Iterable[tuple[int, int]], rows: int, new: int) -> int:
     `items`: (prompt tokens, rollouts) of each; at least one item always fits.
     """
     return max((max(1, rows // n) * tokens_of_item(prompt, n, new) for prompt, n in items), default=0)
+
+
+MARGIN = 0.1
+"""Share of a GPU's free memory that stays free: for fragmentation and for what the libraries take for themselves. Assumed."""
+FLOAT = 4
+
+
+def temporaries(prompt: int, widest: int, hidden: int, vocabulary: int, rows: int, width: int) -> int:
+    """Bytes that sampling takes for moments: one layer's activations while a prompt is read, or the logits of a step and their softmax.
+
+    While a prompt is read, three tensors of the feed-forward layer (the activated gate, its other half, their product) and four of the
+    residual stream are there at once. `widest`: features of the widest linear layer; `width`: bytes of a number in the compute type.
+    """
+    reading = prompt * (3 * widest + 4 * hidden) * width
+    return max(reading, rows * vocabulary * (width + 2 * FLOAT))
+
+
+def room(free: float, of_moments: int) -> float:
+    """Bytes for keys and values on a GPU with so many bytes free beside the weights."""
+    return free * (1 - MARGIN) - of_moments

@@ -254,7 +254,7 @@ class SharedPrefixDecoder:
     ) -> None:
         """`rows`: the most rollouts decoded together, but always at least one item. Packs the model's linear layers in place.
 
-        `memory`: bytes for keys and values; None, or less than that: as many as `rows` rollouts of whole items may need.
+        `memory`: bytes for keys and values, but always enough for one item; None: what as many whole items as fill the rows may need.
         A reply ends with a token of `stop_ids`, or where `ended` says so of its tokens. CardproofError if the packed model computes
         something else on this machine.
         """
@@ -378,7 +378,7 @@ class SharedPrefixDecoder:
         """Whether an item can be decoded beside the others: within the rows, and within the memory even if no rollout ends early."""
         held = sum(item.tokens for item in active)
         if self.memory is not None:
-            budget = max(budget, int(self.memory // _bytes_per_token(active[0])))
+            budget = int(self.memory // _bytes_per_token(active[0]))
         fits = held + tokens_of_item(len(tokens.ids), len(tokens.seeds), limit) <= budget
         return fits and sum(len(i.alive) for i in active) + len(tokens.seeds) <= self.rows
 
