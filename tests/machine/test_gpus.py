@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cardproof.config import reading
+from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.machine import gpus
 from cardproof.machine.preflight import judge_driver
@@ -98,3 +100,50 @@ def test_a_broken_driver_is_one_sentence(machine: Path, script: str) -> None:
     with pytest.raises(CardproofError, match=r"driver does not answer|form that is not understood") as error:
         gpus.cards()
     assert "\n" not in error.value.sentence
+
+
+@pytest.mark.parametrize(
+    ("verb", "error", "lower"),
+    [
+        ("sample", "CUDA out of memory. Tried to allocate 2.31 GiB. GPU 0 has a total capacity of 23.64 GiB", "sampling.rows (now 48)"),
+        ("train", "CUDA out of memory. Tried to allocate 1.50 GiB.", "training.max_tokens (now 4096)"),
+        ("support", "CUDA out of memory.", "verifier.max_tokens (now 512)"),
+        ("sample", "No available memory for the cache blocks.", "sampling.rows (now 48)"),
+    ],
+)
+def test_too_little_memory_is_one_sentence_and_is_not_tried_again_unchanged(machine: Path, verb: str, error: str, lower: str) -> None:
+    config, tries = Config(), 0
+
+    def work(changed: Config = config, says: str | None = error) -> None:
+        nonlocal tries
+        with gpus.granted(changed, machine, verb):
+            tries += 1
+            if says:
+                raise RuntimeError(says)
+
+    with pytest.raises(CardproofError, match=f"{verb}: the GPU ran out of memory") as first:
+        work()
+    assert lower in first.value.hint
+    assert ("asked for" in first.value.sentence) == ("Tried" in error)
+    with pytest.raises(CardproofError, match="ran out of a GPU's memory before") as second:
+        work()
+    assert lower in second.value.hint
+    assert tries == 1, "the second try ended at once"
+    smaller = reading.validate({"sampling": {"rows": 8}})
+    work(smaller, says=None)
+    work(says=None)
+    assert tries == 3, "once it has worked, the same settings may be tried again"
+
+
+def test_other_errors_stay_what_they_are(machine: Path) -> None:
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), gpus.granted(Config(), machine, "sample"):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    assert not (machine / "logs").exists()
+
+
+def test_a_cpu_without_memory_says_so(machine: Path) -> None:
+    with (
+        pytest.raises(CardproofError, match="the machine ran out of memory"),
+        gpus.granted(reading.validate({"runtime": {"gpus": 0}}), machine, "train"),
+    ):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: out of memory")
