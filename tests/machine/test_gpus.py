@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,15 +31,19 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with two GPUs, the first of them nearly full."""
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A machine with two GPUs, the first of them nearly full; what this process took of them is given back at the end."""
     driver = tmp_path / "nvidia-smi"
     driver.write_text(f"#!/bin/sh\ncat << END\n{LISTED}END\n")
     driver.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv(gpus.VISIBLE, raising=False)
-    return tmp_path
+    yield tmp_path
+    for lock in gpus._held:
+        lock.close()
+    gpus._held.clear()
 
 
 def job(count: int, patience: float = 60) -> subprocess.Popen[str]:
