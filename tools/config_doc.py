@@ -31,7 +31,8 @@ The meaning of each setting ends with one of three marks:
 - *Of the run, not of the card*: a name, a local path, or something about the machine. The card has no say in it.
 
 A changed setting reruns only the steps that depend on it. `sampling.rows`, `sampling.shards`, `training.gradient_checkpointing`,
-`runtime.gpus` and `runtime.memory_gb` affect speed and memory, never a result. Of these, only `sampling.shards` reruns anything.
+`runtime.gpus` and `runtime.memory_gb` affect speed and memory, never a result (on a GPU `sampling.rows` also last bits). Of these, only
+`sampling.shards` reruns anything.
 """
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cardproof.config import reading
+from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.machine import gpus
 from cardproof.machine.preflight import judge_driver
@@ -27,15 +31,19 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with two GPUs, the first of them nearly full."""
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A machine with two GPUs, the first of them nearly full; what this process took of them is given back at the end."""
     driver = tmp_path / "nvidia-smi"
     driver.write_text(f"#!/bin/sh\ncat << END\n{LISTED}END\n")
     driver.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv(gpus.VISIBLE, raising=False)
-    return tmp_path
+    yield tmp_path
+    for lock in gpus._held:
+        lock.close()
+    gpus._held.clear()
 
 
 def job(count: int, patience: float = 60) -> subprocess.Popen[str]:
@@ -98,3 +106,50 @@ def test_a_broken_driver_is_one_sentence(machine: Path, script: str) -> None:
     with pytest.raises(CardproofError, match=r"driver does not answer|form that is not understood") as error:
         gpus.cards()
     assert "\n" not in error.value.sentence
+
+
+@pytest.mark.parametrize(
+    ("verb", "error", "lower"),
+    [
+        ("sample", "CUDA out of memory. Tried to allocate 2.31 GiB. GPU 0 has a total capacity of 23.64 GiB", "sampling.rows (now 48)"),
+        ("train", "CUDA out of memory. Tried to allocate 1.50 GiB.", "training.max_tokens (now 4096)"),
+        ("support", "CUDA out of memory.", "verifier.max_tokens (now 512)"),
+        ("sample", "No available memory for the cache blocks.", "sampling.rows (now 48)"),
+    ],
+)
+def test_too_little_memory_is_one_sentence_and_is_not_tried_again_unchanged(machine: Path, verb: str, error: str, lower: str) -> None:
+    config, tries = Config(), 0
+
+    def work(changed: Config = config, says: str | None = error) -> None:
+        nonlocal tries
+        with gpus.granted(changed, machine, verb):
+            tries += 1
+            if says:
+                raise RuntimeError(says)
+
+    with pytest.raises(CardproofError, match=f"{verb}: the GPU ran out of memory") as first:
+        work()
+    assert lower in first.value.hint
+    assert ("asked for" in first.value.sentence) == ("Tried" in error)
+    with pytest.raises(CardproofError, match="ran out of a GPU's memory before") as second:
+        work()
+    assert lower in second.value.hint
+    assert tries == 1, "the second try ended at once"
+    smaller = reading.validate({"sampling": {"rows": 8}})
+    work(smaller, says=None)
+    work(says=None)
+    assert tries == 3, "once it has worked, the same settings may be tried again"
+
+
+def test_other_errors_stay_what_they_are(machine: Path) -> None:
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), gpus.granted(Config(), machine, "sample"):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    assert not (machine / "logs").exists()
+
+
+def test_a_cpu_without_memory_says_so(machine: Path) -> None:
+    with (
+        pytest.raises(CardproofError, match="the machine ran out of memory"),
+        gpus.granted(reading.validate({"runtime": {"gpus": 0}}), machine, "train"),
+    ):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: out of memory")

@@ -187,7 +187,7 @@ def test_a_decoding_step_has_as_many_operations_as_the_plan_assumes(tmp_path: Pa
         AutoModelForCausalLM.from_config(Qwen3Config(num_hidden_layers=layers, **narrow)).save_pretrained(folder)
         adapter = write_tiny_adapter(tmp_path / f"{layers}-adapter", folder, rank=32)
         for items in (1, 4):
-            decoder = SharedPrefixDecoder(load_packed(folder, "nf4", adapter), [0], 8 * items)
+            decoder = SharedPrefixDecoder(load_packed(folder, "nf4", adapter), [-1], 8 * items)
             work = [Tokens([5 + i % 50 for i in range(500)], 0, list(range(8))) for _ in range(items)]
             step = decoder._step
 

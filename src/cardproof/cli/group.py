@@ -6,14 +6,18 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cardproof import __version__
 from cardproof.cli.recording import FILE, Recorded
 from cardproof.errors import CardproofError, did_you_mean
+
+if TYPE_CHECKING:
+    from cardproof.config.settings import Config
 
 # A checkout has its templates and claims beside the package's source; elsewhere the user names them.
 ROOT = Path(__file__).resolve().parents[3]
@@ -68,12 +72,29 @@ def ask_the_hub(ctx: click.Context) -> None:
 
 def with_config(verb: Callable[..., None]) -> Callable[..., None]:
     """Give a verb the option --config, and pass it the loaded configuration as `config`."""
+    return _configured(verb, lambda config, run_dir: nullcontext())
+
+
+def with_gpus(verb: Callable[..., None]) -> Callable[..., None]:
+    """The same for a verb that computes on the configured number of GPUs: it gets GPUs of its own for as long as it runs."""
+
+    def granted(config: Config, run_dir: Path) -> AbstractContextManager[None]:
+        from cardproof.machine.gpus import granted as lend
+
+        return lend(config, run_dir, verb.__name__)
+
+    return _configured(verb, granted)
+
+
+def _configured(verb: Callable[..., None], around: Callable[[Config, Path], AbstractContextManager[None]]) -> Callable[..., None]:
     option = click.option("--config", "config_file", type=FILE, required=True, help="Resolved configuration of the run.")
 
     def run(config_file: Path, **options: Any) -> None:
         from cardproof.config.reading import load
 
-        verb(config=load(config_file), **options)
+        config = load(config_file)
+        with around(config, config_file.parent):
+            verb(config=config, **options)
 
     run.__name__, run.__doc__ = verb.__name__, verb.__doc__
     run.__click_params__ = getattr(verb, "__click_params__", [])  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cardproof.cli.group import cli, with_config
+from cardproof.cli.group import cli, with_gpus
 from cardproof.cli.recording import FILE, FileArgument, FileOption, folder, itself, makes, reads
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def _step_of_sample(values: dict[str, Any]) -> tuple[str, dict[str, str]]:
 
 
 @cli.command(step=_step_of_sample)
-@with_config
+@with_gpus
 @click.option("--arm", required=True)
 @reads("--model", "Base model folder.")
 @reads("--adapter", "LoRA adapter folder; left out for the base arm.", required=False)
@@ -37,23 +37,19 @@ def _step_of_sample(values: dict[str, Any]) -> tuple[str, dict[str, str]]:
 @folder("--store", "Where finished items are kept as they come, so that a killed run repeats none.")
 def sample(config: Config, arm: str, model: Path, adapter: Path | None, work: Any, shard: str, store: Path) -> None:
     """Draw N replies per item; one load of the model serves all files given."""
-    from cardproof.machine.gpus import reserve
     from cardproof.sampling.sample import sample as run
 
-    reserve(config.runtime.gpus)
     run(config, arm, dict(work), model, adapter, shard, store)
 
 
 @cli.command()
-@with_config
+@with_gpus
 @reads("--model", "Base model folder.")
 @makes("--out", "Model folder to write.")
 def dequantise(config: Config, model: Path, out: Path) -> None:
     """Write a model's weights after a round trip through NF4, for vLLM, which has no NF4 of its own."""
-    from cardproof.machine.gpus import reserve
     from cardproof.sampling.dequantise import dequantise as run
 
-    reserve(config.runtime.gpus)
     run(model, out)
 
 

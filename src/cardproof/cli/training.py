@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cardproof.cli.group import ROOT, cli, with_config
+from cardproof.cli.group import ROOT, cli, with_config, with_gpus
 from cardproof.cli.recording import beside, folder, makes, reads
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def distill(config: Config, prompts: Path, samples: Path, scores: Path, template
 
 
 @cli.command(step=lambda values: ("train", {"variant": values["variant"]}))
-@with_config
+@with_gpus
 @click.option("--variant", required=True, help="Name of the training run: a variant, a replica of it (NAME.seedN), or a reading.")
 @reads("--examples", "Training examples.")
 @reads("--model", "Base model folder.")
@@ -40,9 +40,7 @@ def distill(config: Config, prompts: Path, samples: Path, scores: Path, template
 @folder("--work", "Folder for checkpoints while it runs.")
 def train(config: Config, variant: str, examples: Path, model: Path, out: Path, metrics: Path, work: Path) -> None:
     """Train one LoRA adapter on the NF4 base."""
-    from cardproof.machine.gpus import reserve
     from cardproof.training.train import Paths
     from cardproof.training.train import train as run
 
-    reserve(config.runtime.gpus)
     run(config, variant, Paths(examples, model, out, metrics, work))

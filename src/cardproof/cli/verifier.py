@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cardproof.cli.group import cli, with_config
+from cardproof.cli.group import cli, with_config, with_gpus
 from cardproof.cli.recording import FILE, FileOption, itself, makes, reads
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def train_verifier(config: Config, encoder: Path, corpus: Path, train: Path, eva
 
 
 @cli.command()
-@with_config
+@with_gpus
 @reads("--model", "Verifier folder.")
 @click.option(
     "--work",
@@ -44,15 +44,13 @@ def train_verifier(config: Config, encoder: Path, corpus: Path, train: Path, eva
 )
 def support(config: Config, model: Path, work: Any) -> None:
     """Let the verifier judge each answer by the documents it cites."""
-    from cardproof.machine.gpus import reserve
     from cardproof.verifier.support import support as run
 
-    reserve(config.runtime.gpus)
     run(config, model, work)
 
 
 @cli.command("check-verifier")
-@with_config
+@with_gpus
 @reads("--model", "Verifier folder.")
 @reads("--prompts", "Prompts file.")
 @reads("--samples", "Samples file.")
@@ -63,8 +61,6 @@ def check_verifier(
     config: Config, model: Path, prompts: Path, samples: Path, support: tuple[Path, ...], training: Path | None, out: Path
 ) -> None:
     """Measure how well the verifier tells true from altered claims, on this run's own rollouts."""
-    from cardproof.machine.gpus import reserve
     from cardproof.verifier.check_verifier import check_verifier as run
 
-    reserve(config.runtime.gpus)
     run(config, model, prompts, samples, support, training, out)

@@ -150,7 +150,7 @@ class Sampling(Section):
     max_new_tokens: int = Field(default=512, ge=1, le=8192)
     """Longest reply, in tokens. Assumed, because the card does not say."""
     rows: int = Field(default=48, ge=1, le=4096)
-    """Most rollouts decoded together; changes speed and memory, never the result. Of the run, not of the card."""
+    """Most rollouts decoded together; changes speed and memory, on a GPU also last bits. Of the run, not of the card."""
     shards: int = Field(default=1, ge=1, le=1000)
     """Parallel jobs that share each arm's sampling; never changes the result. Of the run, not of the card."""
 

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
+from cardproof.files import read_json, write_json
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 QUERY = ("uuid", "name", "memory.total", "memory.free", "driver_version")
@@ -120,6 +125,55 @@ def _choose(mine: list[Card], count: int, patience: float) -> list[str]:
             print("cardproof: waiting for a GPU that another job uses", file=sys.stderr)
             told = True
         time.sleep(1)
+
+
+@contextmanager
+def granted(config: Config, run_dir: Path, verb: str) -> Iterator[None]:
+    """Run a block of work with the configured GPUs reserved; what they lack in memory becomes one sentence.
+
+    That it failed is written down beside the logs. A second try of the same work with the same settings on the same kind of GPU, as a
+    cluster makes by itself, then ends at once. Raises CardproofError in both cases, and as `reserve` does.
+    """
+    reserve(config.runtime.gpus)
+    marker = run_dir / "logs" / f"out-of-memory.{verb}.json"
+    settings = config.fingerprint("sampling", "training", "verifier", "conditions", "model.quantization", "model.sampling_quantization")
+    now = {"settings": settings, "gpus": [card.name for card in visible(cards())]} if config.runtime.gpus else None
+    if now and marker.is_file() and read_json(marker) == now:
+        raise CardproofError(
+            f"The same work ran out of a GPU's memory before ({marker} says so), and nothing has changed since.",
+            f"{_less(config, verb)}; or delete that file to try the same again.",
+        )
+    try:
+        yield
+    except Exception as e:
+        if not _of_memory(e):
+            raise
+        if now:
+            write_json(marker, now)
+        asked = re.search(r"Tried to allocate ([\d.]+ \w+)", str(e))
+        device = "GPU" if config.runtime.gpus else "machine"
+        raise CardproofError(
+            f"{verb}: the {device} ran out of memory{f' when it was asked for {asked[1]} more' if asked else ''}.",
+            f"{_less(config, verb)}; `cardproof plan` shows what takes how much, and `nvidia-smi` what else uses the GPU.",
+        ) from e
+    if now:
+        marker.unlink(missing_ok=True)
+
+
+def _of_memory(error: Exception) -> bool:
+    """Whether an error of Python, torch or vLLM says that there was not enough memory. torch is not imported for it."""
+    words = ("out of memory", "No available memory", "larger than the available KV cache memory")
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or any(word in str(error) for word in words)
+
+
+def _less(config: Config, verb: str) -> str:
+    """What to lower, with its present value."""
+    if verb == "train":
+        off = "" if config.training.gradient_checkpointing else ", or set training.gradient_checkpointing to true"
+        return f"lower training.max_tokens (now {config.training.max_tokens}){off}"
+    if verb in ("support", "check_verifier"):
+        return f"lower verifier.max_tokens (now {config.verifier.max_tokens})"
+    return f"lower sampling.rows (now {config.sampling.rows}), sampling.max_new_tokens or a condition's distractors"
 
 
 def _lock(path: Path) -> IO[str] | None:

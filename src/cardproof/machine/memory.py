@@ -38,11 +38,6 @@ def kv_bytes_per_token(sizes: Shapes, width: int) -> int:
     return 2 * sizes.layers * sizes.kv_heads * sizes.head_dim * width
 
 
-def kv_cache(sizes: Shapes, width: int, prompt: int, n: int, new: int, items: int = 1) -> int:
-    """Keys and values of `items` items decoded together. An item's N rollouts share one copy of its prompt: items x (prompt + N x new)."""
-    return items * (prompt + n * new) * kv_bytes_per_token(sizes, width)
-
-
 def optimizer_states(sizes: Shapes, rank: int, optimizer: str) -> int:
     """AdamW's two moments of each LoRA matrix: in float32, or in 8 bits with a float32 per 256 of them (bitsandbytes).
 

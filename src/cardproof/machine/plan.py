@@ -24,6 +24,7 @@ from cardproof.machine import memory
 from cardproof.machine.workload import TRAIN, Workload, assumptions, model_folder, workload
 from cardproof.models import sizes
 from cardproof.models.architecture import check_length, load_config
+from cardproof.models.cache import MARGIN, budget_of, temporaries, tokens_of_item
 from cardproof.models.shapes import shapes
 
 GPU_RULES = ("preflight", "dequantise", "sample", "sample_train", "train", "support", "support_train", "check_verifier")
@@ -273,7 +274,7 @@ def training_memory(config: Config, sizes: sizes.Shapes, tokens: int) -> list[Fi
     settings, gpu = config.training, config.runtime.gpus > 0
     nf4 = config.model.quantization == "nf4"
     width = _width(config)
-    # peft prepares k-bit training by casting everything unpacked to float32, and the residual stream follows.
+    # peft prepares k-bit training by casting everything unpacked to float32. Embeddings and head are cast back; the residual stream stays.
     plain = memory.FLOAT if nf4 else width
     lora = sizes.lora_parameters(settings.rank)
     reply = min(config.sampling.max_new_tokens, tokens)
@@ -281,7 +282,7 @@ def training_memory(config: Config, sizes: sizes.Shapes, tokens: int) -> list[Fi
     block = memory.block_activations(sizes, tokens, settings.rank, width, plain, mask)
     checkpointed = settings.gradient_checkpointing
     parts = [
-        *_weights(sizes, nf4, plain),
+        *_weights(sizes, nf4, width),
         ("LoRA weights", lora * memory.FLOAT, f"{lora:,} parameters x 4 bytes (float32)"),
         ("LoRA gradients", lora * memory.FLOAT, "the same"),
         (
@@ -306,13 +307,6 @@ def training_memory(config: Config, sizes: sizes.Shapes, tokens: int) -> list[Fi
             reply * sizes.vocabulary * 2 * (width + memory.FLOAT),
             f"{reply} reply tokens x {sizes.vocabulary} x 2 x ({width} + 4): logits and their log-softmax, with gradients",
         ),
-        (
-            "head, cast",
-            sizes.vocabulary * sizes.hidden * width if plain > width else 0,
-            f"{sizes.vocabulary} x {sizes.hidden} x {width} bytes: autocast's copy, kept for the backward pass"
-            if plain > width
-            else "no cast",
-        ),
         *_overhead(sizes, nf4, gpu, width),
     ]
     return _parts("memory: training", parts, f"one example of {tokens} tokens (training.max_tokens {settings.max_tokens})")
@@ -328,19 +322,24 @@ def sampling_memory(config: Config, sizes: sizes.Shapes, prompt: int, n: int) ->
     adapted = any(arm.adapter != "none" for arm in config.arms.values()) and gpu
     lora = sizes.lora_parameters(config.training.rank) if adapted else 0
     per_token = memory.kv_bytes_per_token(sizes, width)
-    cache = memory.kv_cache(sizes, width, prompt, n, limit, items)
-    one = memory.kv_cache(sizes, width, prompt, n, limit)
+    held = budget_of([(prompt, n)], rows, limit)
+    one = tokens_of_item(prompt, n, limit) * per_token
+    widest = max(max(pair) for pair in sizes.linears)
     rest = "; vLLM also takes all other memory of the card" if config.sampling.backend == "vllm" else ""
     parts = [
         *_weights(sizes, nf4, width),
         ("LoRA weights", lora * memory.FLOAT, f"{lora:,} parameters x 4 bytes" if lora else "none, or merged into the weights (CPU)"),
         (
             "KV cache",
-            cache,
-            f"{items} items at once (rows {rows} / N {n}) x ({prompt} prompt + {n} x {limit} new tokens) x {per_token:,} bytes per token"
-            + rest,
+            held * per_token,
+            f"{items} items at once (rows {rows} / N {n}) x ({prompt} prompt + {n} x {limit} new tokens) x {per_token:,} bytes per token;"
+            f" the decoder admits no more than fit{rest}",
         ),
-        ("logits", items * n * sizes.vocabulary * (width + 2 * memory.FLOAT), f"{items * n} rows x {sizes.vocabulary}"),
+        (
+            "moments",
+            temporaries(prompt, widest, sizes.hidden, sizes.vocabulary, rows, width),
+            "one layer's activations while the longest prompt is read, or the logits of a step",
+        ),
         *_overhead(sizes, nf4, gpu, width),
     ]
     figures = _parts("memory: sampling", parts, f"prompts of {prompt} tokens, the longest")
@@ -398,6 +397,11 @@ def _parts(section: str, parts: Sequence[tuple[str, int, str]], what: str) -> li
     return [*figures, Figure(section, "peak", sum(f.value for f in figures), "bytes", "estimated", f"their sum: {what}")]
 
 
+def with_margin(need: float) -> float:
+    """Bytes of free memory to ask a GPU for: the estimate, and a share for fragmentation and the libraries."""
+    return need / (1 - MARGIN)
+
+
 def peak(figures: Sequence[Figure]) -> float:
     """The larger of the memory peaks of training and sampling, in bytes."""
     return max(f.value for f in figures if f.section.startswith("memory") and f.name == "peak")
@@ -408,7 +412,7 @@ def _hours(config: Config, work: Workload, sizes: sizes.Shapes) -> list[Figure]:
     known = assumptions()
     devices = known["gpus"] if config.runtime.gpus else {"2 CPU cores": known["cpu"]}
     figures = []
-    need = peak(_memory(config, work, sizes))
+    need = with_margin(peak(_memory(config, work, sizes)))
     for name, device in devices.items():
         rates = known["reached"] if config.runtime.gpus else device
         parts = _seconds(config, work, sizes, device["arithmetic"] * 1e12, device["bandwidth"] * GB, rates)

@@ -19,7 +19,7 @@ from cardproof.acquire.sources import hub_sources
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.machine import containers, gpus
-from cardproof.machine.plan import GB, BeyondContext, Figure, disk_need, peak, requirements
+from cardproof.machine.plan import GB, BeyondContext, Figure, disk_need, peak, requirements, with_margin
 
 INSIDE = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH")
@@ -52,7 +52,7 @@ def preflight(config: Config, run_dir: Path, templates: Path, claims: Path) -> l
     figures, unknown = _requirements(config, run_dir, templates, claims)
     checks = [*_versions(), _memory(config), *([unknown] if unknown else [])]
     if config.runtime.gpus:
-        checks = [*_gpus(config, peak(figures) if figures else None), *checks]
+        checks = [*_gpus(config, with_margin(peak(figures)) if figures else None), *checks]
     checks += [
         _disk(run_dir, figures),
         *_folders(config),
@@ -75,7 +75,7 @@ def _requirements(config: Config, run_dir: Path, templates: Path, claims: Path) 
 
 def _gpus(config: Config, need: float | None) -> list[Check]:
     """The GPUs: first NVIDIA's driver, because asking torch takes seconds; then those that torch can use."""
-    size = f" with {need / GB:.0f} GB of free memory (estimated; `cardproof plan` shows how)" if need else ""
+    size = f" with {need / GB:.0f} GB of free memory (estimated, with a tenth to spare; `cardproof plan` shows how)" if need else ""
     wanted = f"{_several(config.runtime.gpus, 'NVIDIA GPU')}{size}"
     inside = any(os.environ.get(name) for name in INSIDE)
     if not shutil.which("nvidia-smi") and not Path("/dev/nvidiactl").exists():

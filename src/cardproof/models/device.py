@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import os
 from typing import Any, Literal
 
@@ -29,6 +31,20 @@ def compute_dtype() -> Any:
     import torch
 
     return torch.bfloat16 if device() == "cuda" else torch.float32
+
+
+def computed_on(rows: int) -> dict[str, Any]:
+    """What decides the last bits of a rollout beside code, model and settings: the device, its number type and the libraries.
+
+    On a GPU the number of rows of a step does as well, since kernels are chosen by it.
+    """
+    import torch
+
+    gpu = device() == "cuda"
+    name = torch.cuda.get_device_name() if gpu else f"CPU with {torch.backends.cpu.get_cpu_capability()}"
+    libraries = ("torch", "transformers", "bitsandbytes", "peft")
+    found = {package: importlib.metadata.version(package) for package in libraries if importlib.util.find_spec(package)}
+    return {"device": name, "dtype": str(compute_dtype()), "rows": rows if gpu else None, **found}
 
 
 def attention_of(config: Any) -> str | None:

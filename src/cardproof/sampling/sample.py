@@ -22,7 +22,7 @@ from cardproof.evidence.sealed_lines import key
 from cardproof.files import read_rows, write_rows
 from cardproof.models.architecture import check_length, context_of, load_config
 from cardproof.models.chat import Chat, Encoded
-from cardproof.models.device import quiet
+from cardproof.models.device import computed_on, quiet
 from cardproof.records import Prompt, Rollout
 from cardproof.sampling.sampler import Decoding, Draw, Sampler, Task, rollout_seed
 from cardproof.sampling.store import Store
@@ -116,6 +116,7 @@ def _dependencies(config: Config, model: Path, adapter: Path | None) -> dict[str
         "quantization": config.model.sampling_quantization,
         "thinking": config.model.thinking,
         "threads": config.runtime.threads,
+        "computed on": computed_on(config.sampling.rows),
         "backend": config.sampling.backend,
         "code": code_fingerprint("sample", config.sampling.backend),
     }

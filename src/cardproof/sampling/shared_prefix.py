@@ -20,6 +20,7 @@ import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from cardproof.errors import CardproofError
+from cardproof.models.cache import BLOCK, WIDTH, budget_of, tokens_of_item
 from cardproof.models.device import attention_of
 from cardproof.sampling import kinds
 from cardproof.sampling.generate import draw_with_generate
@@ -31,9 +32,6 @@ MIN_ROWS = 4
 
 WINDOW = 256
 """How many of the most probable tokens `choose` looks at first. Most nuclei fit."""
-
-WIDTH = 400
-"""The most keys of a prompt that are multiplied at once."""
 
 ATTENTION = "cardproof_shared_prefix"
 
@@ -60,10 +58,9 @@ class _Item:
     length: int
     n: int
     limit: int
-    own_keys: torch.Tensor
-    """Keys of the replies: (layers, kv heads, N, head dim, limit)."""
-    own_values: torch.Tensor
-    """Values of the replies: (layers, kv heads, N, limit, head dim)."""
+    own: list[tuple[torch.Tensor, torch.Tensor]]
+    """Per layer, of the living rollouts: keys of their replies, (kv heads, living, head dim, room), and values, (kv heads, living, room,
+    head dim)."""
     generated: list[list[int]] = field(default_factory=list)
     alive: list[int] = field(default_factory=list)
     last: list[int] = field(default_factory=list)
@@ -73,52 +70,66 @@ class _Item:
     uniforms: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     """(N, max_new_tokens) random numbers in [0, 1)."""
 
+    @property
+    def tokens(self) -> int:
+        """Tokens whose keys and values it may still come to hold."""
+        return tokens_of_item(self.length, len(self.alive), self.limit)
+
+    def grow(self) -> None:
+        """Make room for the next token of each reply, a block at a time."""
+        if self.step < self.own[0][0].shape[3]:
+            return
+        more = min(BLOCK, self.limit - self.step)
+        pad = torch.nn.functional.pad
+        for layer, (keys, values) in enumerate(self.own):
+            self.own[layer] = pad(keys, (0, more)), pad(values, (0, 0, 0, more))
+
+    def keep(self, living: list[int]) -> None:
+        """Give back the memory of rollouts that ended."""
+        if len(living) < len(self.alive):
+            at = torch.tensor([self.alive.index(k) for k in living], dtype=torch.long, device=self.own[0][0].device)
+            for layer, (keys, values) in enumerate(self.own):
+                self.own[layer] = keys.index_select(1, at), values.index_select(1, at)
+        self.alive = living
+
 
 class _Step:
     """One decoding step of some items. transformers takes it for a cache; it stores the step's keys and values with their items.
 
-    Attention is over slots, one for each of the N rollouts of each item even if it has ended, because a product of fewer rows may differ in
-    its last bits. The slot of an ended rollout repeats some row, and nothing reads its result.
+    A prompt's keys are multiplied with the queries of slots, one for each of the N rollouts of its item even if it has ended, because a
+    product of fewer rows may differ in its last bits. The slot of an ended rollout repeats some row, and nothing reads its result.
     """
 
     is_compileable = False
 
     def __init__(self, items: list[_Item], rows: int) -> None:
         """`rows`: number of rows in the step, fillers included."""
-        self.items = items
-        self.slots: torch.Tensor | None = None
-        """(slots,) the row that each slot takes; None if slot and row are always the same."""
-        self.rows: torch.Tensor | None = None
-        """(rows,) the slot that each row's result is taken from."""
+        self.items, self.fill = items, rows - sum(len(item.alive) for item in items)
+        self.slots: list[torch.Tensor | None] = []
+        """Per item: (N,) the living row that each slot takes; None if all N live."""
+        self.places: list[torch.Tensor | None] = []
+        """Per item: (living,) the slot of each living row; None if all N live."""
         self.own: list[tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]] = []
         """Per item: the keys and values of its replies, this step's included, each a tuple of layers."""
-        device = items[0].own_keys.device
-        rows_of_slots: list[int] = []
-        slots_of_rows: list[int] = []
-        first = 0
+        device = items[0].own[0][0].device
         for item in items:
-            row = dict(zip(item.alive, range(len(slots_of_rows), rows), strict=False))
-            rows_of_slots += [row.get(k, 0) for k in range(item.n)]
-            slots_of_rows += [first + k for k in item.alive]
-            first += item.n
+            item.grow()
+            row = {k: at for at, k in enumerate(item.alive)}
+            all_live = len(row) == item.n
+            self.slots.append(None if all_live else torch.tensor([row.get(k, 0) for k in range(item.n)], device=device))
+            self.places.append(None if all_live else torch.tensor(item.alive, device=device))
             used = item.step + 1
-            keys, values = item.own_keys[..., :used].flatten(1, 2), item.own_values[..., :used, :].flatten(1, 2)
-            self.own.append((keys.unbind(), values.unbind()))
-        if len(slots_of_rows) < max(rows, first):
-            self.slots = torch.tensor(rows_of_slots, device=device)
-            self.rows = torch.tensor(slots_of_rows + slots_of_rows[:1] * (rows - len(slots_of_rows)), device=device)
-
-    def by_slot(self, x: torch.Tensor) -> torch.Tensor:
-        """(rows, ...) -> (slots, ...)."""
-        return x if self.slots is None else x.index_select(0, self.slots)
+            keys = tuple(keys[..., :used].flatten(0, 1) for keys, _ in item.own)
+            self.own.append((keys, tuple(values[:, :, :used].flatten(0, 1) for _, values in item.own)))
 
     def update(self, key: torch.Tensor, value: torch.Tensor, layer: int, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        keys, values = self.by_slot(key[:, :, 0]).transpose(0, 1), self.by_slot(value[:, :, 0]).transpose(0, 1)
-        slot = 0
+        keys, values = key[:, :, 0].transpose(0, 1), value[:, :, 0].transpose(0, 1)
+        row = 0
         for item in self.items:
-            item.own_keys[layer, ..., item.step] = keys[:, slot : slot + item.n]
-            item.own_values[layer, :, :, item.step] = values[:, slot : slot + item.n]
-            slot += item.n
+            own_keys, own_values = item.own[layer]
+            living = slice(row, row + len(item.alive))
+            own_keys[..., item.step], own_values[:, :, item.step] = keys[:, living], values[:, living]
+            row = living.stop
         return key, value
 
     def get_seq_length(self, layer: int = 0) -> int:
@@ -148,38 +159,44 @@ def _attention(
         raise TypeError(f"attention with {', '.join(unknown)}")
     layer = cast(int, module.layer_idx)
     heads, dim = query.shape[1], query.shape[3]
-    scaled = step.by_slot(query[:, :, 0] * scaling)
-    results, slot = [], 0
-    for item, (own_keys, own_values) in zip(step.items, step.own, strict=True):
+    scaled = query[:, :, 0] * scaling
+    results, row = [], 0
+    for item, slots, places, (own_keys, own_values) in zip(step.items, step.slots, step.places, step.own, strict=True):
         prefix_keys, prefix_values = item.prefix[layer]
         pieces, kv_heads, _, width = prefix_keys.shape
-        n, length, group = item.n, prefix_values.shape[1], heads // kv_heads
-        together, alone = (kv_heads, n * group, -1), (kv_heads * n, group, -1)
-        q = scaled[slot : slot + n].reshape(n, kv_heads, group, dim).transpose(0, 1)
+        n, living, length, group = item.n, len(item.alive), prefix_values.shape[1], heads // kv_heads
+        together, alone = (kv_heads, n * group, -1), (kv_heads * living, group, -1)
+        mine = scaled[row : row + living].reshape(living, kv_heads, group, dim).transpose(0, 1)
+        row += living
+        q = mine if slots is None else mine.index_select(1, slots)
         q = q.expand(pieces, -1, -1, -1, -1).reshape(-1, n * group, dim)
-        slot += n
-        # A row of scores for each head of each rollout: first those of the shared prefix, piece by piece, then those of its own reply.
+        # A row of scores for each head of each slot: first those of the shared prefix, piece by piece, then those of its own reply.
         shared = torch.bmm(q, prefix_keys.view(-1, dim, width)).view(pieces, *together).unbind()
-        own = torch.bmm(q[:kv_heads].reshape(*alone), own_keys[layer]).view(*together)
+        own = torch.bmm(mine.reshape(*alone[:2], dim), own_keys[layer])
+        own = (own if slots is None else own.view(kv_heads, living, group, -1).index_select(1, slots)).view(*together)
         scores = torch.cat((*shared[:-1], shared[-1][..., : length - (pieces - 1) * width], own), dim=-1)
         if softcap is not None:
             scores = torch.tanh(scores / softcap) * softcap
         if sliding_window and length + item.step >= sliding_window:
             scores[..., : length + item.step + 1 - sliding_window] = -torch.inf
         weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-        result = torch.bmm(weights[..., :length], prefix_values)
-        result.view(*alone).baddbmm_(weights.view(*alone)[..., length:], own_values[layer])
-        results.append(result.view(kv_heads, n, group, dim).transpose(0, 1))
-    out = torch.cat(results).view(-1, 1, heads, dim)
-    return out if step.rows is None else out.index_select(0, step.rows), None
+        result, apart = torch.bmm(weights[..., :length], prefix_values), weights[..., length:]
+        if places is not None:
+            result, apart = (x.unflatten(1, (n, group)).index_select(1, places) for x in (result, apart))
+        result = result.view(*alone).baddbmm_(apart.reshape(*alone), own_values[layer])
+        results.append(result.view(kv_heads, living, group, dim).transpose(0, 1))
+    if step.fill:
+        results.append(results[0][:1].expand(step.fill, -1, -1, -1))
+    return torch.cat(results).view(-1, 1, heads, dim), None
 
 
-def _pieces(keys: torch.Tensor) -> torch.Tensor:
+def _pieces(keys: torch.Tensor, most: int = WIDTH) -> torch.Tensor:
     """(kv heads, tokens, head dim) -> (pieces, kv heads, head dim, width): keys laid out for the products; zeros pad the last.
 
-    In pieces, because a product of few rows with a wide matrix reads the matrix a few numbers at a time, far apart in memory.
+    In pieces of at most `most` keys, because a product of few rows with a wide matrix reads the matrix a few numbers at a time, far apart
+    in memory, on a CPU.
     """
-    pieces = -(-keys.shape[1] // WIDTH)
+    pieces = -(-keys.shape[1] // most)
     width = -(-keys.shape[1] // pieces)
     padded = torch.nn.functional.pad(keys, (0, 0, 0, pieces * width - keys.shape[1]))
     return padded.view(keys.shape[0], pieces, width, keys.shape[2]).permute(1, 0, 3, 2).contiguous()
@@ -232,14 +249,19 @@ def choose(logits: torch.Tensor, uniforms: np.ndarray, temperature: float, top_p
 class SharedPrefixDecoder:
     """Decodes items with one causal language model; see the module's docstring."""
 
-    def __init__(self, model: Any, stop_ids: Sequence[int], rows: int, ended: Callable[[list[int]], bool] | None = None) -> None:
+    def __init__(
+        self, model: Any, stop_ids: Sequence[int], rows: int, ended: Callable[[list[int]], bool] | None = None, memory: float | None = None
+    ) -> None:
         """`rows`: the most rollouts decoded together, but always at least one item. Packs the model's linear layers in place.
 
+        `memory`: bytes for keys and values, but always enough for one item; None: what as many whole items as fill the rows may need.
         A reply ends with a token of `stop_ids`, or where `ended` says so of its tokens. CardproofError if the packed model computes
         something else on this machine.
         """
-        self.model, self.stop_ids, self.rows, self.ended = model, set(stop_ids), rows, ended
+        self.model, self.stop_ids, self.rows, self.ended, self.memory = model, set(stop_ids), rows, ended, memory
         self.device = next(model.parameters()).device
+        # On a GPU the kernel, and with it the last bits, depends on the number of rows, so that number stays the same.
+        self.least = rows if self.device.type == "cuda" else MIN_ROWS
         self.own = attention_of(model.config) or self._loaded_with()
         self._attention = str(model.config._attn_implementation)
         self._common: tuple[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] | None = None
@@ -337,9 +359,10 @@ class SharedPrefixDecoder:
 
     def _decode(self, work: Sequence[tuple[int, Tokens]], decoding: Decoding) -> Iterator[tuple[int, list[list[int]]]]:
         waiting = list(work)[::-1]
+        budget = budget_of(((len(t.ids), len(t.seeds)) for _, t in work), self.rows, decoding.max_new_tokens)
         active: list[_Item] = []
         while waiting or active:
-            while waiting and (not active or sum(len(i.alive) for i in active) + len(waiting[-1][1].seeds) <= self.rows):
+            while waiting and (not active or self._fits(active, waiting[-1][1], decoding.max_new_tokens, budget)):
                 index, tokens = waiting.pop()
                 active.append(self._start(index, tokens, decoding))
             for item in [i for i in active if not i.alive]:
@@ -351,6 +374,14 @@ class SharedPrefixDecoder:
                     yield item.index, item.generated
                 active = [i for i in active if i.alive]
 
+    def _fits(self, active: Sequence[_Item], tokens: Tokens, limit: int, budget: int) -> bool:
+        """Whether an item can be decoded beside the others: within the rows, and within the memory even if no rollout ends early."""
+        held = sum(item.tokens for item in active)
+        if self.memory is not None:
+            budget = int(self.memory // _bytes_per_token(active[0]))
+        fits = held + tokens_of_item(len(tokens.ids), len(tokens.seeds), limit) <= budget
+        return fits and sum(len(i.alive) for i in active) + len(tokens.seeds) <= self.rows
+
     def _start(self, index: int, tokens: Tokens, decoding: Decoding) -> _Item:
         logits, item = self._open(tokens, decoding.max_new_tokens)
         item.index, item.name, item.uniforms = index, tokens.name, _uniforms(tokens.seeds, decoding.max_new_tokens)
@@ -361,10 +392,9 @@ class SharedPrefixDecoder:
         """Read a prompt: the logits of its replies' first token, (1, vocabulary), and the item with room for `limit` tokens each."""
         logits, prefix = self._prefill(tokens)
         n = len(tokens.seeds)
-        values = prefix[0][1]
-        layers, heads, dim = len(prefix), values.shape[0], values.shape[2]
-        own = values.new_zeros(layers, heads, n, dim, limit), values.new_zeros(layers, heads, n, limit, dim)
-        item = _Item(prefix, len(tokens.ids), n, limit, *own)
+        room = min(BLOCK, limit)
+        own = [(v.new_zeros(v.shape[0], n, k.shape[2], room), v.new_zeros(v.shape[0], n, room, v.shape[2])) for k, v in prefix]
+        item = _Item(prefix, len(tokens.ids), n, limit, own)
         item.generated, item.alive = [[] for _ in range(n)], list(range(n))
         return logits, item
 
@@ -384,14 +414,18 @@ class SharedPrefixDecoder:
                 cache.update(keys, values, number)
         rest = torch.tensor([tokens.ids[len(head) :]], device=self.device)
         logits = self.model(input_ids=rest, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
-        return logits, [(_pieces(layer.keys[0]), layer.values[0].contiguous()) for layer in cache.layers]
+        prefix = []
+        for layer in cache.layers:  # one at a time, so that the keys are in memory twice for one layer only
+            prefix.append((_pieces(layer.keys[0], WIDTH if self.device.type == "cpu" else sys.maxsize), layer.values[0].contiguous()))
+            layer.keys = layer.values = None
+        return logits, prefix
 
     def _advance(self, active: list[_Item]) -> torch.Tensor:
         """Compute one step: the logits of every living row, item by item, (rows, vocabulary)."""
         ids = [item.last[r] for item in active for r in item.alive]
         positions = [item.length + item.step for item in active for _ in item.alive]
         real = len(ids)
-        fill = max(0, MIN_ROWS - real)
+        fill = max(0, self.least - real)
         step = _Step(active, real + fill)
         self._use(ATTENTION)
         logits: torch.Tensor = self.model(
@@ -431,7 +465,11 @@ class SharedPrefixDecoder:
         for r, token in zip(item.alive, chosen, strict=True):
             item.generated[r].append(token)
             item.last[r] = token
-        item.alive = [r for r in item.alive if len(item.generated[r]) < item.limit and not self.is_last(item.generated[r])]
+        item.keep([r for r in item.alive if len(item.generated[r]) < item.limit and not self.is_last(item.generated[r])])
+
+
+def _bytes_per_token(item: _Item) -> int:
+    return sum((keys.shape[0] * keys.shape[2] + values.shape[0] * values.shape[3]) * keys.element_size() for keys, values in item.own)
 
 
 def _uniforms(seeds: Sequence[int], limit: int) -> np.ndarray:

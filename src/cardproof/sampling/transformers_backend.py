@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cardproof.acquire.model_hash import fingerprint, model_hash
+from cardproof.models.cache import room, temporaries
 from cardproof.models.chat import Chat
 from cardproof.models.device import Quantization, quiet
 from cardproof.models.loading import load_for_sampling
@@ -29,10 +30,25 @@ class TransformersSampler:
         model = load_for_sampling(folder, quantization, adapter)
         self.decoder = SharedPrefixDecoder(model, chat.ending.stops, rows, chat.ended if chat.ending.text else None)
 
+    def _memory(self, longest: int) -> float | None:
+        """Bytes for keys and values: what a GPU has left beside the weights; None on a CPU, where the rows alone decide."""
+        import torch
+
+        if self.decoder.device.type != "cuda":
+            return None
+        model = self.decoder.model
+        text = model.config.get_text_config()
+        head = model.get_output_embeddings()
+        linears = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
+        widest = max(max(m.in_features, m.out_features) for m in linears)
+        moments = temporaries(longest, widest, text.hidden_size, text.vocab_size, self.decoder.rows, model.dtype.itemsize)
+        return room(torch.cuda.mem_get_info()[0], moments)
+
     def sample(self, work: Sequence[Task], decoding: Decoding) -> Iterator[tuple[int, list[Draw]]]:
         """Draw replies; see `Sampler`. CardproofError names an item whose logits are not finite."""
         from cardproof.sampling.shared_prefix import Tokens
 
+        self.decoder.memory = self._memory(max(len(task.ids) for task in work)) if work else None
         tokens = [Tokens(task.ids, task.common, task.seeds, task.name) for task in work]
         for index, replies in self.decoder.decode(tokens, decoding):
             task = work[index]

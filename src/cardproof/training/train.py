@@ -185,11 +185,28 @@ def load(model_dir: Path, quantization: device.Quantization, settings: Training,
             use_gradient_checkpointing=settings.gradient_checkpointing,
             gradient_checkpointing_kwargs={"use_reentrant": False},
         )
+        hold_as_published(model, device.compute_dtype())
         if device.device() == "cpu":
             nf4.keep_dequantised(model, memory_gb / 4)
     else:
         model = loading.load_plain(model_dir)
     return with_lora(model, settings)
+
+
+def hold_as_published(model: Any, dtype: Any) -> None:
+    """Keep embeddings and output head in the compute type, in place; PEFT has cast them to float32.
+
+    Nothing is lost, since their values came in 16 bits. The stream behind the embeddings stays in float32, and autocast would have cast the
+    head anyway. At 14B it saves 4.7 GB: half of both, and autocast's copy of the head.
+    """
+    import torch
+
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if dtype == torch.float32:
+        return
+    for module in (embeddings, head):
+        module.weight.data = module.weight.data.to(dtype)
+    embeddings.register_forward_hook(lambda module, inputs, output: output.float())
 
 
 def count_parameters(model: Any) -> dict[str, Any]:
