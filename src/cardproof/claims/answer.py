@@ -56,14 +56,11 @@ def _lead(numbers: Mapping[str, Sequence[str]], words: Mapping[str, Sequence[str
     total, agree = sum(map(len, numbers.values())), len(numbers["agrees"])
     if not total:
         return "This run has no measured number to compare with the card."
-    differ = [f"{len(numbers['differs'])} of {total} measured numbers {_verb(numbers['differs'], 'differs', 'differ')}"] * bool(
-        numbers["differs"]
-    )
-    refuted = [f"{len(words['refuted'])} of its statements in words {_verb(words['refuted'], 'is', 'are')} refuted"] * bool(
-        words["refuted"]
-    )
-    if differ or refuted:
-        return f"This run contradicts the card: {' and '.join([*differ, *refuted])}."
+    differ, refuted = len(numbers["differs"]), len(words["refuted"])
+    against = [f"{differ} of {total} measured numbers {'differs' if differ == 1 else 'differ'}"] * bool(differ)
+    against += [f"{refuted} of its statements in words {'is' if refuted == 1 else 'are'} refuted"] * bool(refuted)
+    if against:
+        return f"This run contradicts the card: {' and '.join(against)}."
     if agree == total:
         return f"The card holds in this run: all {total} measured numbers agree."
     little = "" if 2 * agree > total else ", but it confirms little"
@@ -78,10 +75,6 @@ def _numbers(numbers: Mapping[str, Sequence[str]]) -> str:
     verdicts = f"agrees with {agree}, differs from {differ} and cannot resolve {unresolved}"
     chance = f"by chance a faithful rerun differs from any of them in at most 1 case of {round(1 / ALPHA)}"
     return f"Of the card's {total} measured numbers this run {verdicts}, where {chance}"
-
-
-def _verb(ids: Sequence[str], one: str, many: str) -> str:
-    return one if len(ids) == 1 else many
 
 
 def _power(noticed: Sequence[float]) -> str:

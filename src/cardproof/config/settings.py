@@ -315,6 +315,22 @@ class Runtime(Section):
     containers/gpu.sif with GPUs and containers/cpu.sif without. Of the run, not of the card."""
 
 
+class Header(Section):
+    """What the rendered card says of the model in its header; what is null or empty comes from the base model's own card."""
+
+    license: str | None = None
+    """Licence of the adapter, by the Hub's name for it; null: the base model's. Of the run, not of the card."""
+    language: list[str] = []
+    """Codes of the languages it answers in, such as en; empty: the base model's. Of the run, not of the card."""
+    base_model: str | None = None
+    """Hub id of the base model, for one that is taken from a folder. Of the run, not of the card."""
+    tags: list[str] = []
+    """Further tags, such as the subject of the data. Of the run, not of the card."""
+    texts: bool = False
+    """Show texts of the data set on the card, and publish the page with every reply. Set it to true only if the licence of the data allows
+    that; the embedded data allow it anyway. Of the run, not of the card."""
+
+
 class TrainingRun(NamedTuple):
     """One adapter to train: the settings of its variant, and its seed."""
 
@@ -332,6 +348,8 @@ class Config(Section):
     the run, not of the card."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of everything random. Assumed, because the card states a single seed but not its value."""
+    synthetic: bool = False
+    """The results are made up, to show what pages and figures look like: each of them says so. Of the run, not of the card."""
     benchmark: Benchmark = Benchmark()
     split: Split = Split()
     contract: Contract = Contract()
@@ -350,6 +368,7 @@ class Config(Section):
     """The models compared. Stated on the card: base, hybrid, grounded."""
     evaluation: Evaluation = Evaluation()
     runtime: Runtime = Runtime()
+    header: Header = Header()
     replay: str | None = None
     """Archive or folder of a finished run: its samples are scored again, and none are drawn. Of the run, not of the card."""
 
