@@ -49,7 +49,12 @@ rule claims:
         selection=f"{RUN}/distill/selection.json",
         provenance=rules.provenance.output,
     output:
-        f"{RUN}/claims.json",
+        report(
+            f"{RUN}/claims.json",
+            caption="../report/captions/claims.rst",
+            category="Card and page",
+            labels={"what": "verdicts as data", "scale": CONFIG.scale},
+        ),
     log:
         f"{RUN}/logs/claims.log",
     benchmark:
@@ -58,6 +63,7 @@ rule claims:
         settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
         code=code("claims"),
         run=lambda wildcards: RUN,
+        scale=CONFIG.scale,
     message:
         "Judging every claim of the published card."
     shell:

@@ -326,6 +326,9 @@ class Header(Section):
     """Hub id of the base model, for one that is taken from a folder. Of the run, not of the card."""
     tags: list[str] = []
     """Further tags, such as the subject of the data. Of the run, not of the card."""
+    tasks: dict[str, str] = {}
+    """Axis (`strict`, `stress_strict`, ...) -> the task that the data set on the Hub defines for it. Only these reach the Hub's list of
+    results. Of the run, not of the card."""
     texts: bool = False
     """Show texts of the data set on the card, and publish the page with every reply. Set it to true only if the licence of the data allows
     that; the embedded data allow it anyway. Of the run, not of the card."""
@@ -420,6 +423,17 @@ class Config(Section):
     def rollouts(self) -> dict[str, int]:
         """Condition -> rollouts per item. The candidates for training are under `train`."""
         return {"train": self.distill.n, **{condition: getattr(self.conditions, condition).n for condition in CONDITIONS}}
+
+    @property
+    def subject(self) -> str | None:
+        """The arm that a card is about: `grounded`, else the first one with an adapter; None if no arm has one."""
+        adapted = [name for name, arm in self.arms.items() if arm.adapter != "none"]
+        return "grounded" if "grounded" in adapted else next(iter(adapted), None)
+
+    @property
+    def hub_tasks(self) -> dict[str, str]:
+        """Axis -> the task that the data set defines for it on the Hub; empty if the data are from elsewhere."""
+        return self.header.tasks if self.benchmark.source == "hub" else {}
 
     @property
     def training_seeds(self) -> list[int]:

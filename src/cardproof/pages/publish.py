@@ -1,7 +1,8 @@
-"""Publishing a finished run on the Hub: the adapter it trained, its card, and every file that the card names as a source.
+"""Publishing a finished run on the Hub: the adapter it trained, its card, every file that the card names as a source, prompts and page.
 
-Nothing is sent unless asked for. A run whose chain of records is broken is refused. A run that is not a reproduction cannot use the
-published card's name. The token comes from the environment and goes nowhere else.
+Nothing is sent unless asked for. A run whose chain of records is broken is refused, and so are made-up results. A run that is not a
+reproduction cannot use the published card's name. Prompts and page hold the data's texts, so they are sent only where its licence allows
+that (`header.texts`). The token comes from the environment and goes nowhere else.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,11 +20,15 @@ from cardproof.evidence.verify import AGAIN, check
 from cardproof.files import sha256_file
 from cardproof.pages import card_metadata
 from cardproof.pages.card import subject_of
-from cardproof.runs import CARD, CLAIMS, CONFIG, EVAL_RESULTS, Run, adapter
+from cardproof.pages.usage import HERE, texts_allowed
+from cardproof.runs import CARD, CLAIMS, CONFIG, EVAL_RESULTS, PROMPT, Run, adapter
 
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-_NOTE = re.compile(r"^\[\^[^\]]+\]: `([^`#]+)#", re.MULTILINE)
-_LINK = re.compile(r"\]\(\.\./(figures/[\w./-]+)\)")
+_MARK = re.compile(r"<!-- ([^\s#]+)#\S* -->")
+_LINK = re.compile(r"\]\(\.\./([\w./-]+)\)")
+_PAGE = re.compile(r"\[([^\]]+)\]\(\.\./report/[^)]*\)")
+_TEXTS = ("report/**/*", "prompts/*.jsonl")
+"""What holds texts of the data."""
 
 
 class Upload(NamedTuple):
@@ -36,6 +42,8 @@ class Upload(NamedTuple):
     """The training run whose adapter is among the files; None if the arm's adapter is somebody else's."""
     reproduction: bool
     """True if the run is at the published scale."""
+    texts: bool
+    """True if prompts and page are among the files: the licence of the data allows it."""
 
 
 def prepare(folder: Path, repository: str) -> Upload:
@@ -45,25 +53,33 @@ def prepare(folder: Path, repository: str) -> Upload:
     if chain.state != "whole":
         problem = chain.problems[0].sentence if chain.problems else f"{run.folder} has no record of how its results were made."
         raise CardproofError(f"Not to be published: {problem}", AGAIN)
+    if run.config.synthetic:
+        raise CardproofError("Not to be published: the results of this run are made up.", "publish a run that a model made.")
     _check_name(repository, run)
     if not run.has(CARD):
         raise CardproofError(f"{run.path(CARD)} does not exist.", "render the card first: run the workflow.")
     text = run.path(CARD).read_text(encoding="utf-8")
     entries = run.path(CARD).parent / EVAL_RESULTS
     card_metadata.check(text, entries.read_text(encoding="utf-8") if entries.is_file() else None)
-    # In the repository the card is beside the figures' folder, not in a folder of its own.
-    files: dict[str, Path | bytes] = {"README.md": _LINK.sub(r"](\1)", text).encode()}
+    texts = texts_allowed(run.config)
+    if not texts:
+        text = _PAGE.sub(r"\1 (not published)", text)
+    # In the repository the card is beside the folders of figures and page, not in a folder of its own.
+    files: dict[str, Path | bytes] = {"README.md": _LINK.sub(r"](\1)", text).replace(HERE, repository).encode()}
+    if (prompt := run.path(CARD).parent / PROMPT).is_file():
+        files[PROMPT] = prompt
     if entries.is_file():
-        files[EVAL_RESULTS] = entries
-    for name in sorted({*_NOTE.findall(text), *_LINK.findall(text), CLAIMS, CONFIG}):
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        files[EVAL_RESULTS] = card_metadata.sourced(entries.read_text(encoding="utf-8"), repository, now).encode()
+    for name in sorted({*_MARK.findall(text), *_LINK.findall(text), *(_TEXTS if texts else ()), CLAIMS, CONFIG}):
         # `{variant}` and its like mean every column of a table.
-        for path in sorted(run.folder.glob(re.sub(r"\{\w+\}", "*", name))):
+        for path in sorted(p for p in run.folder.glob(re.sub(r"\{\w+\}", "*", name)) if p.is_file()):
             files[path.relative_to(run.folder).as_posix()] = path
     arm = run.config.arms[subject_of(run.config)]
     variant = arm.variant if arm.adapter == "trained" else None
     if variant:
         files |= {path.name: path for path in sorted(run.path(adapter(variant)).iterdir()) if path.suffix in (".safetensors", ".json")}
-    return Upload(repository, files, variant, run.comparable)
+    return Upload(repository, files, variant, run.comparable, texts)
 
 
 def push(upload: Upload, private: bool, message: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -97,6 +113,8 @@ def render_text(upload: Upload) -> str:
     lines = [f"{upload.repository}: {len(upload.files)} files ({kind})"]
     if upload.adapter is None:
         lines.append("  no adapter: the one the card is about was not trained in this run")
+    if not upload.texts:
+        lines.append("  no prompts and no page: they hold texts of the data; set header.texts if its licence allows sending them")
     for name, content in upload.files.items():
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         digest = "changed links" if isinstance(content, bytes) else sha256_file(content)[:12]
