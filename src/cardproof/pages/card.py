@@ -42,6 +42,7 @@ from cardproof.pages.formats import (
     counted,
     estimate,
     fenced,
+    first_problem,
     held_in,
     interval,
     moved,
@@ -137,6 +138,7 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
     return {
         "run": config,
         "chain": chain,
+        "problem": first_problem(chain, run_dir),
         "withheld": withheld,
         "base": base,
         "metadata": card_metadata.header(config, base, results, subject, name, published),

@@ -17,6 +17,7 @@ from cardproof.config import settings
 from cardproof.evaluation import printed
 from cardproof.evaluation.printed import DASH
 from cardproof.evaluation.results import Choices, Equivalence, EquivalentN, Spread
+from cardproof.evidence.verify import Chain
 from cardproof.records import Comparison, Estimate
 
 TINY = 1e-12
@@ -188,6 +189,11 @@ def fenced(text: str) -> str:
     ticks = "`" * max(3, *(1 + len(run) for run in re.findall("`+", text)), 0)
     shown = "".join(ch if ch == "\n" or ch.isprintable() else f"U+{ord(ch):04X}" for ch in text)
     return f"{ticks}text\n{shown}\n{ticks}"
+
+
+def first_problem(chain: Chain, folder: Path) -> str | None:
+    """Where a run's chain breaks, in a sentence that says nothing of the machine's folders; None if it does not."""
+    return chain.problems[0].sentence.replace(f"{folder}/", "") if chain.problems else None
 
 
 def words(name: str) -> str:

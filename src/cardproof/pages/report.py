@@ -24,6 +24,7 @@ from cardproof.claims.audit import Audit
 from cardproof.claims.verdicts import VERDICTS, Judgement, Verdicts, verdicts_of
 from cardproof.config import settings, texts
 from cardproof.errors import of_template
+from cardproof.evaluation.axes import TITLES
 from cardproof.evaluation.of_run import Evaluation
 from cardproof.evidence.provenance import STEPS
 from cardproof.evidence.sidecars import record_path
@@ -31,6 +32,7 @@ from cardproof.evidence.verify import check
 from cardproof.files import read_json, write_text
 from cardproof.pages import card, diff, formats
 from cardproof.pages import items as report_items
+from cardproof.pages.definitions import DEFINITIONS
 from cardproof.pages.inline_figures import figures
 from cardproof.runs import AUDIT, Run, evaluation
 
@@ -52,14 +54,20 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
     Raises CardproofError if a result is missing.
     """
     run, out, templates = Run(run_dir), Path(out), Path(templates)
+    chain = check(run.folder, skip=SELF)
     claims = verdicts_of(run)
     items = report_items.items(run)
     explorer, parts = _explorer(items, report_items.factors(run.config), max_inline)
+    by_id = {row.id: row for row in claims.claims}
     common = {"run": run.config, "claims": claims, "heading": diff.heading(claims), "warning": diff.warning(claims)}
     page = {
         **common,
-        "chain": check(run.folder, skip=SELF),
+        "chain": chain,
+        "problem": formats.first_problem(chain, run.folder),
         "verdicts": [(row, _record(run, row)) for row in claims.claims],
+        "central": [by_id[name] for name in claims.central],
+        "tone": tone(claims),
+        "definitions": {TITLES.get(axis, "near-miss gap"): meaning for axis, meaning in DEFINITIONS.items()},
         "rollouts_of": rollouts_of,
         "sections": list(dict.fromkeys(map(diff.section, claims.claims))),
         "verdict_names": VERDICTS,
@@ -98,6 +106,14 @@ def environment(folder: Path) -> jinja2.Environment:
     env.globals["part"] = lambda name: Markup((folder / name).read_text(encoding="utf-8"))
     env.globals["script_hash"] = lambda name: _hash((folder / name).read_text(encoding="utf-8"))
     return env
+
+
+def tone(claims: Verdicts) -> str:
+    """The colour of the answer, as a class of the page: `good`, `bad`, or `doubt` where little or nothing can be said."""
+    answer = claims.answer
+    if claims.comparable and (answer.differ or answer.refuted):
+        return "bad"
+    return "good" if claims.comparable and answer.measured and answer.agree == answer.measured else "doubt"
 
 
 def costs(run_dir: Path) -> list[dict[str, Any]]:
