@@ -36,7 +36,7 @@ from cardproof.pages.definitions import DEFINITIONS
 from cardproof.pages.inline_figures import figures
 from cardproof.runs import AUDIT, Run, evaluation
 
-MAX_INLINE = 2_000_000
+MAX_INLINE = 1_600_000
 """Characters of rollouts in the page itself; more are split into a file for each item."""
 SELF = ("report",)
 CONDITION_OF = {
