@@ -304,7 +304,7 @@ def write_replies(folder: Path, condition: str, found: dict[str, pl.DataFrame]) 
 
 
 def write_scores(folder: Path, name: str, profile: Profile, seed: int, items: int, n: int) -> None:
-    """The scores of one arm under the contract's conditions, drawn anew for each training seed."""
+    """The scores of one arm under the contract's conditions, drawn for each training seed."""
     folder.mkdir(parents=True, exist_ok=True)
     for condition, kept, dropped in (("clean", n, 0), ("stress", max(1, n // 2), items // 3)):
         frames(condition, {name: profile}, seed, items, kept, dropped)[name].write_parquet(folder / f"{condition}.parquet")

@@ -116,7 +116,7 @@ def judged(file: ClaimsFile, run: Run, audit: Audit, power: Collection[str] | No
 
 
 def _column(run: Run, result: str | None) -> Column | None:
-    """A result item by item; None if its file holds no items for it."""
+    """A result item by item; None if its file has no items for it."""
     if result is None:
         return None
     file, pointer = split_pointer(result)

@@ -237,7 +237,7 @@ class Tolerance(Row):
     @classmethod
     def _positive(cls, tolerance: str) -> str:
         if not NUMBER.fullmatch(tolerance) or Fraction(tolerance) <= 0:
-            raise ValueError(f"the tolerance {tolerance!r} is no number above 0|write it in the claims' unit, in quotes, e.g. '0.05'.")
+            raise ValueError(f"the tolerance {tolerance!r} is not a number above 0|write it in the claims' unit, in quotes, e.g. '0.05'.")
         return tolerance
 
 
@@ -386,7 +386,7 @@ def _check_references(file: ClaimsFile, where: str) -> None:
         for name in row.claims:
             place = f"{where}, tolerance {row.tolerance}"
             if name not in values:
-                raise CardproofError(f"{place}: names the claim {name!r}, which is no value claim of this file.", _one_of(name, values))
+                raise CardproofError(f"{place}: names the claim {name!r}, which is not a value claim of this file.", _one_of(name, values))
             if name in seen:
                 raise CardproofError(f"{place}: the claim {name!r} has a tolerance already.", "give each claim one tolerance.")
             seen.add(name)

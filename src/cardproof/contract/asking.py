@@ -79,6 +79,6 @@ def _demonstrations(templates_dir: Path) -> tuple[_Demonstration, ...]:
     except FileNotFoundError:
         raise CardproofError(f"{path} does not exist.", "add it, or set `demonstration: false`.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise CardproofError(f"{path} is no valid YAML: {e}.", "see prompts/demonstrations.yaml as shipped.") from None
+        raise CardproofError(f"{path} is not valid YAML: {e}.", "see prompts/demonstrations.yaml as shipped.") from None
     except ValidationError as e:
         raise of_validation(e, str(path), _Demonstration, hint="each example has documents, question, quotes and answer.") from None
