@@ -231,10 +231,10 @@ VERIFIER = {
 }
 
 
-def settings(scale: str, training_seeds: Sequence[int] = ()) -> Config:
+def settings(scale: str, training_seeds: Sequence[int] = (), synthetic: bool = False) -> Config:
     """The resolved configuration of a synthetic run."""
     if scale == "published":
-        return reading.validate({"run": "published"})
+        return reading.validate({"run": "synthetic" if synthetic else "published", "synthetic": synthetic})
     embedded = {
         "run": "demo",
         "scale": scale,
@@ -317,10 +317,11 @@ def write_run(
     items: int = ITEMS,
     n: int = CANDIDATES,
     training_seeds: Sequence[int] = (),
+    synthetic: bool = False,
 ) -> Path:
     """Write everything the figures and the card read into `folder`; the figures themselves are not drawn."""
     arms = arms or ARMS
-    resolved = settings(scale, training_seeds)
+    resolved = settings(scale, training_seeds, synthetic)
     write_text(folder / "config.yaml", texts.to_yaml(resolved))
     clean = frames("clean", arms, 1, items, n)
     stress = frames("stress", arms, 2, items, max(1, n // 2), dropped=items // 3)

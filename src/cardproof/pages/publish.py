@@ -49,12 +49,12 @@ class Upload(NamedTuple):
 def prepare(folder: Path, repository: str) -> Upload:
     """What publishing the run would send; CardproofError if it must not be published, or lacks a file."""
     run = Run(folder)
+    if run.config.synthetic:
+        raise CardproofError("Not to be published: the results of this run are made up.", "publish a run that a model made.")
     chain = check(run.folder)
     if chain.state != "whole":
         problem = chain.problems[0].sentence if chain.problems else f"{run.folder} has no record of how its results were made."
         raise CardproofError(f"Not to be published: {problem}", AGAIN)
-    if run.config.synthetic:
-        raise CardproofError("Not to be published: the results of this run are made up.", "publish a run that a model made.")
     _check_name(repository, run)
     if not run.has(CARD):
         raise CardproofError(f"{run.path(CARD)} does not exist.", "render the card first: run the workflow.")

@@ -39,6 +39,7 @@ from cardproof.runs import AUDIT, Run, evaluation
 MAX_INLINE = 1_600_000
 """Characters of rollouts in the page itself; more are split into a file for each item."""
 SELF = ("report",)
+SYNTHETIC = "**Synthetic.** Every number here is made up. No model ran."
 CONDITION_OF = {
     evaluation("axes"): "clean",
     evaluation("stress"): "stress",
@@ -87,7 +88,7 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
     files = {
         "index.html": _page(env, templates / "page", "index.html.j2", page),
         "diff.html": _page(env, templates / "page", "diff.html.j2", {**common, "groups": diff.by_section(diff.rows(claims))}),
-        "diff.md": diff.markdown(claims),
+        "diff.md": (f"> {SYNTHETIC}\n\n" if run.config.synthetic else "") + diff.markdown(claims),
         **parts,
     }
     for name, text in files.items():

@@ -85,7 +85,7 @@ def _code(config: Config, base: Base, documents: dict[str, str], question: str) 
     options = 'dtype="auto", device_map="auto"' + (", quantization_config=nf4" if held else "")
     nf4 = 'nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)\n' if held else ""
     imports = "AutoModelForCausalLM, AutoTokenizer" + (", BitsAndBytesConfig" if held else "")
-    shown = "".join(f"    {name!r}: {_text(text)},\n" for name, text in documents.items())
+    shown = "".join(f"    {_literal(name)}: {_text(text)},\n" for name, text in documents.items())
     return f"""import json
 from pathlib import Path
 
@@ -116,9 +116,15 @@ print(prompt["reply_prefix"] + tokenizer.decode(output[0, inputs["input_ids"].sh
 def _text(text: str, indent: int = 4) -> str:
     """A text as a Python literal, over several lines if it is long."""
     if len(text) + indent <= WIDTH and "\n" not in text:
-        return repr(text)
+        return _literal(text)
     pad = " " * (indent + 4)
-    return "(\n" + "".join(f"{pad}{line!r}\n" for line in _lines(text)) + " " * indent + ")"
+    return "(\n" + "".join(f"{pad}{_literal(line)}\n" for line in _lines(text)) + " " * indent + ")"
+
+
+def _literal(text: str) -> str:
+    """A text as a Python literal, between double quotation marks where it has none."""
+    literal = repr(text)
+    return literal if '"' in text else f'"{literal[1:-1]}"'
 
 
 def _lines(text: str) -> list[str]:
