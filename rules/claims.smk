@@ -49,12 +49,7 @@ rule claims:
         selection=f"{RUN}/distill/selection.json",
         provenance=rules.provenance.output,
     output:
-        report(
-            f"{RUN}/claims.json",
-            caption="../report/captions/claims.rst",
-            category="Card and page",
-            labels={"what": "verdicts as data", "scale": CONFIG.scale},
-        ),
+        f"{RUN}/claims.json",
     log:
         f"{RUN}/logs/claims.log",
     benchmark:
@@ -63,7 +58,6 @@ rule claims:
         settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
         code=code("claims"),
         run=lambda wildcards: RUN,
-        scale=CONFIG.scale,
     message:
         "Judging every claim of the published card."
     shell:

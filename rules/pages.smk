@@ -89,13 +89,21 @@ rule report:
         scores=[f"{RUN}/scores/{arm}/{condition}.parquet" for arm in ARMS for condition in CONDITIONS],
         templates=sorted(str(p) for p in Path(workflow.basedir, "report").rglob("*.*")),
     output:
-        report(
-            directory(f"{RUN}/report"),
+        page=report(
+            f"{RUN}/report/index.html",
             caption="../report/captions/page.rst",
-            htmlindex="index.html",
             category="Card and page",
-            labels={"what": "reviewer's page, with verdicts", "scale": CONFIG.scale},
+            labels={"what": "reviewer's page", "scale": CONFIG.scale},
         ),
+        verdicts=report(
+            f"{RUN}/report/diff.html",
+            caption="../report/captions/verdicts.rst",
+            category="Card and page",
+            labels={"what": "verdicts", "scale": CONFIG.scale},
+        ),
+        markdown=f"{RUN}/report/diff.md",
+        # Empty unless there are many rollouts.
+        items=directory(f"{RUN}/report/items"),
     log:
         f"{RUN}/logs/report.log",
     benchmark:
@@ -103,9 +111,10 @@ rule report:
     params:
         code=code("report"),
         run=lambda wildcards: RUN,
+        out=lambda wildcards, output: Path(output.page).parent,
         scale=CONFIG.scale,
         templates=Path(workflow.basedir, "report"),
     message:
         "Writing the reviewer's page."
     shell:
-        "cardproof report --run {params.run} --templates {params.templates:q} --out {output} 2>&1 | tee {log}"
+        "cardproof report --run {params.run} --templates {params.templates:q} --out {params.out} 2>&1 | tee {log}"

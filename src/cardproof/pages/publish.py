@@ -73,7 +73,7 @@ def prepare(folder: Path, repository: str) -> Upload:
         files[EVAL_RESULTS] = card_metadata.sourced(entries.read_text(encoding="utf-8"), repository, now).encode()
     for name in sorted({*_MARK.findall(text), *_LINK.findall(text), *(_TEXTS if texts else ()), CLAIMS, CONFIG}):
         # `{variant}` and its like mean every column of a table.
-        for path in sorted(p for p in run.folder.glob(re.sub(r"\{\w+\}", "*", name)) if p.is_file()):
+        for path in sorted(p for p in run.folder.glob(re.sub(r"\{\w+\}", "*", name)) if p.is_file() and not p.name.startswith(".")):
             files[path.relative_to(run.folder).as_posix()] = path
     arm = run.config.arms[subject_of(run.config)]
     variant = arm.variant if arm.adapter == "trained" else None

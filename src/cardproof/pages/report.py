@@ -10,6 +10,7 @@ import base64
 import csv
 import hashlib
 import re
+import shutil
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +40,8 @@ from cardproof.runs import AUDIT, Run, evaluation
 MAX_INLINE = 1_600_000
 """Characters of rollouts in the page itself; more are split into a file for each item."""
 SELF = ("report",)
+ITEMS = "items"
+"""Folder of the files for each item, empty if the rollouts are in the page."""
 SYNTHETIC = "**Synthetic.** Every number here is made up. No model ran."
 CONDITION_OF = {
     evaluation("axes"): "clean",
@@ -50,7 +53,7 @@ CONDITION_OF = {
 
 
 def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLINE) -> list[Path]:
-    """Write `index.html`, `diff.html` and `diff.md` into the folder `out`, and `items/` if the rollouts are many; returns the paths.
+    """Write `index.html`, `diff.html` and `diff.md` into the folder `out`, and into `items/` if the rollouts are many; returns the paths.
 
     Raises CardproofError if a result is missing.
     """
@@ -91,6 +94,8 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
         "diff.md": (f"> {SYNTHETIC}\n\n" if run.config.synthetic else "") + diff.markdown(claims),
         **parts,
     }
+    shutil.rmtree(out / ITEMS, ignore_errors=True)
+    (out / ITEMS).mkdir(parents=True)
     for name, text in files.items():
         write_text(out / name, text)
     return [out / name for name in files]
@@ -146,7 +151,7 @@ def _explorer(items: list[report_items.Item], factors: dict[str, list[str]], max
     if len(whole) <= max_inline:
         return whole, {}
     listed = [
-        {"id": item["id"], "question": item["question"], "marks": item["marks"], "file": f"items/{i:05}.js"}
+        {"id": item["id"], "question": item["question"], "marks": item["marks"], "file": f"{ITEMS}/{i:05}.js"}
         for i, item in enumerate(marked)
     ]
     parts = {entry["file"]: f"cardproofItem({report_items.to_json(item)});\n" for entry, item in zip(listed, items, strict=True)}
