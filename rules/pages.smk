@@ -103,7 +103,7 @@ rule report:
         ),
         markdown=f"{RUN}/report/diff.md",
         # Empty unless there are many rollouts.
-        items=directory(f"{RUN}/report/items"),
+        parts=directory(f"{RUN}/report/items"),
     log:
         f"{RUN}/logs/report.log",
     benchmark:
