@@ -159,10 +159,12 @@ def test_a_broken_chain_is_said_at_the_top(ci_run: Path, tmp_path: Path) -> None
 
 
 def test_a_drawing_that_runs_something_is_refused() -> None:
-    svg = '<svg width="1pt" height="1pt" viewBox="0 0 1 1"><path id="a" style="fill: #ffffff"/><use href="#a"/></svg>'
+    used = '<use href="#a" transform="translate(12.34567 0.5) scale(0.015625)"/>'
+    svg = f'<svg width="1pt" height="1pt" viewBox="0 0 1 1"><path id="a" style="fill: #ffffff"/>{used}</svg>'
     inline = inline_figures.inline(svg, "axes", "f1")
     assert 'id="f1-a"' in inline and 'href="#f1-a"' in inline and "var(--paper)" in inline
     assert "width=" not in inline
+    assert "translate(12.34 0.5) scale(0.015625)" in inline, "places are rounded, scales are not"
     for hostile in ("<script>1</script>", '<path onload="x()"/>', "<foreignObject/>"):
         with pytest.raises(CardproofError, match=r"axes\.svg is not a plain drawing"):
             inline_figures.inline(svg.replace("</svg>", f"{hostile}</svg>"), "axes", "f1")

@@ -51,7 +51,7 @@ def inline(svg: str, name: str, prefix: str) -> str:
         raise CardproofError(f"{figure(name, 'svg')} is not a plain drawing.", "draw the figures again: `cardproof figures`.")
     body = re.sub(r"<metadata>.*?</metadata>", "", svg[start:], flags=re.DOTALL)
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", body).replace("DejaVuSans-", "").replace("xlink:href=", "href=")
-    body = re.sub(r"(\d\.\d\d)\d+", r"\1", body)
+    body = re.sub(r"(?<![\d.])([1-9]\d*\.\d\d)\d+", r"\1", body)  # a place, never a scale below one
     body = re.sub(r'(<svg\b[^>]*?) width="[^"]*" height="[^"]*"', r"\1", body, count=1)
     for colour, variable in VARIABLES.items():
         body = body.replace(colour, variable)
