@@ -18,7 +18,7 @@ LOCKS := envs/lock-cpu.txt envs/lock-data.txt
 # Models and data of the demo and the tests come from installed wheels, so nothing needs a network.
 OFFLINE := HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help setup setup-vllm demo test test-browser test-vllm bench rates container test-apptainer test-slurm lint lock generated clean distclean
+.PHONY: help setup setup-vllm demo test test-browser test-vllm bench rates container test-apptainer test-slurm lint lock generated gallery clean distclean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ generated: setup ## Write what is generated from the models: config.yaml, docs/c
 	$(BIN)/cardproof config --schema > .config.tmp && mv .config.tmp schemas/config.schema.json
 	$(BIN)/python tools/config_doc.py > .config.tmp && mv .config.tmp docs/config.md
 	$(BIN)/python tools/schemas.py
+
+gallery: setup ## Render made-up runs into docs/examples/synthetic, to see every case of card, page and figures.
+	PYTHONPATH=tests $(BIN)/python tools/gallery.py
 
 clean: ## Remove the results of the demo and the tests, and all caches; other runs stay.
 	rm -rf results/demo results/ci .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -17,7 +17,7 @@ from snakemake.utils import min_version
 
 from cardproof.config import reading, texts
 from cardproof.config.settings import CONDITIONS, REFERENCE
-from cardproof.runs import EVAL_RESULTS, EVALUATION, FIGURES, LOGS
+from cardproof.runs import EVAL_RESULTS, EVALUATION, FIGURES, LOGS, PROMPT
 from cardproof.machine import containers as deployment
 from cardproof.machine import slurm as cluster
 from cardproof.evidence.replay import configuration as archived_configuration
@@ -55,6 +55,7 @@ container: deployment.image(CONFIG, Path(workflow.basedir))
 RUN = f"results/{CONFIG.run}"
 CONFIG_FILE = f"{RUN}/config.yaml"
 ARMS = list(CONFIG.sampled_arms)
+SUBJECT = CONFIG.subject or REFERENCE
 TRAINED = list(CONFIG.training_runs)
 SHARDS = list(range(CONFIG.sampling.shards))
 GPUS = CONFIG.runtime.gpus

@@ -29,8 +29,7 @@ from benchmarks import common
 from benchmarks.process import CARD, Pair, Truth, pair
 from cardproof.claims import answer, claims
 from cardproof.claims.audit import Audit, run_audit
-from cardproof.claims.claims_file import ClaimsFile, ValueClaim, read_claims
-from cardproof.claims.family import MEASURED
+from cardproof.claims.claims_file import MEASURED, ClaimsFile, ValueClaim, read_claims
 from cardproof.claims.grim import decimals, rounded
 from cardproof.claims.pointers import split_pointer
 from cardproof.claims.verdicts import Judgement

@@ -48,10 +48,19 @@ rule card:
         verdicts=rules.claims.output,
         claims=Path(workflow.basedir, "published", "claims.yaml"),
         templates=sorted(str(p) for p in Path(workflow.basedir, "report").rglob("*.j2")),
+        prompts=f"{RUN}/prompts/clean.jsonl",
+        samples=f"{RUN}/samples/{SUBJECT}/clean.jsonl",
+        scores=f"{RUN}/scores/{SUBJECT}/clean.parquet",
     output:
-        card=f"{RUN}/card/README.md",
-        # The Hub's list of results speaks of data sets on the Hub alone.
-        eval_results=[f"{RUN}/card/{EVAL_RESULTS}"] if CONFIG.benchmark.source == "hub" else [],
+        card=report(
+            f"{RUN}/card/README.md",
+            caption="../report/captions/card.rst",
+            category="Card and page",
+            labels={"what": "model card", "scale": CONFIG.scale},
+        ),
+        prompt=f"{RUN}/card/{PROMPT}",
+        # The Hub's list of results has only tasks that a data set on the Hub defines.
+        eval_results=[f"{RUN}/card/{EVAL_RESULTS}"] if CONFIG.hub_tasks else [],
     log:
         f"{RUN}/logs/card.log",
     benchmark:
@@ -60,6 +69,7 @@ rule card:
         settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
         code=code("card"),
         run=lambda wildcards: RUN,
+        scale=CONFIG.scale,
         templates=Path(workflow.basedir, "report"),
     message:
         "Rendering the card."
@@ -79,7 +89,21 @@ rule report:
         scores=[f"{RUN}/scores/{arm}/{condition}.parquet" for arm in ARMS for condition in CONDITIONS],
         templates=sorted(str(p) for p in Path(workflow.basedir, "report").rglob("*.*")),
     output:
-        directory(f"{RUN}/report"),
+        page=report(
+            f"{RUN}/report/index.html",
+            caption="../report/captions/page.rst",
+            category="Card and page",
+            labels={"what": "reviewer's page", "scale": CONFIG.scale},
+        ),
+        verdicts=report(
+            f"{RUN}/report/diff.html",
+            caption="../report/captions/verdicts.rst",
+            category="Card and page",
+            labels={"what": "verdicts", "scale": CONFIG.scale},
+        ),
+        markdown=f"{RUN}/report/diff.md",
+        # Empty unless there are many rollouts.
+        parts=directory(f"{RUN}/report/items"),
     log:
         f"{RUN}/logs/report.log",
     benchmark:
@@ -87,8 +111,10 @@ rule report:
     params:
         code=code("report"),
         run=lambda wildcards: RUN,
+        out=lambda wildcards, output: Path(output.page).parent,
+        scale=CONFIG.scale,
         templates=Path(workflow.basedir, "report"),
     message:
         "Writing the reviewer's page."
     shell:
-        "cardproof report --run {params.run} --templates {params.templates:q} --out {output} 2>&1 | tee {log}"
+        "cardproof report --run {params.run} --templates {params.templates:q} --out {params.out} 2>&1 | tee {log}"

@@ -43,6 +43,10 @@ REPLAYED = "provenance/replayed.json"
 FIGURES = ("training_loss", "axes", "stress", "near_miss", "compute_curve", "published")
 """The figures, in the order of the card."""
 CARD = "card/README.md"
+BASE_CARD = "models/base/README.md"
+"""The base model's own card, if it has one."""
+PROMPT = "prompt.json"
+"""What the card's code asks with, beside the card."""
 EVAL_RESULTS = ".eval_results/cardproof.yaml"
 """The Hub's list of results, beside the card."""
 EVALUATION = ("axes", "stress", "mechanism", "compute", "format_lock")

@@ -21,8 +21,7 @@ from cardproof.claims import claims as judging
 from cardproof.claims import printed
 from cardproof.claims.audit import Audit, run_audit, to_json
 from cardproof.claims.claims import as_estimate, exit_code, render_text
-from cardproof.claims.claims_file import FACTOR, ClaimsFile, ValueClaim, parse_claims, read_claims
-from cardproof.claims.family import MEASURED
+from cardproof.claims.claims_file import FACTOR, MEASURED, ClaimsFile, ValueClaim, parse_claims, read_claims
 from cardproof.claims.pointers import split_pointer
 from cardproof.claims.predicates import pointer_of
 from cardproof.claims.verdicts import Verdicts
@@ -368,8 +367,8 @@ def test_a_size_may_be_cut_off(tmp_path: Path) -> None:
     assert (found["training.share"]["verdict"], found["training.share"]["regenerated_printed"]) == ("as_set", "0.86")
 
 
-@pytest.mark.parametrize("scale", ["embedded", "benchmark"])
-def test_another_scale_is_never_compared(tmp_path: Path, scale: str) -> None:
+@pytest.mark.parametrize(("scale", "other"), [("embedded", "another model and other data"), ("benchmark", "another model")])
+def test_another_scale_is_never_compared(tmp_path: Path, scale: str, other: str) -> None:
     run = make_run(tmp_path, scale, {"evaluation/axes.json#/arms/base/strict": estimate(0.1)})
     report = judge(run, CLAIMS)
     found = rows(report)
@@ -381,7 +380,8 @@ def test_another_scale_is_never_compared(tmp_path: Path, scale: str) -> None:
     assert not report["comparable"] and exit_code(Verdicts.model_validate(report), "differs") == 0
     answer = report["answer"]
     assert answer["measured"] is None
-    assert answer["sentence"].startswith(f"A run of scale '{scale}' cannot say whether the card's numbers hold; ")
+    assert answer["lead"] == f"This run cannot say whether the card holds: it used {other}."
+    assert answer["sentence"].startswith(f"{answer['lead'].rstrip('.')}; ")
     assert "The printed recipe makes 28 optimizer steps, not 14" in answer["sentence"]
 
 
@@ -479,6 +479,9 @@ def test_the_answer_counts_what_the_rows_say(report: dict[str, Any]) -> None:
     for verdict in ("shown", "refuted"):
         assert answer[verdict] == [row["id"] for row in words if row["verdict"] == verdict]
     assert len(answer["contradictions"]) == 1
+    assert report["central"] == RAW["central"]
+    little = f": {answer['agree']} of {answer['measured']} measured numbers agree, {answer['not_resolved']} cannot be resolved."
+    assert answer["lead"] == f"This run does not contradict the card, but it confirms little{little}"
     said = answer["sentence"]
     assert said.startswith(f"Of the card's {answer['measured']} measured numbers this run agrees with {answer['agree']}, differs from 0 ")
     assert "in at most 1 case of 20" in said
@@ -491,6 +494,8 @@ def test_the_answer_names_what_differs(tmp_path: Path) -> None:
     run = make_run(tmp_path, results=worse)
     answer = judge(run, CLAIMS)["answer"]
     assert answer["differ"] == 1
+    words = "1 of its statements in words is refuted"
+    assert answer["lead"] == f"This run contradicts the card: 1 of {answer['measured']} measured numbers differs and {words}."
     assert "differs from 1 (strict.grounded)" in answer["sentence"]
     assert "refutes 1 (improves strict)" in answer["sentence"]
 

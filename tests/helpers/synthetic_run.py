@@ -1,4 +1,4 @@
-"""A synthetic results folder: scores drawn from a seed, evaluated by the package itself, beside hand-written training files."""
+"""A synthetic run's folder: scores and replies drawn from a seed, evaluated by the package itself, beside hand-written training files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from cardproof.config import reading, texts
 from cardproof.config.settings import Config, Scoring, TrainingRun, optimizer_steps
 from cardproof.evaluation import between_seeds, evaluate
 from cardproof.evidence import sidecars
-from cardproof.files import write_json, write_text
+from cardproof.files import write_json, write_rows, write_text
+from cardproof.records import Document, Message, Prompt, Rollout
+from cardproof.runs import prompts, samples, scores
 from cardproof.scoring.table import parquet_schema
 
 ITEMS, CANDIDATES = 24, 8
@@ -43,18 +45,40 @@ ARMS = {
 }
 
 
+TEXTS = {
+    "d1": 'The tenant keeps the *garden* in order, and may not "lend" the *key* to a guest.',
+    "d2": "The keeper closes the gate at sunset, whatever the weather.",
+}
+"""The two documents that every synthetic question shows."""
+ORDER, KEY = "The tenant keeps the *garden* in order", 'may not "lend" the *key*'
+ALTERED = {
+    ("markup",): (ORDER, "The tenant keeps the garden in order"),
+    ("whitespace",): (ORDER, "The tenant keeps  the *garden* in order"),
+    ("typography", "markup"): (KEY, "may not “lend” the key"),
+    ("case",): (ORDER, "the tenant keeps the *garden* in order"),
+    ("punctuation",): (f"{ORDER}, and", f"{ORDER} and"),
+}
+"""Steps that repair a near miss -> the words of the document, and the quote."""
+
+
 def quote(kind: str, steps: Sequence[str] = ()) -> dict[str, Any]:
+    doc_id = {"fabricated": None, "misattributed": "d2"}.get(kind, "d1")
+    of_document = {"fabricated": "", "misattributed": "The keeper closes the gate at sunset"}.get(kind, ORDER)
+    text = of_document or "The landlord lives next door"
+    if kind == "near_miss":
+        of_document, text = ALTERED.get(tuple(steps), (ORDER, text))
+    start = TEXTS[doc_id].index(of_document) if doc_id else None
     return {
-        "text": "a quote",
+        "text": text,
         "cited_id": "d1",
         "kind": kind,
         "strict": kind in ("strict", "misattributed"),
         "content": kind != "fabricated",
         "attributed": kind == "strict",
         "steps": list(steps),
-        "doc_id": None if kind == "fabricated" else "d1",
-        "start": None,
-        "end": None,
+        "doc_id": doc_id,
+        "start": start,
+        "end": None if start is None else start + len(of_document),
     }
 
 
@@ -207,10 +231,10 @@ VERIFIER = {
 }
 
 
-def settings(scale: str, training_seeds: Sequence[int] = ()) -> Config:
+def settings(scale: str, training_seeds: Sequence[int] = (), synthetic: bool = False) -> Config:
     """The resolved configuration of a synthetic run."""
     if scale == "published":
-        return reading.validate({"run": "published"})
+        return reading.validate({"run": "synthetic" if synthetic else "published", "synthetic": synthetic})
     embedded = {
         "run": "demo",
         "scale": scale,
@@ -224,9 +248,64 @@ def settings(scale: str, training_seeds: Sequence[int] = ()) -> Config:
     return reading.load(overrides=reading.merge({"arms": Config().model_dump()["arms"]}, embedded))
 
 
+def asked(condition: str, item: int, oracle: bool) -> Prompt:
+    """A synthetic question with its documents."""
+    documents = [Document(id=name, text=text, role="oracle" if name == "d1" and oracle else "distractor") for name, text in TEXTS.items()]
+    question = f"What does the synthetic lease say about item {item}?"
+    shown = "\n\n".join(f"[{d.id}] {d.text}" for d in documents)
+    return Prompt(
+        item=item,
+        condition=condition,
+        contract=condition != "freeform",
+        question=question,
+        reference="The tenant keeps the garden in order.",
+        oracle_id="d1",
+        oracle_present=oracle,
+        documents=documents,
+        messages=[
+            Message(role="system", content="Answer from the documents given."),
+            Message(role="user", content=f"Question: {question}\n\nDocuments:\n\n{shown}"),
+        ],
+        prompt_hash="c" * 64,
+    )
+
+
+def reply(row: dict[str, Any]) -> str:
+    """A reply that has what a row of scores says."""
+    if row["refusal"]:
+        return "ANSWER: INSUFFICIENT EVIDENCE"
+    answer = row["answer"] + "".join(f" [{name}]" for name in row["citations"])
+    quotes = "".join(f'[{q["cited_id"]}] "{q["text"]}"\n' for q in row["quotes"])
+    return f"EVIDENCE:\n{quotes}ANSWER: {answer}" if row["condition"] != "freeform" else answer
+
+
+def write_replies(folder: Path, condition: str, found: dict[str, pl.DataFrame]) -> None:
+    """Prompts, samples and scores of one condition."""
+    first = next(iter(found.values()))
+    oracles = dict(zip(first["item"], first["oracle_present"], strict=True))
+    write_rows(folder / prompts(condition), [asked(condition, item, oracle) for item, oracle in oracles.items()])
+    for arm, frame in found.items():
+        rollouts = [
+            Rollout(
+                **{key: r[key] for key in ("item", "k", "arm", "condition", "completion_tokens", "finish_reason")},
+                seed=0,
+                text=reply(r),
+                prompt_tokens=100,
+                model="synthetic",
+                model_hash="a" * 64,
+                adapter_hash=None,
+                prompt_hash="c" * 64,
+            )
+            for r in frame.iter_rows(named=True)
+        ]
+        write_rows(folder / samples(arm, condition), rollouts)
+        (folder / scores(arm, condition)).parent.mkdir(parents=True, exist_ok=True)
+        frame.write_parquet(folder / scores(arm, condition))
+
+
 def write_scores(folder: Path, name: str, profile: Profile, seed: int, items: int, n: int) -> None:
-    """The scores of one arm under the contract's conditions, drawn anew for each training seed."""
-    folder.mkdir(parents=True)
+    """The scores of one arm under the contract's conditions, drawn for each training seed."""
+    folder.mkdir(parents=True, exist_ok=True)
     for condition, kept, dropped in (("clean", n, 0), ("stress", max(1, n // 2), items // 3)):
         frames(condition, {name: profile}, seed, items, kept, dropped)[name].write_parquet(folder / f"{condition}.parquet")
 
@@ -238,17 +317,20 @@ def write_run(
     items: int = ITEMS,
     n: int = CANDIDATES,
     training_seeds: Sequence[int] = (),
+    synthetic: bool = False,
 ) -> Path:
     """Write everything the figures and the card read into `folder`; the figures themselves are not drawn."""
     arms = arms or ARMS
-    resolved = settings(scale, training_seeds)
+    resolved = settings(scale, training_seeds, synthetic)
     write_text(folder / "config.yaml", texts.to_yaml(resolved))
     clean = frames("clean", arms, 1, items, n)
     stress = frames("stress", arms, 2, items, max(1, n // 2), dropped=items // 3)
     freeform = frames("freeform", arms, 3, items, max(1, n // 2))
+    for condition, found in (("clean", clean), ("stress", stress), ("freeform", freeform)):
+        write_replies(folder, condition, found)
     out = folder / "evaluation"
-    found = evaluate.results(clean, stress, freeform, support_margin=resolved.evaluation.support_margin, **QUICK)
-    for name, content in found._asdict().items():
+    results = evaluate.results(clean, stress, freeform, support_margin=resolved.evaluation.support_margin, **QUICK)
+    for name, content in results._asdict().items():
         write_json(out / f"{name}.json", content)
     for arm, by_seed in resolved.replicas.items():
         for seed, copy in by_seed.items():

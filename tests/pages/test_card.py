@@ -95,43 +95,59 @@ def test_the_check_itself_finds_numbers(text):
 
 
 def body(text):
-    """The card without its YAML header and its list of sources."""
-    return text.split("---\n", 2)[2].split("## Sources")[0]
+    """The card without its YAML header, blocks of code and its list of sources."""
+    text = text.split("---\n", 2)[2].split("<details><summary><strong>Sources")[0]
+    return re.sub(r"^(```+).*?^\1$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def part(text, name):
+    """A folded part of the card, by the name in its summary."""
+    return text.split(f"<summary><strong>{name}</strong>")[1].split("</details>")[0]
+
+
+MARK = re.compile(r"<!-- (\S+)#(\S*) -->")
 
 
 def test_every_line_with_a_number_names_a_source(made):
     text = body(rendered(made, CLAIMS))
     sourced = False
-    for line in text.split("## Assumptions")[0].splitlines():
-        bare = re.sub(r"\[\^[a-z0-9-]+\]|!\[.*\)", "", line)
+    before, assumed = text.split("<details><summary><strong>Assumptions")
+    for line in before.splitlines():
+        bare = re.sub(r"<!-- .*? -->|!\[.*\)|\[[^]]+\]\(https://\S+\)", "", line)
         # A table names its source in each row, or once in the first cell of its head.
-        sourced = "[^" in line or "#/" in line or (line.startswith("|") and sourced) or line.endswith(("` |", "`"))
+        sourced = "<!-- " in line or "#/" in line or (line.startswith("|") and sourced) or line.endswith(("` |", "`"))
         assert sourced or not re.search(r"\d", bare), line
-    for line in text.split("## Assumptions")[1].splitlines():
-        assert not re.search(r"\d", line) or line.startswith(("| `", "<details>")), line
+    for line in assumed.splitlines()[1:]:
+        assert not re.search(r"\d", line) or line.startswith("| `"), line
 
 
 def test_every_source_leads_to_a_number(made):
     text = rendered(made, CLAIMS)
-    defined = dict(re.findall(r"^\[\^([a-z0-9-]+)\]: `(.+)`$", text, re.MULTILINE))
-    assert set(re.findall(r"\[\^([a-z0-9-]+)\](?!:)", text)) == set(defined)
+    marks = set(MARK.findall(text))
+    listed = part(text, "Sources")
+    assert len(marks) > 90
     config = reading.load(made / "config.yaml")
-    for place in defined.values():
+    for file, pointer in marks:
+        assert f"- `{file}`: " in listed and (not pointer or f"`{pointer}`" in listed)
+        place = f"{file}#{pointer}"
         names = {"{variant}": "grounded", "{arm}": "base", "{axis}": "strict", "{condition}": "clean"}
         for name, example in names.items():
             place = place.replace(name, example)
         file, pointer = place.split("#")
+        if not pointer:
+            assert (made / file).is_file()
+            continue
         found = config.model_dump(mode="json") if file == "config.yaml" else read_json(made / file)
-        for part in pointer.strip("/").split("/"):
-            assert part in found, place
-            found = found[part]
+        for key in filter(None, pointer.split("/")):
+            assert key in found, place
+            found = found[key]
 
 
 def test_numbers_follow_the_results(run):
     before = rendered(run)
     change(run, "evaluation/axes.json", lambda axes: axes["arms"]["base"]["strict"].update(value=0.123456, low=0.1, high=0.2))
     after = rendered(run)
-    assert "0.123 [0.100, 0.200], n = " in after
+    assert "| 0.123<br><sub>[0.100,&nbsp;0.200]</sub> |" in after
     assert "0.123" not in before
 
 
@@ -142,9 +158,10 @@ def test_a_demo_says_it_is_no_reproduction(made):
     text = rendered(made, CLAIMS)
     assert "# cardproof demo card — not a reproduction of the published card" in text
     assert "say nothing about whether the published ones hold" in text
-    table = text.split("## Published | this run")[1].split("<details>")[0]
+    table = part(text, "The published card beside this run")
+    assert text.count("not comparable (embedded scale)") == 1, "once, in the heading"
     head, *rows = [line for line in table.splitlines() if line.startswith("| ")]
-    assert "| verdict (embedded scale) |" in head
+    assert head == "| claim | published | this run | from |"
     assert len(rows) > 40
     assert not re.search(r"\| (agrees|differs|not resolved|shown|refuted) \|", table)
     assert not re.search(r"\| (exact|consistent|differs)", text)
@@ -158,11 +175,11 @@ def test_at_published_scale_it_is_the_models_card(tmp_path):
     assert "isaacus/legal-rag-bench" in text.split("---\n")[1]
     assert "not a reproduction" not in text
     assert re.search(r"\| (exact|consistent|differs) \|", text)
-    assert "safeguard-deberta-ragtruth" in text.split("## Verifier")[1]
+    assert "safeguard-deberta-ragtruth" in part(text, "Verifier")
 
 
 def summary(text):
-    return text.split("## In short")[1].split("## Training")[0]
+    return text.split("## Answer")[1].split("## Results")[0]
 
 
 def test_the_summary_counts_verdicts_at_published_scale_alone(tmp_path, made):
@@ -170,7 +187,14 @@ def test_the_summary_counts_verdicts_at_published_scale_alone(tmp_path, made):
     found = judge(folder, CLAIMS)
     write_json(folder / "claims.json", found)
     text = summary(rendered(record_all(folder)))
-    assert f"The published card's {len(found.claims)} claims by verdict: " in text
+    assert f"All {len(found.claims)} claims by verdict: " in text
+    assert f"**{formats.cell(found.answer.lead)}**" in text
+    central = {row.id: row for row in found.claims}
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| claim")]
+    assert len(rows) == len(found.central) == 5
+    for name, line in zip(found.central, rows, strict=True):
+        row = central[name]
+        assert f"| {row.published} | {formats.regenerated(row)} | {formats.apart(row)} | {row.verdict.replace('_', ' ')} |" in line
     for verdict, count in found.counts.items():
         assert (f"{verdict.replace('_', ' ')} {count}" in text) == (count > 0)
     assert "by verdict" not in summary(rendered(made, CLAIMS))
@@ -184,7 +208,7 @@ def test_a_broken_chain_is_said_and_no_verdict_given(tmp_path, scale):
     text = rendered(folder, CLAIMS)
     assert "The chain of evidence of this run is broken" in text
     assert "axes.json was changed" in text
-    assert "## Published" not in text
+    assert "The published card beside this run" not in text
     assert ", regenerated" not in text
     assert "not-a-reproduction" in text.split("---\n")[1]
 
@@ -193,13 +217,13 @@ def test_without_records_a_published_run_is_no_reproduction(tmp_path):
     text = rendered(with_figures(write_run(tmp_path / "run", scale="published")), CLAIMS)
     assert "has no record of how its results were made" in text
     assert "# cardproof card — not a reproduction" in text
-    assert "## Published" not in text
+    assert "The published card beside this run" not in text
 
 
 def test_on_the_cards_benchmark_with_another_model(tmp_path):
     text = rendered(with_figures(write_run(tmp_path / "run", scale="benchmark")), CLAIMS)
     assert "# cardproof benchmark card — not a reproduction of the published card" in text
-    assert "(benchmark scale)" in text
+    assert text.count("not comparable (benchmark scale)") == 1
 
 
 def test_layout_survives_markdown(made):
@@ -214,7 +238,7 @@ def test_layout_survives_markdown(made):
             count = [len(re.findall(r"(?<!\\)\|", row)) for row in (before, line)]
             assert count[0] == count[1], line
     assert "{{" not in text
-    assert "None" not in text.split("## Assumptions")[0]
+    assert "None" not in text.split("<summary><strong>Assumptions")[0]
 
 
 def test_verdicts_come_from_the_runs_claims_where_it_has_them(run):
@@ -222,21 +246,22 @@ def test_verdicts_come_from_the_runs_claims_where_it_has_them(run):
     changed = {"text": "a | claim with a bar", "verdict": "not_run", "regenerated_printed": None}
     write_json(run / "claims.json", found.model_copy(update={"claims": [found.claims[0].model_copy(update=changed), *found.claims[1:]]}))
     text = rendered(run)
-    assert "| a \\| claim with a bar | 98 | – | – | – | not run |" in text
+    assert "| a \\| claim with a bar | 98 | – | `training/grounded/metrics.json#/examples` |" in text
     (run / "claims.json").unlink()
-    assert "## Published | this run" not in rendered(run)
+    assert "The published card beside this run" not in rendered(run)
 
 
 def test_the_audits_findings_are_told(run):
     assert "say about each other" not in rendered(run)
-    assert "audit" not in summary(rendered(run))
+    assert "Audit" not in summary(rendered(run))
     write_json(run / "audit.json", to_json(run_audit(CLAIMS, count_parameters=False)))
-    section = rendered(run).split("### What the published numbers say about each other")[1]
+    section = part(rendered(run), "Audit of the published card")
     assert "- **error**:" in section
-    assert "[^audit" in section
+    assert "<!-- audit.json#" in section
     errors, warnings = (read_json(run / "audit.json")["counts"][severity] for severity in ("error", "warning"))
-    counted = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)} ([details]("
+    counted = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)} (under *Audit* below)"
     assert counted in summary(rendered(run))
+    assert "contradicts itself: The printed recipe makes 28 optimizer steps, not 14." in summary(rendered(run))
 
 
 # --- sentences follow from results ------------------------------------------------------------------------------------
@@ -244,37 +269,34 @@ def test_the_audits_findings_are_told(run):
 PAIR = "grounded-base"
 
 
-def in_short(text):
-    """What the summary says of strict verbatim grounding."""
-    return next(line for line in summary(text).splitlines() if line.startswith("| strict"))
+def strict_row(text):
+    """The row of strict verbatim grounding in the table of results."""
+    return next(line for line in text.split("## Results")[1].splitlines() if line.startswith("| strict verbatim grounding<br>"))
 
 
 @pytest.mark.parametrize(
-    ("difference", "p", "said", "short"),
+    ("difference", "p", "said", "bold"),
     [
-        (0.2, 0.01, "**grounded beats base** on strict verbatim grounding:", "**higher**: +0.200"),
-        (0.2, 0.2, "**grounded is not shown to beat base** on strict verbatim grounding:", "higher, chance not ruled out: +0.200"),
-        (0.0, 1.0, "**grounded does not beat base** on strict verbatim grounding: there is no difference", "none: +0.000"),
-        (
-            -0.1,
-            0.3,
-            "**grounded does not beat base** on strict verbatim grounding: it comes out worse, though",
-            "lower, chance not ruled out: -0.100",
-        ),
-        (-0.2, 0.01, "**grounded does not beat base** on strict verbatim grounding: it is worse", "**lower**: -0.200"),
+        (0.2, 0.01, "**grounded beats base** on strict verbatim grounding:", True),
+        (0.2, 0.2, "**grounded is not shown to beat base** on strict verbatim grounding:", False),
+        (0.0, 1.0, "**grounded does not beat base** on strict verbatim grounding: there is no difference", False),
+        (-0.1, 0.3, "**grounded does not beat base** on strict verbatim grounding: it comes out worse, though", False),
+        (-0.2, 0.01, "**grounded does not beat base** on strict verbatim grounding: it is worse", True),
     ],
 )
-def test_strict_grounding(run, difference, p, said, short):
+def test_strict_grounding(run, difference, p, said, bold):
     change(run, "evaluation/axes.json", lambda axes: axes["paired"][PAIR].update(strict=compared(difference, p)))
-    text = rendered(run).split("## Stress")[0]
-    assert said in text
-    assert text.count("beat base**") + text.count("beats base**") == 1
-    assert f"| {short}" in in_short(text)
+    text = rendered(run)
+    assert said in summary(text)
+    assert text.count("beat base**") + text.count("beats base**") == 2, "clean and stress, once each"
+    assert strict_row(text).split(" | ")[-1].startswith("**") == bold
 
 
-def test_what_cannot_be_compared_is_a_dash_in_the_summary(run):
+def test_what_cannot_be_compared_is_a_dash_in_the_table_of_differences(run):
     change(run, "evaluation/axes.json", lambda axes: axes["paired"][PAIR]["strict"].update(difference=None, p=None, p_holm=None))
-    assert "| – (" in in_short(rendered(run))
+    text = rendered(run)
+    assert "| – (" in next(line for line in part(text, "Evaluation").splitlines() if line.startswith("| strict"))
+    assert "**" not in strict_row(text).split(" | ")[-1]
 
 
 @pytest.mark.parametrize(
@@ -334,14 +356,17 @@ def test_support(run, low, high, p, said):
 def test_the_answer_comes_first(run):
     found = judge(run, CLAIMS)
     write_json(run / "claims.json", found)
-    assert f"**Does the published card hold?** {formats.cell(found.answer.sentence)}[^claims-json-answer]" in summary(rendered(run))
+    said = summary(rendered(run)).strip()
+    assert said.startswith(f"**{formats.cell(found.answer.lead)}**<!-- claims.json#/answer/lead -->")
+    assert found.answer.lead == "This run cannot say whether the card holds: it used another model and other data."
 
 
 def test_a_difference_is_printed_with_the_interval_that_goes_with_its_p(run):
     corrected = compared(0.2, 0.01) | {"p_holm": 0.06, "low_holm": -0.01, "high_holm": 0.41}
     change(run, "evaluation/axes.json", lambda axes: axes["paired"][PAIR].update(strict=corrected))
     text = rendered(run)
-    assert "+0.200 [-0.010, +0.410], n = 20, p = 0.060 (Holm)" in text
+    assert "+0.200 [-0.010, +0.410], n = 20, p = 0.060 (Holm)" in summary(text)
+    assert "| +0.200 [-0.010, +0.410] | 20 | p = 0.060 (Holm) |" in part(text, "Evaluation")
     assert "**grounded is not shown to beat base** on strict verbatim grounding" in text
 
 
@@ -360,7 +385,7 @@ def test_a_difference_is_printed_with_the_interval_that_goes_with_its_p(run):
 def test_compute(run, entry, said):
     neutral = {"reason": None, "share_below": 0.0, "share_above": 0.0, "doublings": None}
     change(run, "evaluation/compute.json", lambda found: found["equivalence"]["grounded"].update(neutral | entry))
-    assert said in rendered(run).split("## Compute")[1].split("## Format lock")[0]
+    assert said in part(rendered(run), "Compute")
 
 
 @pytest.mark.parametrize(
@@ -375,10 +400,10 @@ def test_compute(run, entry, said):
 def test_format_lock(run, equivalent, improves, said, locked):
     change(run, "evaluation/format_lock.json", lambda found: found["equivalence"][PAIR].update(equivalent=equivalent))
     change(run, "evaluation/axes.json", lambda axes: axes["paired"][PAIR].update(strict=compared(0.2, 0.01 if improves else 0.5)))
-    section = rendered(run).split("## Format lock")[1].split("## Verifier")[0]
+    section = part(rendered(run), "Format lock")
     assert said in section
     assert ("**Format-locked**" in section) is locked
-    limitations = rendered(run).split("## Intended use and limitations")[1].split("## Published")[0]
+    limitations = rendered(run).split("## Intended use and limitations")[1].split("## Training")[0]
     assert ("- Format-locked: the improvement is shown under the contract alone" in limitations) is locked
 
 
@@ -395,8 +420,9 @@ def test_a_verifier_no_better_than_chance_is_named(run):
         return rendered(run)
 
     text = rendered(run)
-    assert "| seen templates, all[^verifier-auc-seen-templates-all] | 0.970 [0.940, 0.990], n = 200 |" in text
-    assert "| unseen templates, all[^verifier-auc-unseen-templates-all] |" in text
+    mark = "<!-- verifier/metrics.json#/auc/{}/all -->"
+    assert f"| seen templates, all{mark.format('seen_templates')} | 0.970<br><sub>[0.940,&nbsp;0.990]</sub> | 200 |" in text
+    assert f"| unseen templates, all{mark.format('unseen_templates')} |" in text
     assert "negation" not in text
     assert "**On “planted answers” it is not shown to be better than chance** (0.550 [0.410, 0.690])" in text
     assert "better than chance" not in planted(value=0.8, low=0.7, high=0.9)
@@ -412,7 +438,7 @@ def test_a_loss_that_did_not_fall_is_told(run):
 def test_undefined_values_are_a_dash_and_a_reason(tmp_path):
     refusing = {arm: profile._replace(refusal=1.0) for arm, profile in ARMS.items()}
     text = rendered(with_figures(write_run(tmp_path / "run", arms=refusing, items=4, n=2)))
-    assert "| strict verbatim grounding[^axes-strict] | – (no items) |" in text
+    assert strict_row(text).count("| – (no items) ") == 3
     assert "cannot be compared on strict verbatim grounding" in text
     assert "the near-miss gaps cannot be compared" in text
 
@@ -521,7 +547,7 @@ def test_a_revision_nobody_pinned_is_told(run):
         write_json(run / folder / "source.json", {"name": f"team/{Path(folder).name}", "revision": "a" * 40, "pinned": pinned})
     text = rendered(run, CLAIMS)
     assert f"- `team/verifier` was taken at its newest revision, `{'a' * 40}`: the configuration does not pin one." in text
-    assert "`adapters/hybrid/source.json#/revision`" in text
+    assert "<!-- adapters/hybrid/source.json#/revision -->" in text
     assert "team/base" not in text
 
 

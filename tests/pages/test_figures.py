@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from cardproof import runs
 from cardproof.claims.claims import judge
 from cardproof.errors import CardproofError
+from cardproof.evaluation.axes import LABELS
 from cardproof.files import read_json, write_json
 from cardproof.pages import drawing, figures
+from cardproof.runs import Run
 from helpers.places import ROOT
 from helpers.synthetic_run import ARMS, Profile, write_run
 
@@ -185,6 +187,141 @@ def test_words_can_be_read():
         assert contrast(colour, "#ffffff") >= 4.5, colour
     for kind, colour in drawing.KINDS.items():
         assert contrast("#ffffff" if kind == "fabricated" else drawing.ON_BAR, colour) >= 4.5, kind
+
+
+def texts(fig):
+    """Every piece of print in a figure with the box it takes, in points."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    fig.set_dpi(72)
+    canvas, drawn = FigureCanvasAgg(fig), []
+    with pytest.MonkeyPatch.context() as patch:
+        draw = Text.draw
+        # Ticks outside the axes have texts, too, which are never drawn.
+        patch.setattr(Text, "draw", lambda text, renderer: (drawn.append(text), draw(text, renderer)))
+        canvas.draw()
+    return [(t.get_text(), t.get_window_extent(canvas.get_renderer())) for t in drawn if t.get_text().strip() and t.get_visible()]
+
+
+def collisions(fig):
+    """Pairs of texts that overlap by more than half a point, and texts that leave the sheet."""
+    boxes, edge = texts(fig), fig.bbox
+    pairs = [
+        (one, other)
+        for i, (one, a) in enumerate(boxes)
+        for other, b in boxes[i + 1 :]
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > 0.5 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1.5
+    ]
+    outside = [t for t, b in boxes if b.x0 < edge.x0 - 0.5 or b.x1 > edge.x1 + 0.5 or b.y0 < edge.y0 - 0.5 or b.y1 > edge.y1 + 0.5]
+    return pairs, outside
+
+
+MANY = {
+    "base": ARMS["base"],
+    "a-name-of-thirty-letters-at-most": ARMS["hybrid"],
+    **{f"lora-r{2**i}": ARMS["grounded"] for i in range(3, 8)},
+}
+RUNS = {
+    "as published": ("published", ARMS, 50, 8),
+    "an embedded demo": ("embedded", ARMS, 12, 8),
+    "another model": ("benchmark", ARMS, 12, 4),
+    "many arms": ("published", ARMS | MANY, 50, 8),
+    "no gap at all": ("published", {arm: profile._replace(near_miss=0, fabricated=0) for arm, profile in ARMS.items()}, 50, 8),
+    "all the same": ("published", {arm: Profile(1, 0, 0, 0, refusal=0, valid=1) for arm in ARMS}, 50, 8),
+    "refusals alone": ("published", {arm: profile._replace(refusal=1.0) for arm, profile in ARMS.items()}, 6, 8),
+    "one candidate": ("embedded", {"base": Profile(0, 0, 0, 1), "grounded": Profile(1, 0, 0, 0)}, 4, 1),
+}
+"""What a run may look like: scale, arms, items, rollouts per item."""
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def seen(request, tmp_path_factory):
+    """Every figure's data for one kind of run."""
+    scale, arms, items, n = RUNS[request.param]
+    folder = judged(write_run(tmp_path_factory.mktemp("seen") / "run", scale=scale, arms=arms, items=items, n=n))
+    results = figures.Results.of(Run(folder))
+    which = {"run": results.config.run, "scale": results.config.scale, "synthetic": True}
+    return {name: {"figure": name, **which, **collect(results)} for name, (collect, _) in figures.FIGURES.items()}
+
+
+@pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_no_print_overlaps_or_leaves_the_sheet(seen, name, narrow):
+    with figures.styled():
+        fig = figures.compose(seen[name], narrow)
+        assert collisions(fig) == ([], [])
+        assert fig.get_size_inches()[0] == (drawing.NARROW if narrow else drawing.WIDTH)
+
+
+@pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
+def test_what_a_row_must_say(seen, narrow):
+    """Arm names and n stay on the sheet, no zero is labelled, and every figure says that its run is made up."""
+    with figures.styled():
+        for name, data in seen.items():
+            said = [text for text, _ in texts(figures.compose(data, narrow))]
+            assert "made-up results" in " ".join(said)
+            assert not [text for text in said if text.startswith("0 ")], name
+            if name in ("axes", "stress"):
+                rows = [row for group in data["groups"] for row in group["rows"]]
+                assert [t for t in said if t.startswith("n ")] == [f"n {row['n']}" for row in rows]
+                assert sum(t == drawing._short(rows[0]["label"], 17) for t in said) >= 1
+            if name == "published":
+                counts = [drawing._count(row["n"]) for row in data["rows"]]
+                assert all(said.count(n) >= counts.count(n) for n in set(counts))
+
+
+def test_every_axis_is_drawn(seen):
+    assert [group["name"] for group in seen["axes"]["groups"]] == list(LABELS.values())
+    assert "ROUGE-L" in LABELS.values()
+
+
+def drawn_lines(ax, horizontal=True):
+    """Ends of the straight lines without marks: intervals."""
+    for line in ax.lines:
+        (x, y) = (list(map(float, line.get_xdata())), list(map(float, line.get_ydata())))
+        if len(x) == 2 and y[0] == y[1] and line.get_marker() in ("None", "") and line.get_linestyle() == "-":
+            yield tuple(x)
+
+
+@pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
+def test_every_interval_that_is_promised_is_drawn(seen, narrow):
+    with figures.styled():
+        for name in ("axes", "stress", "published"):
+            data = seen[name]
+            rows = data["rows"] if name == "published" else [row for group in data["groups"] for row in group["rows"]]
+            lines = list(drawn_lines(figures.compose(data, narrow).axes[0]))
+            for row in rows:
+                if row["value"] is not None:
+                    assert row["low"] is not None, row
+                    assert (row["low"], row["high"]) in lines
+        data = seen["compute_curve"]
+        spans = list(drawn_lines(figures.compose(data, narrow).axes[1]))
+        known = [e for e in data["equivalence"].values() if (e["n_equivalent"], e["low"], e["high"]) != (None, None, None)]
+        assert len(spans) == len(known)
+
+
+def test_the_printed_number_is_a_hollow_diamond(seen):
+    with figures.styled():
+        ax = figures.compose(seen["published"]).axes[0]
+    diamonds = [line for line in ax.lines if line.get_marker() == "D"]
+    assert [float(d.get_xdata()[0]) for d in diamonds] == [float(r["printed"]) for r in seen["published"]["rows"] if r["printed"]]
+    assert {d.get_markerfacecolor() for d in diamonds} == {"none"}
+    assert "D" not in drawing.MARKERS
+
+
+def test_panels_side_by_side_have_one_scale(seen):
+    with figures.styled():
+        axes = figures.compose(seen["near_miss"]).axes
+    assert len({ax.get_xlim() for ax in axes[:2]}) == 1
+    assert len({ax.get_xlim() for ax in axes[2:]}) == 1
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=8), st.floats(0.01, 1))
+def test_labels_stay_beside_the_axes_if_there_is_room(values, pitch):
+    moved = drawing.spread(values, pitch, 0, 10)
+    assert min(moved) >= -1e-9
+    assert max(moved) <= 10 + 1e-9
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from cardproof.files import read_json, write_json
+from cardproof.pages import publish as publishing
 from helpers.command import SECRET, cardproof, said
 from helpers.hub_server import Hub, serve
 from helpers.workflow import RUN
@@ -51,14 +53,28 @@ def test_adapter_card_and_sources_arrive_as_they_are(ci_run: Path, hub: Hub, tmp
     for name in ("adapter_config.json", "README.md", "config.yaml", "claims.json", "evaluation/axes.json", "figures/axes.png"):
         assert name in sent
     assert sent["evaluation/axes.json"] == (run / "evaluation/axes.json").read_bytes()
-    # Nothing that holds the benchmark's text, and no weights but the adapter's.
-    assert not [n for n in sent if n.startswith(("benchmark", "prompts", "samples", "store", "models", "distill/raft"))]
+    # No weights but the adapter's. The embedded data may be shown, so prompts and page are there.
+    assert not [n for n in sent if n.startswith(("benchmark", "store", "models", "distill/raft"))]
+    for name in ("prompt.json", "prompts/clean.jsonl", "report/index.html", "report/diff.html"):
+        assert name in sent
     card = ModelCard(sent["README.md"].decode())
     assert card.data.eval_results
-    for link in ("figures/axes.png", "figures/stress.png"):
-        assert f"]({link})" in card.text
+    for link in re.findall(r"\]\(([\w./-]+)\)", card.text):
+        assert link in sent, link
+    assert "](figures/axes.png)" in card.text and "](report/index.html)" in card.text
     assert "](../" not in card.text
+    assert f'snapshot_download("{NAME}")' in card.text
     assert SECRET.encode() not in b"".join(sent.values())
+
+
+def test_texts_of_other_data_stay_here(ci_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The licence of the data decides; here it is taken away from the embedded ones."""
+    monkeypatch.setattr(publishing, "texts_allowed", lambda config: False)
+    upload = publishing.prepare(ci_run / RUN, NAME)
+    assert not [name for name in upload.files if name.startswith(("report", "prompts/"))]
+    text = bytes(upload.files["README.md"]).decode()
+    assert "Reviewer's page (not published)" in text
+    assert "no prompts and no page" in publishing.render_text(upload)
 
 
 def test_a_second_push_is_one_more_commit(ci_run: Path, hub: Hub, tmp_path: Path) -> None:

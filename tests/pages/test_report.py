@@ -44,7 +44,7 @@ def test_every_claim_and_finding_is_on_the_page(ci_run: Path, pages: Path) -> No
         if row["chain"]["file"]:
             assert row["chain"]["sha256"] in text
     assert "Not a reproduction." in text
-    assert text.count("<svg") == len(FIGURES)
+    assert text.count("<svg") == 2 * len(FIGURES), "each also for a narrow screen"
     assert "http-equiv" in text
     # Nothing is fetched: no address of anything but namespaces.
     addresses = set(re.findall(r"https?://[^\s\"'<>)]+", text)) - set(re.findall(r'xmlns(?::\w+)?="([^"]+)"', text))
@@ -159,15 +159,17 @@ def test_a_broken_chain_is_said_at_the_top(ci_run: Path, tmp_path: Path) -> None
 
 
 def test_a_drawing_that_runs_something_is_refused() -> None:
-    svg = '<svg width="1pt" height="1pt" viewBox="0 0 1 1"><path id="a" style="fill: #ffffff"/><use href="#a"/></svg>'
-    inline = inline_figures.inline(svg, "axes")
-    assert 'id="axes-a"' in inline and 'href="#axes-a"' in inline and "var(--paper)" in inline
+    used = '<use href="#a" transform="translate(12.34567 0.5) scale(0.015625)"/>'
+    svg = f'<svg width="1pt" height="1pt" viewBox="0 0 1 1"><path id="a" style="fill: #ffffff"/>{used}</svg>'
+    inline = inline_figures.inline(svg, "axes", "f1")
+    assert 'id="f1-a"' in inline and 'href="#f1-a"' in inline and "var(--paper)" in inline
     assert "width=" not in inline
+    assert "translate(12.34 0.5) scale(0.015625)" in inline, "places are rounded, scales are not"
     for hostile in ("<script>1</script>", '<path onload="x()"/>', "<foreignObject/>"):
         with pytest.raises(CardproofError, match=r"axes\.svg is not a plain drawing"):
-            inline_figures.inline(svg.replace("</svg>", f"{hostile}</svg>"), "axes")
+            inline_figures.inline(svg.replace("</svg>", f"{hostile}</svg>"), "axes", "f1")
     with pytest.raises(CardproofError, match="not a plain drawing"):
-        inline_figures.inline("", "axes")
+        inline_figures.inline("", "axes", "f1")
 
 
 NUMERAL = re.compile(rf"\d|{NUMBER_WORDS}", re.IGNORECASE)
@@ -198,7 +200,7 @@ def test_no_numeral_stands_in_the_pages_script() -> None:
 
 def test_no_numeral_stands_in_the_captions_of_snakemakes_report() -> None:
     paths = [*sorted((TEMPLATES / "captions").glob("*.rst")), TEMPLATES / "workflow.rst"]
-    assert {p.stem for p in paths} == {*FIGURES, "workflow"}
+    assert {p.stem for p in paths} == {*FIGURES, "card", "page", "verdicts", "workflow"}
     for path in paths:
         assert not NUMERAL.search(re.sub(r"\{\{.*?\}\}", "", path.read_text(encoding="utf-8"))), path.name
 
@@ -220,4 +222,6 @@ def test_snakemakes_own_report_has_the_figures_with_captions(ci_run: Path, tmp_p
         assert name in text
     assert "not a reproduction of the published card" in text
     assert "Strict verbatim grounding of every arm" in text
-    assert "a black bar at the printed number" in text
+    assert "a hollow diamond at the printed number" in text
+    for what in ("model card", "reviewer's page", "verdicts", "index.html", "diff.html", "README.md"):
+        assert what in text

@@ -16,7 +16,9 @@ import pytest
 
 from cardproof.files import read_json, read_rows, write_rows
 from cardproof.pages import report
+from cardproof.pages.figures import FIGURES
 from cardproof.records import Rollout, Support
+from cardproof.runs import Run
 from helpers.places import ROOT
 from helpers.workflow import PATIENCE, RUN
 
@@ -150,6 +152,59 @@ def test_it_opens_from_a_folder_without_a_network(chromium: Any, pages: Path, wi
         for section in ("figures", "items"):
             it.page.evaluate(f"document.getElementById('{section}').scrollIntoView()")
             it.shoot(f"{section}-{width}-{scheme}")
+
+
+def test_the_first_screen_has_the_answer(chromium: Any, pages: Path, ci_run: Path) -> None:
+    """Without scrolling, at 1280 by 900: the answer, the central claims and what the card contradicts by itself; hashes below them."""
+    claims = read_json(ci_run / RUN / "claims.json")
+    with Opened(chromium, pages / "whole/index.html") as it:
+        boxes = {name: it.page.locator(name).bounding_box() for name in (".lead", ".alone", ".central", ".facts")}
+        assert max(boxes[name]["y"] + boxes[name]["height"] for name in (".lead", ".alone", ".central")) < 900
+        assert boxes[".lead"]["y"] < boxes[".alone"]["y"] < boxes[".central"]["y"] < boxes[".facts"]["y"]
+        assert it.page.inner_text(".lead") == claims["answer"]["lead"]
+        assert it.page.inner_text(".lead") == "This run cannot say whether the card holds: it used another model and other data."
+        for title in claims["answer"]["contradictions"]:
+            assert title.rstrip(".") in it.page.inner_text(".alone")
+        rows = {row["id"]: row for row in claims["claims"]}
+        shown = it.page.locator(".central tbody tr")
+        assert shown.count() == len(claims["central"]) == 5
+        for i, name in enumerate(claims["central"]):
+            cells = shown.nth(i).locator("th, td").all_inner_texts()
+            assert cells[:2] == [rows[name]["text"], rows[name]["published"]]
+            assert cells[2].startswith(f"{rows[name]['regenerated_printed']} [")
+        assert it.page.locator(".central th").all_inner_texts()[:3] == ["claim", "printed", "this run"], "nothing compares, so no verdict"
+        shown.first.locator("a").click()
+        it.until(f"document.activeElement.closest('tbody')?.id === 'claim-{claims['central'][0]}'")
+        it.quiet()
+    with Opened(chromium, pages / "whole/index.html", width=390) as it:
+        assert it.page.locator(".alone").bounding_box()["y"] < 900
+
+
+def test_every_number_of_the_run_names_its_result(chromium: Any, pages: Path, ci_run: Path) -> None:
+    with Opened(chromium, pages / "whole/index.html") as it:
+        marked = it.page.evaluate("[...document.querySelectorAll('.from')].map((n) => ({...n.dataset, text: n.textContent}))")
+    run = Run(ci_run / RUN)
+    assert len(marked) > 50
+    for number in marked:
+        if number["text"] != "–":
+            run.at(number["file"], number["pointer"])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_figures_fit_a_narrow_screen(chromium: Any, pages: Path, scheme: str) -> None:
+    """Each has a drawing of its own there, as wide as the screen at most and with print of 10 pixels at least."""
+    with Opened(chromium, pages / "whole/index.html", width=390, scheme=scheme) as it:
+        drawings = it.page.locator(".drawing svg:visible")
+        assert drawings.count() == len(FIGURES)
+        for i in range(drawings.count()):
+            box = drawings.nth(i).bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+            points = float(drawings.nth(i).get_attribute("viewBox").split()[2])
+            assert 8 * box["width"] / points >= 10
+            if SHOTS:
+                drawings.nth(i).screenshot(path=f"{SHOTS}/figure-{i}-{scheme}.png")
+    with Opened(chromium, pages / "whole/index.html", scheme=scheme) as it:
+        assert it.page.locator(".drawing svg:visible").count() == len(FIGURES)
 
 
 def test_verdicts_are_filtered_and_opened(chromium: Any, pages: Path, ci_run: Path) -> None:

@@ -25,9 +25,9 @@ from cardproof.files import read_json, sha256_file, write_json
 T = TypeVar("T")
 Kind = Literal["model", "dataset"]
 
-# Weights, configuration and tokenizer; nothing that can run code.
+# Weights, configuration and tokenizer, and the model's own card; nothing that can run code.
 PATTERNS: dict[Kind, list[str]] = {
-    "model": ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja"],
+    "model": ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja", "README.md"],
     "dataset": ["*.jsonl"],
 }
 COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -1,13 +1,16 @@
-"""The answer to "does the card hold, and how sure are you?", in one computed sentence."""
+"""The answer to "does the card hold, and how sure are you?": a short sentence, and one with all of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cardproof.claims.family import MEASURED
+from cardproof.claims.claims_file import MEASURED
 from cardproof.claims.findings import Finding
 from cardproof.claims.printed import ALPHA
 from cardproof.claims.verdicts import Answer, Judgement
+
+OTHER = {"benchmark": "another model", "embedded": "another model and other data"}
+"""Scale -> what such a run used instead of the card's."""
 
 
 def answer(rows: Sequence[Judgement], findings: Sequence[Finding], comparable: bool, scale: str) -> Answer:
@@ -23,9 +26,10 @@ def answer(rows: Sequence[Judgement], findings: Sequence[Finding], comparable: b
     if comparable:
         parts = [_numbers(numbers), *([_power(noticed)] if shares else []), *([_words(words)] if any(words.values()) else [])]
     else:
-        parts = [f"A run of scale {scale!r} cannot say whether the card's numbers hold"]
+        parts = [_elsewhere(scale)]
     sentence = f"{'; '.join([*parts, _alone(errors, warnings)])}."
     return Answer(
+        lead=_lead(numbers, words) if comparable else f"{_elsewhere(scale)}.",
         sentence=sentence,
         measured=sum(map(len, numbers.values())) if comparable else None,
         agree=len(numbers["agrees"]),
@@ -41,6 +45,27 @@ def answer(rows: Sequence[Judgement], findings: Sequence[Finding], comparable: b
         contradictions=errors,
         warnings=warnings,
     )
+
+
+def _elsewhere(scale: str) -> str:
+    return f"This run cannot say whether the card holds: it used {OTHER.get(scale, 'another model or other data')}"
+
+
+def _lead(numbers: Mapping[str, Sequence[str]], words: Mapping[str, Sequence[str]]) -> str:
+    """What a reader takes away who reads a single line."""
+    total, agree = sum(map(len, numbers.values())), len(numbers["agrees"])
+    if not total:
+        return "This run has no measured number to compare with the card."
+    differ, refuted = len(numbers["differs"]), len(words["refuted"])
+    against = [f"{differ} of {total} measured numbers {'differs' if differ == 1 else 'differ'}"] * bool(differ)
+    against += [f"{refuted} of its statements in words {'is' if refuted == 1 else 'are'} refuted"] * bool(refuted)
+    if against:
+        return f"This run contradicts the card: {' and '.join(against)}."
+    if agree == total:
+        return f"The card holds in this run: all {total} measured numbers agree."
+    little = "" if 2 * agree > total else ", but it confirms little"
+    left = total - agree
+    return f"This run does not contradict the card{little}: {agree} of {total} measured numbers agree, {left} cannot be resolved."
 
 
 def _numbers(numbers: Mapping[str, Sequence[str]]) -> str:

@@ -157,7 +157,7 @@ def small_counts(rule: identities.SmallCounts, values: Values) -> Finding:
     return Finding(
         id=rule.id,
         severity="note",
-        title=title if data else "These proportions are no counts of items, so their differences cannot be tested.",
+        title=title if data else "These proportions are not counts of items, so their differences cannot be tested.",
         claims=[rule.items, *rule.refusals, *(i for pair in rule.proportions for i in pair)],
         computation=[*shown, "Fisher's exact test, two-sided, unpaired: the card does not say which items the arms answered"],
         data={"tests": data},

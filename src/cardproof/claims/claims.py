@@ -17,8 +17,19 @@ from typing import Any, NamedTuple
 
 from cardproof.claims.answer import answer
 from cardproof.claims.audit import Audit, run_audit
-from cardproof.claims.claims_file import CLAIMS_PATH, FACTOR, Claim, ClaimsFile, Greater, PredicateClaim, ValueClaim, read_claims, with_unit
-from cardproof.claims.family import MEASURED, judge_together
+from cardproof.claims.claims_file import (
+    CLAIMS_PATH,
+    FACTOR,
+    MEASURED,
+    Claim,
+    ClaimsFile,
+    Greater,
+    PredicateClaim,
+    ValueClaim,
+    read_claims,
+    with_unit,
+)
+from cardproof.claims.family import judge_together
 from cardproof.claims.grim import decimals, rounded
 from cardproof.claims.identities import Ordered, references
 from cardproof.claims.pointers import rule_of, split_pointer
@@ -75,6 +86,7 @@ def judge(run_dir: Path, claims_path: Path = CLAIMS_PATH) -> Verdicts:
         comparable=run.comparable,
         claims_sha256=audit.claims_sha256,
         counts={verdict: counts[verdict] for verdict in VERDICTS},
+        central=file.central_claims(),
         claims=rows,
     )
 
@@ -104,7 +116,7 @@ def judged(file: ClaimsFile, run: Run, audit: Audit, power: Collection[str] | No
 
 
 def _column(run: Run, result: str | None) -> Column | None:
-    """A result item by item; None if its file holds no items for it."""
+    """A result item by item; None if its file has no items for it."""
     if result is None:
         return None
     file, pointer = split_pointer(result)

@@ -35,6 +35,10 @@ SUFFIX = {"percent": "%", "million": "M"}
 """What is printed after a number in a unit; nothing where not listed."""
 COUNT = re.compile(r"[1-9][0-9]{0,2},[0-9]{3}|[1-9][0-9]{0,5}")
 """What arithmetic that divides by a claim, or tries all numbers up to it, can work with: a whole number from 1 to 999,999."""
+MEASURED = ("proportion", "mean", "difference", "loss")
+"""Kinds of claims that a run measures; all others follow from settings."""
+FEW = 5
+"""Claims to show first where the file names none."""
 Pointer = Annotated[str, AfterValidator(checked), Field(description="A result file of a run, #, and a JSON pointer into it.")]
 
 
@@ -234,7 +238,7 @@ class Tolerance(Row):
     @classmethod
     def _positive(cls, tolerance: str) -> str:
         if not NUMBER.fullmatch(tolerance) or Fraction(tolerance) <= 0:
-            raise ValueError(f"the tolerance {tolerance!r} is no number above 0|write it in the claims' unit, in quotes, e.g. '0.05'.")
+            raise ValueError(f"the tolerance {tolerance!r} is not a number above 0|write it in the claims' unit, in quotes, e.g. '0.05'.")
         return tolerance
 
 
@@ -245,6 +249,9 @@ class ClaimsFile(Row):
     """The model's name."""
     arms: list[str]
     names: list[Name] = Field(default_factory=list)
+    central: list[str] = Field(default_factory=list)
+    """Ids of the claims that the card is about, most important first: card and page show them first. Empty: the first measured ones of the
+    last arm."""
     claims: list[Claim]
     tolerances: list[Tolerance] = Field(default_factory=list)
     """Each measured claim is in at most one; a run never agrees with a number that is in none."""
@@ -253,6 +260,11 @@ class ClaimsFile(Row):
     def tolerance(self) -> dict[str, Fraction]:
         """The tolerance of each claim that has one, by id."""
         return {name: Fraction(row.tolerance) for row in self.tolerances for name in row.claims}
+
+    def central_claims(self) -> list[str]:
+        """Ids of the claims to show first: those that the file names, else the first few measured numbers of its last arm."""
+        measured = [c.id for c in self.values().values() if c.kind in MEASURED and c.value is not None and c.arm in (None, *self.arms[-1:])]
+        return self.central or measured[:FEW]
 
     def values(self) -> dict[str, ValueClaim]:
         """The value claims by id, in the file's order."""
@@ -364,6 +376,10 @@ def _check_references(file: ClaimsFile, where: str) -> None:
                     )
         else:
             _check_ids(claim.expression, values, name)
+    known = [claim.id for claim in file.claims]
+    for name in file.central:
+        if name not in known:
+            raise CardproofError(f"{where}: central names the claim {name!r}, which is not in this file.", _one_of(name, known))
     for identity in file.identities:
         _check_ids(identity, values, f"{where}, identity {identity.id!r}")
     seen: set[str] = set()
@@ -371,7 +387,7 @@ def _check_references(file: ClaimsFile, where: str) -> None:
         for name in row.claims:
             place = f"{where}, tolerance {row.tolerance}"
             if name not in values:
-                raise CardproofError(f"{place}: names the claim {name!r}, which is no value claim of this file.", _one_of(name, values))
+                raise CardproofError(f"{place}: names the claim {name!r}, which is not a value claim of this file.", _one_of(name, values))
             if name in seen:
                 raise CardproofError(f"{place}: the claim {name!r} has a tolerance already.", "give each claim one tolerance.")
             seen.add(name)

@@ -54,7 +54,7 @@ def answered(rule: identities.Answered, values: Values) -> Finding:
     shown += [_counts_of(c, best, n) for c in proportions] if best else []
     means, data = _means(rule, values, left, n)
     if best is None:
-        failing, title = [], f"{refusals.shown} false refusals are no whole number of {n} items."
+        failing, title = [], f"{refusals.shown} false refusals are not a whole number of {n} items."
         possible = [f"{refusals.id} is over another number of items", f"{refusals.id} has another value"]
     elif best.failing:
         # Where each fits some number of items, but no two the same, all of them contradict each other.
@@ -92,7 +92,7 @@ def _counts_of(claim: ValueClaim, reading: Reading, most: int) -> str:
     """A proportion as counts in a reading, and whether it is none over all items."""
     k = counts_in(reading.span(on_scale(claim)), reading.items)
     other = "" if counts_in(on_scale(claim).interval, most) or reading.items == most else f"; no k/{most}"
-    found = f"{listed(k)}/{reading.items} = {claim.shown}" if k else f"{claim.shown} is no k/{reading.items}"
+    found = f"{listed(k)}/{reading.items} = {claim.shown}" if k else f"{claim.shown} is not k/{reading.items}"
     return f"{claim.id}: {found}{other}"
 
 

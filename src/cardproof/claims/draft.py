@@ -26,7 +26,7 @@ HEAD = """# A draft, made from {card} by `cardproof draft`: check every line bef
 # - `kind`, `unit` and `text` are guesses. Write `proportion` where a number is k of n items, and its `n`.
 # - Name the arms (the models that are compared), and the arm of each number.
 # - Relations that the draft found are under `identities`; add those it could not find.
-# - Remove what is no claim. `cardproof audit --claims FILE` audits what is left.
+# - Remove what is not a claim. `cardproof audit --claims FILE` audits what is left.
 """
 MOST_ROWS = 40
 """Rows of a table whose numbers become claims; of a training-results table only the last."""
@@ -73,7 +73,7 @@ def _title(card: Document, path: Path) -> str:
 
 
 def cells_of(card: Document) -> Iterator[tuple[str, Cell]]:
-    """A card's numbers that can be claims, with the section each stands in: front matter, lists, tables, sentences."""
+    """A card's numbers that can be claims, with the section each is in: front matter, lists, tables, sentences."""
     for m in card.front.metrics:
         yield "front_matter", Cell(m.line, f"front matter {m.name or m.type}", m.value)
     for block in card.blocks:

@@ -13,9 +13,6 @@ from cardproof.claims.verdicts import VerdictName
 from cardproof.evaluation.printed import number
 from cardproof.evaluation.statistics import Step, holm_steps
 
-MEASURED = ("proportion", "mean", "difference", "loss")
-"""Kinds of claims that a run measures; all others follow from settings."""
-
 
 class Tested(NamedTuple):
     """What testing a measured number together with all others comes to; `Judgement` describes the fields."""

@@ -140,6 +140,8 @@ class Judgement(Result):
 class Answer(Result):
     """What a run says about the card as a whole."""
 
+    lead: str
+    """The outcome in one short sentence."""
     sentence: str
     """All of it in words, for a reader who reads nothing else."""
     measured: int | None
@@ -188,6 +190,8 @@ class Verdicts(Result):
     """sha256 of the claims file."""
     counts: dict[VerdictName, int]
     """Claims by verdict."""
+    central: list[str]
+    """Ids of the claims that a reader sees first, as the claims file names them."""
     claims: list[Judgement]
     """A row for each claim, in the order of the claims file."""
 

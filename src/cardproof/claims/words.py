@@ -31,7 +31,7 @@ class Measured(NamedTuple):
 
     estimate: Estimate
     column: Column | None
-    """Item by item; None where the result holds no items."""
+    """Item by item; None where the result has no items."""
 
 
 def on_run(expression: Expression, found: Mapping[str, Measured], result: Any, ordered: bool = False) -> Said:

@@ -12,6 +12,8 @@ from cardproof.cli.recording import EVALUATED, TRAINING, below, beside, makes, r
 
 ROWS = (runs.samples("{arm}", "{condition}"), runs.scores("{arm}", "{condition}"))
 """Files for each arm and condition that the page shows."""
+ASKED = (runs.BASE_CARD, runs.prompts("clean"), runs.samples("{arm}", "clean"), runs.scores("{arm}", "clean"))
+"""What the card's example is from."""
 BESIDE_CARD = (runs.SELECTION, runs.LEAKAGE, runs.VERIFIER, runs.figure("*", "*"))
 """What the card reads besides the evaluation."""
 
@@ -30,11 +32,11 @@ def figures(run: Path, out: Path) -> None:
 @reads(
     "--run",
     "Folder of the run.",
-    below(runs.CONFIG, runs.AUDIT, runs.CLAIMS, runs.evaluation("*"), TRAINING, *BESIDE_CARD),
+    below(runs.CONFIG, runs.AUDIT, runs.CLAIMS, runs.evaluation("*"), TRAINING, *BESIDE_CARD, *ASKED),
 )
 @reads("--templates", "Templates of card, page and captions.", default=ROOT / "report", show_default=True)
 @reads("--claims", "The card's numbers, as data.", default=CLAIMS, show_default=True)
-@makes("--out", "Card to write (Markdown).", beside(runs.EVAL_RESULTS))
+@makes("--out", "Card to write (Markdown).", beside(runs.EVAL_RESULTS, runs.PROMPT))
 def card(run: Path, templates: Path, claims: Path, out: Path) -> None:
     """Render the model card from results alone."""
     from cardproof.pages.card import render

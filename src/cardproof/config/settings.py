@@ -329,6 +329,25 @@ class Runtime(Section):
     containers/gpu.sif with GPUs and containers/cpu.sif without. Of the run, not of the card."""
 
 
+class Header(Section):
+    """What the rendered card says of the model in its header; what is null or empty comes from the base model's own card."""
+
+    license: str | None = None
+    """Licence of the adapter, by the Hub's name for it; null: the base model's. Of the run, not of the card."""
+    language: list[str] = []
+    """Codes of the languages it answers in, such as en; empty: the base model's. Of the run, not of the card."""
+    base_model: str | None = None
+    """Hub id of the base model, for one that is taken from a folder. Of the run, not of the card."""
+    tags: list[str] = []
+    """Further tags, such as the subject of the data. Of the run, not of the card."""
+    tasks: dict[str, str] = {}
+    """Axis (`strict`, `stress_strict`, ...) -> the task that the data set on the Hub defines for it. Only these reach the Hub's list of
+    results. Of the run, not of the card."""
+    texts: bool = False
+    """Show texts of the data set on the card, and publish the page with every reply. Set it to true only if the licence of the data allows
+    that; the embedded data allow it anyway. Of the run, not of the card."""
+
+
 class TrainingRun(NamedTuple):
     """One adapter to train: the settings of its variant, and its seed."""
 
@@ -346,6 +365,8 @@ class Config(Section):
     the run, not of the card."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of everything random. Assumed, because the card states a single seed but not its value."""
+    synthetic: bool = False
+    """The results are made up, to show what pages and figures look like: each of them says so. Of the run, not of the card."""
     benchmark: Benchmark = Benchmark()
     split: Split = Split()
     contract: Contract = Contract()
@@ -364,6 +385,7 @@ class Config(Section):
     """The models compared. Stated on the card: base, hybrid, grounded."""
     evaluation: Evaluation = Evaluation()
     runtime: Runtime = Runtime()
+    header: Header = Header()
     replay: str | None = None
     """Archive or folder of a finished run: its samples are scored again, and none are drawn. Of the run, not of the card."""
 
@@ -415,6 +437,17 @@ class Config(Section):
     def rollouts(self) -> dict[str, int]:
         """Condition -> rollouts per item. The candidates for training are under `train`."""
         return {"train": self.distill.n, **{condition: getattr(self.conditions, condition).n for condition in CONDITIONS}}
+
+    @property
+    def subject(self) -> str | None:
+        """The arm that a card is about: `grounded`, else the first one with an adapter; None if no arm has one."""
+        adapted = [name for name, arm in self.arms.items() if arm.adapter != "none"]
+        return "grounded" if "grounded" in adapted else next(iter(adapted), None)
+
+    @property
+    def hub_tasks(self) -> dict[str, str]:
+        """Axis -> the task that the data set defines for it on the Hub; empty if the data are from elsewhere."""
+        return self.header.tasks if self.benchmark.source == "hub" else {}
 
     @property
     def training_seeds(self) -> list[int]:

@@ -151,7 +151,7 @@ def _closes(last: str) -> bool:
 
 
 def _number_before(document: str, at: int) -> bool:
-    """Whether what stands before `at` belongs to a number that begins there or goes on; emphasis and what is not seen aside."""
+    """Whether what comes before `at` belongs to a number that begins there or goes on; emphasis and what is not seen aside."""
     left = seen(document[max(0, at - _REACH) : at])
     mark, before = left[-1:], left[-2:-1]
     if mark.isdecimal() or (mark in _CONTINUES and before.isdecimal()):
@@ -164,7 +164,7 @@ def _number_before(document: str, at: int) -> bool:
 
 
 def _number_after(document: str, at: int) -> bool:
-    """Whether what stands after `at` belongs to the number that ends there; emphasis and what is not seen aside."""
+    """Whether what comes after `at` belongs to the number that ends there; emphasis and what is not seen aside."""
     right = seen(document[at : at + _REACH])
     mark, after = right[:1], right[1:2]
     if not document[at - 1].isdecimal():

@@ -2,7 +2,7 @@
 
 No step changes a number or a negation. NFKC keeps raised and circled digits apart from the digits beside them, and markup never joins two
 digits. The rule for marks: punctuation drops what only separates or encloses words, while currency, mathematical, percent and degree signs,
-a sign or point before a number, and whatever stands between two digits stay, except for the commas that group thousands.
+a sign or point before a number, and whatever is between two digits stay, except for the commas that group thousands.
 
 Whoever changes a step raises the ladder's version, `scoring.ladder`: scores carry it, and those of different versions are not compared.
 """

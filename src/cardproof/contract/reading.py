@@ -37,7 +37,7 @@ _LINE_QUOTE = re.compile(
     r"(?:^[ \t>*_`\u2022+-]{0,12}(?:\d{1,2}[.)][ \t]{0,3})?|(?<=\])[\s,;.]{1,4})([\"\u201c\u201e\u00ab])",
     re.MULTILINE,
 )
-# What may stand on a line before an id that begins a new item: bullets, a number, a short label such as `Quote 2:`.
+# What may be on a line before an id that begins a new item: bullets, a number, a short label such as `Quote 2:`.
 _LEAD = re.compile(r"[\s>*_`~#\u2022+\-\d.)(]{0,24}(?:[A-Za-z]{1,12} ?\d{0,3}[:.)])?[\s*_`]{0,4}")
 _LEAD_REACH = 44
 
@@ -46,7 +46,7 @@ _LEAD_REACH = 44
 _AFTER_WORD = r"(?<![^\W_])(?<![.,;:!?)\]}\u2026%])"
 _BEFORE_WORD = r"(?=[^\s.,;:!?)\]}\u2026%])"
 _NO_APOSTROPHE = r"(?!(?<=[^\W\d_].)[^\W\d_])"
-# The first pattern finds where a mark may stand, which is quick; the second tells what it is.
+# The first pattern finds where a mark may be, which is quick; the second tells what it is.
 _FAMILIES = {
     '"': (re.compile('"'), re.compile(rf'({_AFTER_WORD}"{_BEFORE_WORD})|(")')),
     "'": (re.compile("['\u2019]"), re.compile(rf"({_AFTER_WORD}'{_BEFORE_WORD})|(['\u2019]{_NO_APOSTROPHE})")),
@@ -119,7 +119,7 @@ class Parsed(NamedTuple):
 def parse(text: str, terms: Terms) -> Reply:
     """A reply as quotes, answer, citations, refusal flag and named defects; never raises, linear in the length of `text`.
 
-    `text[q.start:q.end] == q.text` for every quote. What stands before the end of a reasoning block is not part of the reply, and a reply
+    `text[q.start:q.end] == q.text` for every quote. What comes before the end of a reasoning block is not part of the reply, and a reply
     whose reasoning was cut off is empty. Where a section is repeated, all evidence counts, and the first answer that is not blank. Without
     any section the whole text is the answer, less the quotes it opens with, unless it is quotes alone and no contract was asked for.
     A refusal is an answer that equals or begins with one of the refusal phrases, letter case and punctuation aside.
@@ -277,7 +277,7 @@ def _evidence(segment: str, ids: Ids) -> _Evidence:
     """The quotes of one stretch of evidence, whose items are `[id] "quote"` or, where it begins so, `"quote" [id]`."""
     anchors = [m for m in _ANCHOR.finditer(segment) if not _closes_a_quote(segment, m.end(1) + 1, m.start(2))]
     quote_first = _LINE_QUOTE.search(segment, 0, anchors[0].start() if anchors else len(segment)) is not None
-    items: list[tuple[list[str], int, int]]  # (ids, where the item starts, where its opening mark stands)
+    items: list[tuple[list[str], int, int]]  # (ids, where the item starts, where its opening mark is)
     if quote_first:
         items = [([], m.start(), m.start(1)) for m in _LINE_QUOTE.finditer(segment) if not _closes_a_quote(segment, m.start(), m.start(1))]
     else:
@@ -344,7 +344,7 @@ def _begins_item(segment: str, anchor: re.Match[str], opening: int) -> bool:
 
 
 def _spans(segment: str, opening: int, end: int) -> tuple[list[tuple[int, int]], bool]:
-    """Spans of the quotes of one item, whose first opening mark stands at `opening`; and whether the last one is closed.
+    """Spans of the quotes of one item, whose first opening mark is at `opening`; and whether the last one is closed.
 
     Quotation marks inside a quote are balanced against each other. A closing mark too many shows that an earlier one was inside, so the
     quote runs on to it: the longest span that leaves nothing unbalanced, without swallowing a later, balanced remark.

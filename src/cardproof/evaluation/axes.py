@@ -12,8 +12,8 @@ class Axis(NamedTuple):
     """Its key in result files."""
     title: str
     """What the tables of a card call it."""
-    label: str | None
-    """What figures and the Hub call it; None for an axis that only tables show."""
+    label: str
+    """What figures and the Hub call it."""
     column: str
     """The column of the scores that it is."""
     kind: Literal["mean", "proportion"]
@@ -29,7 +29,7 @@ AXES = (
     Axis("attribution", "attribution", "attribution", "attribution", "mean"),
     Axis("citation_validity", "citation validity", "citation validity", "citation_validity", "proportion"),
     Axis("gold_rouge", "gold ROUGE-L", "gold ROUGE-L", "gold_rouge", "proportion", under_stress=False),
-    Axis("rouge_l", "ROUGE-L", None, "rouge_l", "mean", under_stress=False),
+    Axis("rouge_l", "ROUGE-L", "ROUGE-L", "rouge_l", "mean", under_stress=False),
     Axis("false_refusals", "false refusals (oracle present)", "false refusals", "refusal", "proportion", over="oracle_present"),
     Axis("support", "verifier support", "verifier support", "support", "mean"),
     Axis("composite", "composite", "composite", "composite", "mean"),
@@ -38,7 +38,7 @@ AXES = (
 AXIS = {axis.name: axis for axis in AXES}
 TITLES = {axis.name: axis.title for axis in AXES}
 STRESS_TITLES = {axis.name: axis.title for axis in AXES if axis.under_stress}
-LABELS = {axis.name: axis.label for axis in AXES if axis.label is not None}
+LABELS = {axis.name: axis.label for axis in AXES}
 COLUMNS = tuple(axis.column for axis in AXES if axis.column != "refusal")
 """The columns of the scores that hold a number for each rollout."""
 SINGLE_DRAW = ("strict", "composite")

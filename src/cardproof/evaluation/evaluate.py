@@ -2,7 +2,7 @@
 
 Each function takes the Score rows of every arm under one condition and returns the content of one JSON file; `results` puts the five
 together and tests the primary hypotheses as one family; `run` reads and writes. A number is about the candidate that best-of-N picks, in
-expectation where candidates tie. An item is *answered* where that candidate is no refusal: quality axes are over answered items (a reply
+expectation where candidates tie. An item is *answered* where that candidate is not a refusal: quality axes are over answered items (a reply
 without answer text has support 0), false refusals over items with the oracle. `all_items` holds the quality axes over all items, a refusal
 counting 0.
 """

@@ -89,7 +89,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     ),
     "evaluate": ("evaluation", "seed", "arms", "training.seeds"),
     "reconcile": ("training.readings", "training.compare_readings", "training.variants", "scale"),
-    "figures": ("run", "scale"),
+    "figures": ("run", "scale", "synthetic"),
 }
 """The settings each step depends on, as dotted paths. Both the rules' parameters and the records come from this list."""
 

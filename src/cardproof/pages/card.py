@@ -1,7 +1,7 @@
 """The model card of a run: its numbers come from results, its words from templates.
 
 Templates print numbers only through the filters here, and say with `source(...)` which file and JSON pointer a number is from; the marks
-become the card's footnotes. A sentence that claims something depends on `stance` and its like.
+are comments in the Markdown, and the card lists them at its end. A sentence that claims something depends on `stance` and its like.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from cardproof.errors import CardproofError, of_template
 from cardproof.evaluation.axes import STRESS_TITLES, TITLES
 from cardproof.evaluation.of_run import Evaluation
 from cardproof.evidence.verify import check
-from cardproof.files import write_text
+from cardproof.files import write_json, write_text
 from cardproof.pages import card_metadata
+from cardproof.pages.base_card import base_of
+from cardproof.pages.definitions import DEFINITIONS
 from cardproof.pages.figures import FIGURES
 from cardproof.pages.formats import (
     above_chance,
@@ -40,15 +42,20 @@ from cardproof.pages.formats import (
     code,
     counted,
     estimate,
+    fenced,
+    first_problem,
     held_in,
     interval,
+    moved,
     noticed,
     number,
     p_value,
     percent,
     place,
     pluck,
+    pluck_axis,
     published,
+    ranged,
     regenerated,
     rejection,
     remark,
@@ -61,12 +68,12 @@ from cardproof.pages.formats import (
     value,
     words,
 )
+from cardproof.pages.usage import usage
 from cardproof.records import Estimate
-from cardproof.runs import AUDIT, CLAIMS, EVAL_RESULTS, LEAKAGE, RECONCILE, SELECTION, VERIFIER, Run, figure
+from cardproof.runs import AUDIT, CLAIMS, EVAL_RESULTS, LEAKAGE, PROMPT, RECONCILE, SELECTION, VERIFIER, Run, figure
 from cardproof.training.results import TrainingMetrics
 from cardproof.verifier.results import VerifierMetrics
 
-SUBJECT = "grounded"
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
@@ -74,14 +81,15 @@ def render(run_dir: Path, templates_dir: Path, out_path: Path, published_claims:
     """Render `card.md.j2` of `templates_dir` with the results in `run_dir` and write the card to `out_path`.
 
     The table published | this run comes from the run's `claims.json`; without it, `published_claims` are judged here; without either, the
-    table is left out. Without `audit.json` the audit's findings are left out. Figures are linked relative to the card. A run on a data set
-    of the Hub also writes `.eval_results/` beside the card. Raises CardproofError if a result, a figure or a template is missing or lacks
-    what the card says.
+    table is left out. Without `audit.json` the audit's findings are left out. Figures are linked relative to the card. Beside the card it
+    writes `prompt.json`, which the card's code reads, and `.eval_results/` where the configuration names the data set's tasks. Raises
+    CardproofError if a result, a figure or a template is missing or lacks what the card says.
     """
     context = collect(Path(run_dir), Path(out_path), published_claims)
     text, entries = fill(Path(templates_dir), context), context["eval_results"]
     card_metadata.check(text, entries)
     write_text(Path(out_path), text)
+    write_json(Path(out_path).parent / PROMPT, context["usage"].prompt)
     if entries is not None:
         write_text(Path(out_path).parent / EVAL_RESULTS, entries)
 
@@ -90,7 +98,7 @@ def fill(templates_dir: Path, context: Mapping[str, Any]) -> str:
     """The card's text from its templates and the content of a run."""
     sources = Sources()
     try:
-        text = environment(templates_dir).get_template("card.md.j2").render(**context, source=sources.mark, sources=sources.notes)
+        text = environment(templates_dir).get_template("card.md.j2").render(**context, source=sources.mark, sources=sources.files)
     except jinja2.TemplateError as e:
         raise of_template(e, templates_dir, "card.md.j2", "the run lacks this result: evaluate again, or correct the template.") from None
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
@@ -122,24 +130,31 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
     chain = check(run_dir, skip=("card/", "report"))
     # Without a whole chain nobody can say that these results were computed from these inputs; at published scale that is the card's point.
     withheld = chain.state == "broken" or (chain.state == "unrecorded" and run.comparable)
-    published = run.comparable and not withheld
+    published = run.comparable and not withheld and not config.synthetic
+    base = base_of(run)
+    by_id = {row.id: row for row in claims.claims} if claims else {}
     name = claims.card if claims and published else f"cardproof-{config.run}-{subject}"
     return {
         "run": config,
         "chain": chain,
+        "problem": first_problem(chain, run_dir),
         "withheld": withheld,
-        "metadata": card_metadata.header(config, results, subject, name, published),
+        "base": base,
+        "metadata": card_metadata.header(config, base, results, subject, name, published),
         "eval_results": card_metadata.eval_results(config, results, subject, published),
         "subject": subject,
         "reference": REFERENCE,
         "pair": f"{subject}-{REFERENCE}",
         "arms": list(results.axes.arms),
+        "usage": usage(run, base, subject),
+        "definitions": DEFINITIONS,
         "titles": TITLES,
         "stress_titles": STRESS_TITLES,
         **results._asdict(),
         **_training(run, trained),
         **_verifier(run),
         "claims": claims,
+        "central": [by_id[name] for name in claims.central] if claims else [],
         "judged_before": run.has(CLAIMS),
         "audit": run.read(AUDIT, Audit) if run.has(AUDIT) else None,
         "unpinned": run.unpinned(),
@@ -175,11 +190,10 @@ def _verifier(run: Run) -> dict[str, Any]:
 
 
 def subject_of(run: Config) -> str:
-    """The arm the card is about: `grounded`, else the first one with an adapter; CardproofError if there is none."""
-    adapted = [name for name, arm in run.arms.items() if arm.adapter != "none"]
-    if not adapted:
+    """The arm the card is about; CardproofError if no arm has an adapter."""
+    if run.subject is None:
         raise CardproofError("The run has no arm with an adapter, so there is no model to write a card about.", "add one under `arms`.")
-    return SUBJECT if SUBJECT in adapted else adapted[0]
+    return run.subject
 
 
 def _claims(run: Run, published_claims: Path | None) -> Verdicts | None:
@@ -217,32 +231,24 @@ def _figures(run: Run, out_path: Path) -> dict[str, str]:
 
 
 class Sources:
-    """The footnotes of a card: where its numbers are from, each place once."""
+    """Where a card's numbers are from, each place once."""
 
     def __init__(self) -> None:
-        self._labels: dict[str, str] = {}
+        self._pointers: dict[str, dict[str, None]] = {}
 
     def mark(self, file: str, pointer: str) -> str:
-        """A footnote mark for a file of the run and a JSON pointer; `{arm}` and its like mean every column or row of a table."""
-        place = f"{file}#{pointer}"
-        if place not in self._labels:
-            parts = [part for part in pointer.split("/") if part not in ("", "arms", "{arm}")]
-            # `metrics` and its like name several files; their folders tell them apart.
-            stem = Path(file).stem if file.startswith(("evaluation/", "config")) else Path(file).parts[0]
-            label = re.sub(r"[^a-z0-9]+", "-", "-".join([stem, *parts]).lower()).strip("-")
-            while label in self._labels.values():
-                label += "-also"
-            self._labels[place] = label
-        return f"[^{self._labels[place]}]"
+        """A comment that names a file of the run and a JSON pointer; `{arm}` and its like mean every column or row of a table."""
+        self._pointers.setdefault(file, {})[pointer] = None
+        return f"<!-- {file}#{pointer} -->"
 
-    def notes(self) -> list[tuple[str, str]]:
-        """Label and place of every mark used so far, in order of first use."""
-        return [(label, place) for place, label in self._labels.items()]
+    def files(self) -> list[tuple[str, list[str]]]:
+        """Every file marked so far with its pointers, in order of first use."""
+        return [(file, [pointer for pointer in pointers if pointer]) for file, pointers in self._pointers.items()]
 
 
 FILTERS = (
-    *(estimate, value, interval, change, p_value, number, short, percent, bounds, seed_spread, seed_name),
+    *(estimate, ranged, moved, value, interval, change, p_value, number, short, percent, bounds, seed_spread, seed_name),
     *(stance, above_chance, saves),
-    *(setting, code, cell, words, counted, rejection, pluck, called, held_in, conclusion),
+    *(setting, code, cell, fenced, words, counted, rejection, pluck, pluck_axis, called, held_in, conclusion),
     *(published, regenerated, apart, noticed, chosen, remark, place),
 )

@@ -1,7 +1,8 @@
 """What the Hub reads from a card: its YAML header with `model-index`, and `.eval_results/*.yaml`; built by the Hub's own classes.
 
 The numbers are the rendered card's: those of the arm the card is about. A run that is not a reproduction says so in the header's name
-and tags, and beside every number. An entry of `.eval_results` speaks of a data set on the Hub, so a run on other data has none.
+and tags, and beside every number. An entry of `.eval_results` names a task that a data set on the Hub defines, so it exists only where the
+configuration names one (`header.tasks`). Licence and languages are the base model's, unless the configuration says otherwise.
 """
 
 from __future__ import annotations
@@ -10,17 +11,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cardproof.acquire.sources import hub_id
 from cardproof.config.settings import Benchmark, Config
-from cardproof.errors import CardproofError
+from cardproof.errors import CardproofError, did_you_mean
 from cardproof.evaluation.axes import LABELS
 from cardproof.evaluation.of_run import Evaluation
 from cardproof.evaluation.printed import number
 from cardproof.evaluation.results import AxisTable
+from cardproof.pages.base_card import Base
 from cardproof.records import Estimate
 from cardproof.runs import EVAL_RESULTS
 
-LICENSE = "apache-2.0"
 SCHEMAS = Path(__file__).resolve().parents[3] / "schemas"
 TASK = "text-generation"
 DOCUMENTS = {"axes": "oracle passage alone", "stress": "distractors added, oracle passage dropped at times"}
@@ -29,7 +29,10 @@ CONFIGURATIONS = {"axes": "clean", "stress": "stress"}
 """The same files and the condition; the Hub's class tells results apart by a data set's configuration, not by the task's name."""
 
 
-def header(run: Config, results: Evaluation, subject: str, name: str, published: bool) -> str:
+HUB = "https://huggingface.co"
+
+
+def header(run: Config, base: Base, results: Evaluation, subject: str, name: str, published: bool) -> str:
     """The card's YAML header; `published`: it may go by the published card's name."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -50,37 +53,64 @@ def header(run: Config, results: Evaluation, subject: str, name: str, published:
         for file, axis, value, estimate in measured(results, subject)
     ]
     data = ModelCardData(
-        license=LICENSE,
-        language="en",
+        license=base.license,
+        license_name=base.license_name,
+        license_link=base.license_link,
+        language=base.language or None,
         library_name="peft",
         pipeline_tag=TASK,
         model_name=name,
-        base_model=hub_id(run),
+        base_model=base.id,
+        base_model_relation="adapter" if base.id else None,
         datasets=[run.benchmark.id] if run.benchmark.source == "hub" else None,
-        tags=["cardproof", "qlora", "lora", "grounded-generation", "legal", *([] if published else ["not-a-reproduction"])],
+        tags=tags(run, subject, published),
         eval_results=entries,
     )
     return data.to_yaml().strip()
 
 
+def tags(run: Config, subject: str, published: bool) -> list[str]:
+    """Tags of the method, those of the configuration, and what the run is not."""
+    quantized = run.arms[subject].adapter == "trained" and run.model.quantization == "nf4"
+    marks = {"qlora": quantized, "synthetic": run.synthetic, "not-a-reproduction": not published}
+    further = [tag for tag, holds in marks.items() if holds]
+    return list(dict.fromkeys(["cardproof", "lora", "grounded-generation", *run.header.tags, *further]))
+
+
 def eval_results(run: Config, results: Evaluation, subject: str, published: bool) -> str | None:
-    """The content of the Hub's list of results; None if the run's data set is not on the Hub."""
+    """The content of the Hub's list of results; None if the run's data set is not on the Hub or defines no task that the run knows."""
     import yaml
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
-    if run.benchmark.source != "hub":
+    if not run.hub_tasks:
         return None
+    asked = {f"{'' if file == 'axes' else file + '_'}{axis}": (file, axis) for file in DOCUMENTS for axis in LABELS}
+    if unknown := sorted(run.hub_tasks.keys() - asked):
+        raise CardproofError(
+            f"header.tasks names {unknown[0]!r}, which is not an axis.", did_you_mean(unknown[0], asked, f"axes: {', '.join(asked)}.")
+        )
+    tasks = {asked[name]: task for name, task in run.hub_tasks.items()}
     entries = [
         EvalResultEntry(
             dataset_id=run.benchmark.id,
             dataset_revision=run.benchmark.revision,
-            task_id=f"{'' if file == 'axes' else file + '_'}{axis}",
+            task_id=tasks[file, axis],
             value=value,
             notes=f"{DOCUMENTS[file]}; {note(estimate, table(results, file).best_of)}{'' if published else '; not a reproduction'}",
         )
         for file, axis, value, estimate in measured(results, subject)
+        if (file, axis) in tasks
     ]
     return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True, width=140)
+
+
+def sourced(entries: str, repository: str, date: str) -> str:
+    """The list of results with where each number can be checked (the repository's own page) and when it was published (ISO 8601)."""
+    import yaml
+
+    source = {"url": f"{HUB}/{repository}", "name": "cardproof"}
+    rows = [{**row, "date": date, "source": source} for row in yaml.safe_load(entries)]
+    return yaml.safe_dump(rows, sort_keys=False, allow_unicode=True, width=140)
 
 
 def measured(results: Evaluation, subject: str) -> list[tuple[str, str, float, Estimate]]:

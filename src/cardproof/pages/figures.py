@@ -6,7 +6,9 @@ markers and labels tell them apart as well. The same data gives the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,14 +21,14 @@ from cardproof.files import atomic, write_json
 from cardproof.pages.drawing import (
     DPI,
     STYLE,
-    WIDTH,
     Data,
+    Sheet,
     draw_compute_curve,
     draw_forest,
     draw_near_miss,
     draw_published,
     draw_training_loss,
-    frame,
+    sheet,
 )
 from cardproof.records import Estimate
 from cardproof.runs import CLAIMS, Run, evaluation, metrics
@@ -43,7 +45,8 @@ def draw(run_dir: Path, out_dir: Path) -> list[Path]:
     results = Results.of(Run(run_dir))
     written = []
     for name, (collect, _) in FIGURES.items():
-        data = {"figure": name, "run": results.config.run, "scale": results.config.scale, **collect(results)}
+        which = {"run": results.config.run, "scale": results.config.scale, "synthetic": results.config.synthetic}
+        data = {"figure": name, **which, **collect(results)}
         write_json(Path(out_dir) / f"{name}.json", data)
         written += [Path(out_dir) / f"{name}.json", *render(data, Path(out_dir))]
     return written
@@ -51,22 +54,46 @@ def draw(run_dir: Path, out_dir: Path) -> list[Path]:
 
 def render(data: Data, out_dir: Path) -> list[Path]:
     """Draw one figure from its data (the content of `NAME.json`) as SVG and as PNG; returns both paths."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     paths = [out_dir / f"{data['figure']}.{kind}" for kind in ("svg", "png")]
-    with matplotlib.rc_context():
-        # A matplotlibrc of the user's must not change what is published.
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        # A Figure without pyplot draws with Agg, whatever the display.
-        fig = Figure(figsize=(WIDTH, 4.0), facecolor="white")
-        FIGURES[data["figure"]][1](fig, data)
-        frame(fig, data)
-        for path, metadata in zip(paths, ({"Date": None, "Creator": None, "Title": data["title"]}, {"Software": None}), strict=True):
+    with styled():
+        fig = compose(data)
+        for path, metadata in zip(paths, ({**OF_SVG, "Title": data["title"]}, {"Software": None}), strict=True):
             with atomic(path) as tmp:
                 fig.savefig(tmp, format=path.suffix[1:], dpi=DPI, metadata=metadata)
     return paths
+
+
+def narrow(data: Data) -> str:
+    """The SVG of one figure for a narrow screen, from its data."""
+    out = StringIO()
+    with styled():
+        compose(data, narrow=True).savefig(out, format="svg", metadata={**OF_SVG, "Title": data["title"]})
+    return out.getvalue()
+
+
+def compose(data: Data, narrow: bool = False) -> Any:
+    """One figure of matplotlib's from its data; call it within `styled`."""
+    from matplotlib.figure import Figure
+
+    # A Figure without pyplot draws with Agg, whatever the display.
+    fig = Figure(facecolor="white")
+    FIGURES[data["figure"]][1](fig, data, sheet(data, narrow))
+    return fig
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The figures' own style: a matplotlibrc of the user's must not change what is published."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+OF_SVG = {"Date": None, "Creator": None}
+"""What an SVG file would say of itself, and must not: the same data gives the same bytes."""
 
 
 class Results(NamedTuple):
@@ -221,7 +248,7 @@ def published(results: Results) -> Data:
 # --- common -----------------------------------------------------------------------------------------------------------
 
 
-FIGURES: dict[str, tuple[Callable[[Results], Data], Callable[[Any, Data], None]]] = {
+FIGURES: dict[str, tuple[Callable[[Results], Data], Callable[[Any, Data, Sheet], None]]] = {
     "training_loss": (training_loss, draw_training_loss),
     "axes": (axes, draw_forest),
     "stress": (stress, draw_forest),

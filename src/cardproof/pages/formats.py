@@ -17,6 +17,7 @@ from cardproof.config import settings
 from cardproof.evaluation import printed
 from cardproof.evaluation.printed import DASH
 from cardproof.evaluation.results import Choices, Equivalence, EquivalentN, Spread
+from cardproof.evidence.verify import Chain
 from cardproof.records import Comparison, Estimate
 
 TINY = 1e-12
@@ -37,6 +38,20 @@ def estimate(e: Estimate) -> str:
     return f"{DASH} ({e.method})" if e.value is None else f"{printed.measured(e.value, e.low, e.high)}, n = {e.n}"
 
 
+def ranged(e: Estimate, against: Difference | None = None) -> str:
+    """An estimate for a table's cell, with its interval in small print below, bold if its difference `against` another arm is shown.
+
+    A dash and the reason if it is undefined. Its n is said once in the table.
+    """
+    if e.value is None:
+        return f"{DASH} ({cell(e.method)})"
+    text = printed.number(e.value)
+    shown = isinstance(against, Comparison) and stance(against) in ("higher", "lower")
+    span = printed.interval(e.low, e.high)
+    small = f"<br><sub>{span.replace(' ', '&nbsp;')}</sub>" if span else ""
+    return f"**{text}**{small}" if shown else f"{text}{small}"
+
+
 def value(e: Estimate) -> str:
     """An estimate's value alone, for a sentence whose table has the rest."""
     return printed.number(e.value)
@@ -53,13 +68,20 @@ def change(c: Difference) -> str:
     If p is corrected for a family, so is the interval: it leaves 0 out exactly if that p is significant.
     """
     if c.difference is None:
+        return moved(c)
+    p = p_value(c)
+    return f"{moved(c)}, n = {c.n}{', ' + p if p else ''}"
+
+
+def moved(c: Difference) -> str:
+    """A paired difference with its interval alone, for a table that has n and p in columns of their own."""
+    if c.difference is None:
         return f"{DASH} ({c.method})"
     low, high = c.low, c.high
     if isinstance(c, Comparison) and c.low_holm is not None and c.high_holm is not None:
         low, high = c.low_holm, c.high_holm
     span = "" if low is None or high is None else f" {signed(low, high)}"
-    p = p_value(c)
-    return f"{c.difference:+.3f}{span}, n = {c.n}{', ' + p if p else ''}"
+    return f"{c.difference:+.3f}{span}"
 
 
 def signed(low: float, high: float) -> str:
@@ -162,6 +184,18 @@ def cell(text: Any) -> str:
     return re.sub(r"([\\|`*\[\]<>])", r"\\\1", " ".join(str(text).split()))
 
 
+def fenced(text: str) -> str:
+    """Text as a Markdown code block that stays one, whatever is in it; what cannot be seen is shown by its number."""
+    ticks = "`" * max(3, *(1 + len(run) for run in re.findall("`+", text)), 0)
+    shown = "".join(ch if ch == "\n" or ch.isprintable() else f"U+{ord(ch):04X}" for ch in text)
+    return f"{ticks}text\n{shown}\n{ticks}"
+
+
+def first_problem(chain: Chain, folder: Path) -> str | None:
+    """Where a run's chain breaks, in a sentence that says nothing of the machine's folders; None if it does not."""
+    return chain.problems[0].sentence.replace(f"{folder}/", "") if chain.problems else None
+
+
 def words(name: str) -> str:
     """A name with underscores as words."""
     return name.replace("_", " ")
@@ -184,6 +218,12 @@ def pluck(name: str, table: Mapping[str, Any], *keys: str | int) -> Any:
     for key in keys:
         content = content[key] if hasattr(content, "__getitem__") else getattr(content, str(key))
     return content
+
+
+def pluck_axis(table: Any, axis: str) -> Estimate:
+    """An axis of an arm's table."""
+    found: Estimate = getattr(table, axis)
+    return found
 
 
 def called(section: settings.Model | settings.Verifier | settings.Benchmark) -> str:

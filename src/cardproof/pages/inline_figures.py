@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from cardproof import outside
 from cardproof.errors import CardproofError
 from cardproof.evaluation.printed import DASH, measured, number
-from cardproof.pages.drawing import COLOURS, GRID, INK, LETTERS, MUTED
-from cardproof.pages.figures import FIGURES
+from cardproof.pages.drawing import COLOURS, GRID, INK, LETTERS, MUTED, said_of_equivalence
+from cardproof.pages.figures import FIGURES, narrow
 from cardproof.runs import Run, figure
 
 PAPER = "#ffffff"
@@ -31,25 +31,29 @@ class Table(NamedTuple):
 
 
 def figures(run: Run) -> list[dict[str, Any]]:
-    """Every figure of a run: name, title, SVG as part of a page, and its numbers."""
+    """Every figure of a run: name, title, SVG as part of a page, the same for a narrow screen, and its numbers."""
     entries = []
-    for name in FIGURES:
+    for i, name in enumerate(FIGURES):
         data = run.json(figure(name, "json"))
-        svg = inline(outside.read_text(run.path(figure(name, "svg"))), name)
-        entries.append({"name": name, "title": data["title"], "source": data["source"], "svg": svg, "table": TABLES[name](data)})
+        entry = {"name": name, "title": data["title"], "source": data["source"], "table": TABLES[name](data)}
+        entry["svg"] = inline(outside.read_text(run.path(figure(name, "svg"))), name, f"f{i}")
+        entry["narrow"] = inline(narrow(data), name, f"n{i}")
+        entries.append(entry)
     return entries
 
 
-def inline(svg: str, name: str) -> str:
+def inline(svg: str, name: str, prefix: str) -> str:
     """An SVG file as an element of a page: no prolog, no metadata, ids of its own, colours by the page's variables, its size the page's.
 
-    Raises CardproofError if it is not a drawing, or has anything in it but shapes, text and their styles: the run may be anyone's.
+    Its ids begin with `prefix`, which is short, as every letter names one. Raises CardproofError if it is not a drawing, or has anything
+    in it but shapes, text and their styles: the run may be anyone's.
     """
     start = svg.find("<svg")
     body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg[max(start, 0) :], flags=re.DOTALL)
     if start < 0 or not _plain(body):
         raise CardproofError(f"{figure(name, 'svg')} is not a plain drawing.", "draw the figures again: `cardproof figures`.")
-    body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
+    body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", body).replace("DejaVuSans-", "").replace("xlink:href=", "href=")
+    body = re.sub(r"(?<![\d.])([1-9]\d*\.\d\d)\d+", r"\1", body)  # a place, never a scale below one
     body = re.sub(r'(<svg\b[^>]*?) width="[^"]*" height="[^"]*"', r"\1", body, count=1)
     for colour, variable in VARIABLES.items():
         body = body.replace(colour, variable)
@@ -105,7 +109,10 @@ def _losses(data: Mapping[str, Any]) -> Table:
 
 
 def _curves(data: Mapping[str, Any]) -> Table:
-    return Table(["N", *data["arms"]], [[str(n), *(_estimate(a[i]) for a in data["arms"].values())] for i, n in enumerate(data["n"])])
+    rows = [[str(n), *(_estimate(a[i]) for a in data["arms"].values())] for i, n in enumerate(data["n"])]
+    met = {arm: said_of_equivalence(entry, data["n"][-1]) for arm, entry in data["equivalence"].items()}
+    equal = f"rollouts of {data['reference']} that equal a single one"
+    return Table(["N", *data["arms"]], [*rows, [equal, *(met.get(arm, DASH) for arm in data["arms"])]])
 
 
 def _quotes(data: Mapping[str, Any]) -> Table:
@@ -120,8 +127,12 @@ def _quotes(data: Mapping[str, Any]) -> Table:
 
 
 def _published(data: Mapping[str, Any]) -> Table:
-    rows = [[row["label"], row["printed"] or DASH, _estimate(row), *([row["verdict"]] * data["comparable"])] for row in data["rows"]]
-    return Table(["claim", "printed", "this run [interval]", *(["verdict"] * data["comparable"])], rows)
+    more = ["verdict"] * data["comparable"]
+    rows = [
+        [row["label"], row["printed"] or DASH, _estimate(row), DASH if row["n"] is None else str(row["n"]), *(row[name] for name in more)]
+        for row in data["rows"]
+    ]
+    return Table(["claim", "printed", "this run [interval]", "n", *more], rows)
 
 
 TABLES: dict[str, Callable[[Mapping[str, Any]], Table]] = {

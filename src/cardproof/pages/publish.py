@@ -1,7 +1,8 @@
-"""Publishing a finished run on the Hub: the adapter it trained, its card, and every file that the card names as a source.
+"""Publishing a finished run on the Hub: the adapter it trained, its card, every file that the card names as a source, prompts and page.
 
-Nothing is sent unless asked for. A run whose chain of records is broken is refused. A run that is not a reproduction cannot use the
-published card's name. The token comes from the environment and goes nowhere else.
+Nothing is sent unless asked for. A run whose chain of records is broken is refused, and so are made-up results. A run that is not a
+reproduction cannot use the published card's name. Prompts and page hold the data's texts, so they are sent only where its licence allows
+that (`header.texts`). The token comes from the environment and goes nowhere else.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -20,16 +22,20 @@ from cardproof.evidence.verify import AGAIN, Files, check
 from cardproof.files import sha256_file
 from cardproof.pages import card_metadata
 from cardproof.pages.card import subject_of
-from cardproof.runs import CARD, CLAIMS, CONFIG, EVAL_RESULTS, Run, adapter
+from cardproof.pages.usage import HERE, texts_allowed
+from cardproof.runs import CARD, CLAIMS, CONFIG, EVAL_RESULTS, PROMPT, Run, adapter
 
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-_NOTE = re.compile(r"^\[\^[^\]]+\]: `([^`#]+)#", re.MULTILINE)
+_MARK = re.compile(r"<!-- ([^\s#]+)#\S* -->")
+_LINK = re.compile(r"\]\(\.\./([\w./-]+)\)")
+_PAGE = re.compile(r"\[([^\]]+)\]\(\.\./report/[^)]*\)")
 _PUBLIC = re.compile(
     r"(?:evaluation|verifier|distill|split|provenance)/[\w.-]+\.json|training/[\w.-]+/(?:metrics|cost)\.json|figures/[\w.-]+\.(?:json|svg|png)"
     r"|(?:claims|audit)\.json|config\.yaml|(?:models|adapters)/[\w.-]+/source\.json|revisions/[\w.-]+\.json"
 )
 """What a card may name as a source: results and figures, and nothing that holds passages or weights."""
-_LINK = re.compile(r"\]\(\.\./(figures/[\w./-]+)\)")
+_TEXTS = re.compile(r"report/[\w./-]+|prompts/[\w.-]+\.jsonl")
+"""What holds texts of the data: page and prompts, sent where the licence allows it."""
 
 
 class Upload(NamedTuple):
@@ -43,11 +49,15 @@ class Upload(NamedTuple):
     """The training run whose adapter is among the files; None if the arm's adapter is somebody else's."""
     reproduction: bool
     """True if the run is at the published scale."""
+    texts: bool
+    """True if prompts and page are among the files: the licence of the data allows it."""
 
 
 def prepare(folder: Path, repository: str) -> Upload:
     """What publishing the run would send; CardproofError if it must not be published, or lacks a file."""
     run = Run(folder)
+    if run.config.synthetic:
+        raise CardproofError("Not to be published: the results of this run are made up.", "publish a run that a model made.")
     chain = check(run.folder)
     if chain.state != "whole":
         problem = chain.problems[0].sentence if chain.problems else f"{run.folder} has no record of how its results were made."
@@ -57,30 +67,41 @@ def prepare(folder: Path, repository: str) -> Upload:
         raise CardproofError(f"{run.path(CARD)} does not exist.", "render the card first: run the workflow.")
     listed = Files(run.folder)
     text = outside.read_text(run.path(CARD))
-    entries = run.path((PurePosixPath(CARD).parent / EVAL_RESULTS).as_posix())
-    card_metadata.check(text, outside.read_text(entries) if entries.is_file() else None)
-    # In the repository the card is beside the figures' folder, not in a folder of its own.
-    files: dict[str, Path | bytes] = {"README.md": _LINK.sub(r"](\1)", text).encode()}
-    if entries.is_file():
-        files[EVAL_RESULTS] = entries
-    for name in sorted({*_NOTE.findall(text), *_LINK.findall(text), CLAIMS}):
-        files |= {found: run.path(found) for found in _named(name, listed)}
+    beside = PurePosixPath(CARD).parent
+    entries = run.path((beside / EVAL_RESULTS).as_posix())
+    results = outside.read_text(entries) if entries.is_file() else None
+    card_metadata.check(text, results)
+    texts = texts_allowed(run.config)
+    if not texts:
+        text = _PAGE.sub(r"\1 (not published)", text)
+    # In the repository the card is beside the folders of figures and page, not in a folder of its own.
+    files: dict[str, Path | bytes] = {"README.md": _LINK.sub(r"](\1)", text).replace(HERE, repository).encode()}
+    if (prompt := (beside / PROMPT).as_posix()) in listed.plain:
+        files[PROMPT] = run.path(prompt)
+    if results is not None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        files[EVAL_RESULTS] = card_metadata.sourced(results, repository, now).encode()
+    for name in sorted({*_MARK.findall(text), *_LINK.findall(text), CLAIMS}):
+        files |= {found: run.path(found) for found in _named(name, listed, texts)}
+    if texts:
+        files |= {found: run.path(found) for found in listed.plain if _TEXTS.fullmatch(found)}
     files[CONFIG] = published(outside.read_bytes(run.path(CONFIG), outside.MOST_YAML), str(run.path(CONFIG)))
     arm = run.config.arms[subject_of(run.config)]
     variant = arm.variant if arm.adapter == "trained" else None
     if variant:
         weights = [name for name in listed.below(adapter(variant)) if name.endswith((".safetensors", ".json"))]
         files |= {PurePosixPath(name).name: run.path(name) for name in weights if PurePosixPath(name).parent.as_posix() == adapter(variant)}
-    return Upload(repository, files, variant, run.comparable)
+    return Upload(repository, files, variant, run.comparable, texts)
 
 
-def _named(name: str, listed: Files) -> list[str]:
-    """The files of a run that a footnote or a link of its card names; `{variant}` and its like mean every column of a table.
+def _named(name: str, listed: Files, texts: bool) -> list[str]:
+    """The files of a run that a mark or a link of its card names; `{variant}` and its like mean every column of a table.
 
     CardproofError if it names anything but results and figures: the card may be anyone's, and passages are not to be published.
     """
     pattern = re.sub(r"\\\{\w+\\\}", r"[\\w.-]+", re.escape(name))
-    if outside.unsafe(name) or not _PUBLIC.fullmatch(re.sub(r"\{\w+\}", "x", name)):
+    public = _PUBLIC.fullmatch(re.sub(r"\{\w+\}", "x", name)) or (texts and _TEXTS.fullmatch(name))
+    if outside.unsafe(name) or not public:
         raise CardproofError(f"Not to be published: the card names {name!r:.200}, which is not a result.", "render the card again.")
     return [found for found in listed.plain if re.fullmatch(pattern, found)]
 
@@ -116,6 +137,8 @@ def render_text(upload: Upload) -> str:
     lines = [f"{upload.repository}: {len(upload.files)} files ({kind})"]
     if upload.adapter is None:
         lines.append("  no adapter: the one the card is about was not trained in this run")
+    if not upload.texts:
+        lines.append("  no prompts and no page: they hold texts of the data; set header.texts if its licence allows sending them")
     for name, content in upload.files.items():
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         digest = "changed here" if isinstance(content, bytes) else sha256_file(content)[:12]

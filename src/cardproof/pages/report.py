@@ -12,6 +12,7 @@ import hashlib
 import io
 import math
 import re
+import shutil
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,7 @@ from cardproof.claims.verdicts import VERDICTS, Judgement, Verdicts, verdicts_of
 from cardproof.config import settings, texts
 from cardproof.config.places import without_places
 from cardproof.errors import CardproofError, of_template
+from cardproof.evaluation.axes import TITLES
 from cardproof.evaluation.of_run import Evaluation
 from cardproof.evidence import sidecars
 from cardproof.evidence.provenance import STEPS
@@ -34,12 +36,16 @@ from cardproof.evidence.verify import Files, check
 from cardproof.files import write_text
 from cardproof.pages import card, diff, formats
 from cardproof.pages import items as report_items
+from cardproof.pages.definitions import DEFINITIONS
 from cardproof.pages.inline_figures import figures
 from cardproof.runs import AUDIT, Run, evaluation
 
-MAX_INLINE = 2_000_000
+MAX_INLINE = 1_600_000
 """Characters of rollouts in the page itself; more are split into a file for each item."""
 SELF = ("report",)
+ITEMS = "items"
+"""Folder of the files for each item, empty if the rollouts are in the page."""
+SYNTHETIC = "**Synthetic.** Every number here is made up. No model ran."
 CONDITION_OF = {
     evaluation("axes"): "clean",
     evaluation("stress"): "stress",
@@ -50,19 +56,25 @@ CONDITION_OF = {
 
 
 def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLINE) -> list[Path]:
-    """Write `index.html`, `diff.html` and `diff.md` into the folder `out`, and `items/` if the rollouts are many; returns the paths.
+    """Write `index.html`, `diff.html` and `diff.md` into the folder `out`, and into `items/` if the rollouts are many; returns the paths.
 
     Raises CardproofError if a result is missing.
     """
     run, out, templates = Run(run_dir), Path(out), Path(templates)
+    chain = check(run.folder, skip=SELF)
     claims = verdicts_of(run)
     items = report_items.items(run)
     explorer, parts = _explorer(items, report_items.factors(run.config), max_inline)
+    by_id = {row.id: row for row in claims.claims}
     common = {"run": run.config, "claims": claims, "heading": diff.heading(claims), "warning": diff.warning(claims)}
     page = {
         **common,
-        "chain": check(run.folder, skip=SELF),
+        "chain": chain,
+        "problem": formats.first_problem(chain, run.folder),
         "verdicts": [(row, _record(run, row)) for row in claims.claims],
+        "central": [by_id[name] for name in claims.central],
+        "tone": tone(claims),
+        "definitions": {TITLES.get(axis, "near-miss gap"): meaning for axis, meaning in DEFINITIONS.items()},
         "rollouts_of": rollouts_of,
         "sections": list(dict.fromkeys(map(diff.section, claims.claims))),
         "verdict_names": VERDICTS,
@@ -82,9 +94,11 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
     files = {
         "index.html": _page(env, templates / "page", "index.html.j2", page),
         "diff.html": _page(env, templates / "page", "diff.html.j2", {**common, "groups": diff.by_section(diff.rows(claims))}),
-        "diff.md": diff.markdown(claims),
+        "diff.md": (f"> {SYNTHETIC}\n\n" if run.config.synthetic else "") + diff.markdown(claims),
         **parts,
     }
+    shutil.rmtree(out / ITEMS, ignore_errors=True)
+    (out / ITEMS).mkdir(parents=True)
     for name, text in files.items():
         write_text(out / name, text)
     return [out / name for name in files]
@@ -101,6 +115,14 @@ def environment(folder: Path) -> jinja2.Environment:
     env.globals["part"] = lambda name: Markup((folder / name).read_text(encoding="utf-8"))
     env.globals["script_hash"] = lambda name: _hash((folder / name).read_text(encoding="utf-8"))
     return env
+
+
+def tone(claims: Verdicts) -> str:
+    """The colour of the answer, as a class of the page: `good`, `bad`, or `doubt` where little or nothing can be said."""
+    answer = claims.answer
+    if claims.comparable and (answer.differ or answer.refuted):
+        return "bad"
+    return "good" if claims.comparable and answer.measured and answer.agree == answer.measured else "doubt"
 
 
 def costs(run_dir: Path) -> list[dict[str, Any]]:
@@ -134,7 +156,7 @@ def _explorer(items: list[report_items.Item], factors: dict[str, list[str]], max
     if len(whole) <= max_inline:
         return whole, {}
     listed = [
-        {"id": item["id"], "question": item["question"], "marks": item["marks"], "file": f"items/{i:05}.js"}
+        {"id": item["id"], "question": item["question"], "marks": item["marks"], "file": f"{ITEMS}/{i:05}.js"}
         for i, item in enumerate(marked)
     ]
     parts = {entry["file"]: f"cardproofItem({report_items.to_json(item)});\n" for entry, item in zip(listed, items, strict=True)}
