@@ -30,9 +30,9 @@ MODULES = {
     "prompts": "benchmark: passages, prompts, retrieval, subset; contract: asking, form, ids, ladder",
     "dequantise": "acquire: model_hash; models: device, nf4; sampling: dequantise",
     "sample": (
-        "acquire: adapters, beside, lora, model_hash, weights; contract: reasoning; evidence: sealed_lines; models: architecture, chat, "
-        "device, loading, nf4, template_process, templates, tokens; sampling: generate, kinds, packed, sample, sampler, shared_prefix, "
-        "store, transformers_backend"
+        "acquire: adapters, beside, lora, model_hash, weights; contract: reasoning; evidence: sealed_lines; models: architecture, "
+        "cache, chat, device, loading, nf4, template_process, templates, tokens; sampling: generate, kinds, packed, sample, sampler, "
+        "shared_prefix, store, transformers_backend"
     ),
     "gather": "sampling: gather",
     "train_verifier": (
@@ -75,19 +75,19 @@ MODULES = {
     ),
     "figures": "claims: verdicts; evaluation: axes, of_run, printed, results; pages: drawing, figures; training: results",
     "card": (
-        "acquire: sources; cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, "
-        "checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
-        "recipe_checks, reconcile, verdicts, words; config: texts; evaluation: axes, bounded, contrast, noticed, of_run, "
-        "printed, results, statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, "
-        "card_metadata, definitions, drawing, figures, formats, usage; scoring: frames; training: results; verifier: results"
+        "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, checks, "
+        "claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, recipe_checks, "
+        "reconcile, verdicts, words; config: texts; evaluation: axes, bounded, contrast, noticed, of_run, printed, results, "
+        "statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, card_metadata, definitions, "
+        "drawing, figures, formats, usage; scoring: frames; training: results; verifier: results"
     ),
     "report": (
-        "acquire: sources; cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, "
-        "checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
-        "recipe_checks, reconcile, verdicts, words; config: texts; contract: citing, form, grounding, ids, ladder, reading, reasoning; "
-        "evaluation: axes, bounded, contrast, noticed, of_run, printed, rerank, results, statistics; evidence: sealed_lines, "
-        "sidecars, verify; models: sizes; pages: base_card, card, card_metadata, definitions, diff, drawing, figures, formats, "
-        "inline_figures, items, report, usage; scoring: frames; training: results; verifier: results"
+        "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, checks, "
+        "claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, recipe_checks, "
+        "reconcile, verdicts, words; config: texts; contract: citing, form, grounding, ids, ladder, reading, reasoning; evaluation: "
+        "axes, bounded, contrast, noticed, of_run, printed, rerank, results, statistics; evidence: sealed_lines, sidecars, verify; "
+        "models: sizes; pages: base_card, card, card_metadata, definitions, diff, drawing, figures, formats, inline_figures, items, "
+        "report, usage; scoring: frames; training: results; verifier: results"
     ),
 }
 """Every module in the fingerprint of each step, by room. An import that joins two steps must be meant: say so here."""

@@ -112,7 +112,7 @@ def test_a_mirror_must_have_all_that_is_missing_and_then_no_network_is_needed(tm
         assert said.returncode == 2
         assert f"{setting}: The mirror {mirror} (CARDPROOF_MIRROR) does not have the model {name!r}" in said.stderr
         assert "cardproof acquire --mirror" in said.stderr
-        files = [{"path": "weights.safetensors", "size": 7 * GB, "sha256": None, "blob": None}]
+        files = [{"path": "weights.safetensors", "size": 7 * GB, "sha256": "0" * 64, "blob": None}]
         listed = {"kind": "model", "name": name, "revision": revision or "b" * 40, "pinned": revision is not None, "files": files}
         hub.place(mirror, name, "model").mkdir(parents=True)
         write_json(hub.place(mirror, name, "model") / hub.LISTING, listed)

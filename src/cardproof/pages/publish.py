@@ -34,8 +34,8 @@ _PUBLIC = re.compile(
     r"|(?:claims|audit)\.json|config\.yaml|(?:models|adapters)/[\w.-]+/source\.json|revisions/[\w.-]+\.json"
 )
 """What a card may name as a source: results and figures, and nothing that holds passages or weights."""
-_TEXTS = re.compile(r"report/[\w./-]+|prompts/[\w.-]+\.jsonl")
-"""What holds texts of the data: page and prompts, sent where the licence allows it."""
+_TEXTS = re.compile(r"report/[\w./-]+|(?:prompts|samples/[\w.-]+)/[\w.-]+\.jsonl")
+"""What holds texts of the data: page, prompts and replies. They are sent only where the licence allows it."""
 
 
 class Upload(NamedTuple):
@@ -84,7 +84,7 @@ def prepare(folder: Path, repository: str) -> Upload:
     for name in sorted({*_MARK.findall(text), *_LINK.findall(text), CLAIMS}):
         files |= {found: run.path(found) for found in _named(name, listed, texts)}
     if texts:
-        files |= {found: run.path(found) for found in listed.plain if _TEXTS.fullmatch(found)}
+        files |= {found: run.path(found) for found in listed.plain if _TEXTS.fullmatch(found) and not found.startswith("samples/")}
     files[CONFIG] = published(outside.read_bytes(run.path(CONFIG), outside.MOST_YAML), str(run.path(CONFIG)))
     arm = run.config.arms[subject_of(run.config)]
     variant = arm.variant if arm.adapter == "trained" else None
@@ -100,7 +100,9 @@ def _named(name: str, listed: Files, texts: bool) -> list[str]:
     CardproofError if it names anything but results and figures: the card may be anyone's, and passages are not to be published.
     """
     pattern = re.sub(r"\\\{\w+\\\}", r"[\\w.-]+", re.escape(name))
-    public = _PUBLIC.fullmatch(re.sub(r"\{\w+\}", "x", name)) or (texts and _TEXTS.fullmatch(name))
+    if _TEXTS.fullmatch(name) and not texts:
+        return []
+    public = _PUBLIC.fullmatch(re.sub(r"\{\w+\}", "x", name)) or _TEXTS.fullmatch(name)
     if outside.unsafe(name) or not public:
         raise CardproofError(f"Not to be published: the card names {name!r:.200}, which is not a result.", "render the card again.")
     return [found for found in listed.plain if re.fullmatch(pattern, found)]
