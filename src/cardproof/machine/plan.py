@@ -42,8 +42,8 @@ class Figure:
     value: float
     unit: str
     kind: Kind
-    """`counted` exactly; `as printed` on the card; `at most`; `estimated` by a formula; `assumed`: depends on an assumed rate; `measured`: on
-    rates that `cardproof rehearse` measured."""
+    """`counted` exactly; `as printed` on the card; `at most`; `estimated` by a formula; `assumed`: depends on an assumed rate;
+    `measured`: on rates that `cardproof rehearse` measured."""
     how: str
 
 

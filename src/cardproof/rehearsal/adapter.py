@@ -27,7 +27,7 @@ def write_adapter(folder: Path, sizes: Architecture, rank: int, alpha: int, base
         task_type="CAUSAL_LM",
         base_model_name_or_path=base,
         inference_mode=True,
-    ).save_pretrained(folder)
+    ).save_pretrained(str(folder))
     tensors = []
     for layer in range(sizes.num_hidden_layers):
         for name, (inputs, outputs) in linears.items():

@@ -40,21 +40,19 @@ def write_judge(folder: Path, sizes: Judge, texts: Iterable[str], shard: int) ->
 
     folder.mkdir(parents=True, exist_ok=True)
     write_unigram(folder, texts, min(4000, sizes.vocab_size))
-    config = DebertaV2Config(
-        **asdict(sizes),
-        relative_attention=True,
-        max_relative_positions=-1,
-        pos_att_type=["p2c", "c2p"],
-        share_att_key=True,
-        norm_rel_ebd="layer_norm",
-        position_biased_input=False,
-        type_vocab_size=0,
-        max_position_embeddings=LENGTH,
-        pooler_hidden_size=sizes.hidden_size,
-        id2label=LABELS,
-        label2id={name: number for number, name in LABELS.items()},
-        architectures=["DebertaV2ForSequenceClassification"],
-    )
+    version_3: dict[str, Any] = {
+        "relative_attention": True,
+        "max_relative_positions": -1,
+        "pos_att_type": ["p2c", "c2p"],
+        "share_att_key": True,
+        "norm_rel_ebd": "layer_norm",
+        "position_biased_input": False,
+        "type_vocab_size": 0,
+        "max_position_embeddings": LENGTH,
+        "pooler_hidden_size": sizes.hidden_size,
+    }
+    labels: dict[str, Any] = {"id2label": LABELS, "label2id": {name: number for number, name in LABELS.items()}}
+    config = DebertaV2Config(**asdict(sizes), **version_3, **labels, architectures=["DebertaV2ForSequenceClassification"])
     with torch.device("meta"):
         model = DebertaV2ForSequenceClassification(config)
     config.save_pretrained(folder)

@@ -66,8 +66,8 @@ def rehearse(asked: Asked, say: Say) -> rates.Rehearsal:
     sizes = shapes.of(config, gpu, asked.layers, asked.items)
     memory = int(asked.memory * plan.GB) if asked.memory else device.memory or _ram()
     work = (asked.keep or WORK).absolute()
-    with _claimed(work, _identity(config, sizes), asked.keep is not None):
-        lines, measured = _act(_Setting(asked, config, gpu, memory, sizes, Place(work, asked.root.absolute())), device, say)
+    with _claimed(work, _identity(config, sizes), asked.keep is not None) as lock:
+        lines, measured = _act(_Setting(asked, config, gpu, memory, sizes, Place(work, asked.root.absolute(), lock)), device, say)
     found = rates.Rehearsal(
         device=device,
         versions={"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
@@ -240,8 +240,8 @@ def _identity(config: Config, sizes: shapes.Shapes) -> str:
 
 
 @contextmanager
-def _claimed(work: Path, identity: str, kept: bool) -> Iterator[None]:
-    """Have the folder of a rehearsal to oneself. One of other sizes is removed, unless the user named the folder.
+def _claimed(work: Path, identity: str, kept: bool) -> Iterator[int]:
+    """Have the folder of a rehearsal to oneself, by a lock on a file, whose descriptor it gives. One of other sizes is removed, unless the user named the folder.
 
     CardproofError if another rehearsal works in it, if it has other files, or if it is of other sizes and `kept`.
     """
@@ -262,6 +262,6 @@ def _claimed(work: Path, identity: str, kept: bool) -> Iterator[None]:
             work.mkdir()
         write_json(mark, {"identity": identity})
         try:
-            yield
+            yield lock.fileno()
         finally:
             Path(lock.name).unlink(missing_ok=True)

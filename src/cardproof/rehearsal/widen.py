@@ -39,7 +39,7 @@ def write_widened(small: Path, sizes: Architecture, folder: Path, shard: int) ->
     write_model(folder, list(widened(small, sizes)), "BF16", shard)
     made = configuration(tokenizer, **vars(sizes), rms_norm_eps=EPS, architectures=["Qwen3ForCausalLM"], dtype="bfloat16")
     made.save_pretrained(folder)
-    ids = tokenizer.convert_tokens_to_ids([END_OF_TURN, PAD])
+    ids: Any = tokenizer.convert_tokens_to_ids([END_OF_TURN, PAD])
     (folder / "generation_config.json").write_text(json.dumps({"do_sample": False, "eos_token_id": ids, "pad_token_id": ids[1]}))
     for name in COPIED:
         if (small / name).is_file():

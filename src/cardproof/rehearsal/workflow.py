@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ class Place:
     work: Path
     root: Path
     """The checkout with the Snakefile."""
+    lock: int
+    """File descriptor of the folder's lock. The workflow has it too, so a workflow that outlives its rehearsal keeps the folder."""
 
     @property
     def run(self) -> Path:
@@ -79,16 +82,19 @@ def run(place: Place, files: Sequence[Path], gpu: bool, env: Mapping[str, str], 
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(place.root / "Snakefile"), "--directory", str(place.work)]
     command += ["--nolock", "--rerun-incomplete", "--cores", "all" if gpu else "2", "--configfile", *map(str, files)]
     begin = time.monotonic()
-    done, planned, doing, lines = 0, 0, "", []
+    done, planned, doing = 0, 0, ""
+    lines: deque[str] = deque(maxlen=400)
     log = place.work / "workflow.log"
     with (
         log.open("w") as out,
-        _ended(subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)) as job,
+        _Ended(
+            subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, pass_fds=(place.lock,))
+        ) as job,
     ):
         assert job.stdout is not None
         for line in job.stdout:
             out.write(line)
-            lines = [*lines[-400:], line.rstrip()]
+            lines.append(line.rstrip())
             if line.startswith("Job ") and ": " in line:
                 doing = line.split(": ", 1)[1].strip()
             elif match := DONE.match(line):
@@ -109,7 +115,7 @@ def _jobs(place: Place) -> int:
     return int(json.loads(path.read_text())) if path.is_file() else 0
 
 
-class _ended:  # noqa: N801
+class _Ended:
     """A process that ends with the block, and with everything that it started, whatever ends the block."""
 
     def __init__(self, job: subprocess.Popen[str]) -> None:
