@@ -241,7 +241,9 @@ def _identity(config: Config, sizes: shapes.Shapes) -> str:
 
 @contextmanager
 def _claimed(work: Path, identity: str, kept: bool) -> Iterator[int]:
-    """Have the folder of a rehearsal to oneself, by a lock on a file, whose descriptor it gives. One of other sizes is removed, unless the user named the folder.
+    """Have the folder of a rehearsal to oneself, by a lock on a file whose descriptor it gives.
+
+    One of other sizes is removed, unless the user named the folder.
 
     CardproofError if another rehearsal works in it, if it has other files, or if it is of other sizes and `kept`.
     """
