@@ -370,7 +370,7 @@ def _hours(config: Config, work: Workload, sizes: sizes.Shapes, rehearsal: rates
     known = assumptions()
     gpu = config.runtime.gpus > 0
     devices = known["gpus"] if gpu else {"2 CPU cores": known["cpu"]}
-    if rehearsal is not None and not rehearsal.fits(sizes, config.sampling.rows):
+    if rehearsal is not None and not rehearsal.fits(sizes, config.sampling.rows, gpu):
         rehearsal = None
     figures = []
     need = peak(_memory(config, work, sizes))

@@ -87,10 +87,10 @@ class Rehearsal(_Part):
     rates: Measured
     lines: list[Line]
 
-    def fits(self, sizes: Shapes, rows: int) -> bool:
-        """Whether its rates are those of a run with a model of these sizes and this number of rows."""
+    def fits(self, sizes: Shapes, rows: int, gpu: bool) -> bool:
+        """Whether its rates are those of a run with a model of these sizes and this number of rows, on a GPU or not."""
         same = (self.layers, self.hidden, self.vocabulary) == (sizes.layers, sizes.hidden, sizes.vocabulary)
-        return same and self.rows == rows and None not in (self.rates.prompt, self.rates.reply, self.rates.training)
+        return same and self.rows == rows and gpu == (self.device.memory is not None) and None not in (self.rates.prompt, self.rates.reply, self.rates.training)
 
 
 def read(path: Path) -> Rehearsal:

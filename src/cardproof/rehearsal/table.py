@@ -15,7 +15,7 @@ def as_text(found: Rehearsal) -> str:
     device = found.device
     where = device.name + (f", driver {device.driver}" if device.driver else "")
     versions = ", ".join(f"{name} {found.versions[name]}" for name in ("torch", "transformers", "bitsandbytes", "peft"))
-    lines = [f"Rehearsal on {where}, in {duration(found.seconds)}; {versions}."]
+    lines = textwrap.wrap(f"Rehearsal on {where}, in {duration(found.seconds)}; {versions}.", sum(WIDTHS) + 3)
     if found.reduced:
         lines += textwrap.wrap(f"Smaller than the published run here: {'; '.join(found.reduced)}.", sum(WIDTHS) + 3)
     lines += ["", _row(HEADS), _row(tuple("-" * w for w in WIDTHS))]
