@@ -150,7 +150,9 @@ def test_the_plan_uses_measured_rates_for_their_device_alone(tmp_path: Path) -> 
     assert after[name].value == pytest.approx(seconds / 3600, abs=0.006)
 
 
-@pytest.mark.parametrize("other", [{"layers": 2}, {"vocabulary": 16384}, {"rows": 8}, {"device": {"name": "8 cores"}}, {"rates": {"prompt": 1.0}}])
+@pytest.mark.parametrize(
+    "other", [{"layers": 2}, {"vocabulary": 16384}, {"rows": 8}, {"device": {"name": "8 cores"}}, {"rates": {"prompt": 1.0}}]
+)
 def test_rates_of_another_size_or_of_fewer_rows_are_not_used(tmp_path: Path, other: dict[str, Any]) -> None:
     assert hours(rehearsal(**other), tmp_path) == hours(None, tmp_path)
 

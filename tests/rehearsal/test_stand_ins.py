@@ -206,16 +206,25 @@ def merged(section: Any, values: Any) -> Any:
     return {**known, **{k: {**known[k], **v} if isinstance(v, dict) and isinstance(known.get(k), dict) else v for k, v in values.items()}}
 
 
-def test_a_mirror_has_what_a_run_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = Config()
-    small = replace(shapes.of(config, False, 2, 4), judge=replace(shapes.Judge(), hidden_size=64, num_hidden_layers=1, vocab_size=4000))
+def test_a_repository_of_the_mirror_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(folder: Path) -> None:
+        (folder / "qa.jsonl").write_text("{}\n")
+        (folder / "corpus.jsonl").write_text("{}\n{}\n")
+
+    def stop(folder: Path) -> None:
+        make(folder)
+        raise KeyboardInterrupt
+
     said: list[str] = []
-    monkeypatch.setattr(stand_ins, "reciter", lambda *args: pytest.fail("the benchmark and adapters need no model"))
-    monkeypatch.setattr(stand_ins, "write_widened", lambda *args: None)
-    with pytest.raises(BaseException, match="need no model"):
-        stand_ins.write_mirror(config, small, PROMPTS, tmp_path, said.append)
-    monkeypatch.setenv(hub.MIRROR, str(tmp_path / "mirror"))
-    found = hub.from_mirror(hub.mirrored("stand-in/benchmark", stand_ins.REVISION, "dataset") or tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        stand_ins._place(tmp_path, "stand-in/benchmark", "dataset", stop, said.append)
+    assert not hub.place(tmp_path, "stand-in/benchmark", "dataset").exists()
+    stand_ins._place(tmp_path, "stand-in/benchmark", "dataset", make, said.append)
+    stand_ins._place(tmp_path, "stand-in/benchmark", "dataset", stop, said.append)  # it is there: not made again
+    assert len(said) == 1
+    monkeypatch.setenv(hub.MIRROR, str(tmp_path))
+    folder = hub.mirrored("stand-in/benchmark", stand_ins.REVISION, "dataset")
+    assert folder is not None
+    found = hub.from_mirror(folder)
     assert [f.path for f in found.files] == ["corpus.jsonl", "qa.jsonl"]
-    hub.check(found, hub.place(tmp_path / "mirror", "stand-in/benchmark", "dataset"))
-    assert not (tmp_path / "mirror" / "models" / "stand-in" / "Qwen3-14B").exists(), "what was not finished is not there"
+    hub.check(found, folder)

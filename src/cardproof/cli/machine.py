@@ -143,7 +143,9 @@ def rehearse(ctx: click.Context, /, files: tuple[Path, ...], out: Path, **option
         if name not in PROBES:
             raise CardproofError(f"--only: there is no probe {name!r}.", did_you_mean(name, PROBES, f"known: {', '.join(PROBES)}."))
     given = tuple(dict.fromkeys([ROOT / "config.yaml", *(f.resolve() for f in files)]))
-    found = run(Asked(files=given, root=ROOT, claims=CLAIMS, **options), lambda text: click.echo(f"cardproof: {text}", err=True))
+    found = run(
+        Asked(files=given, root=ROOT, claims=CLAIMS, offline=ctx.obj, **options), lambda text: click.echo(f"cardproof: {text}", err=True)
+    )
     write_json(out, found)
     click.echo(f"{table.as_text(found)}\nWritten: {out}" + ("" if found.reduced else "; `cardproof plan` uses its rates") + ".")
     if any(line.fails for line in found.lines):

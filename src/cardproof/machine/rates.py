@@ -89,8 +89,9 @@ class Rehearsal(_Part):
 
     def fits(self, sizes: Shapes, rows: int, gpu: bool) -> bool:
         """Whether its rates are those of a run with a model of these sizes and this number of rows, on a GPU or not."""
-        same = (self.layers, self.hidden, self.vocabulary) == (sizes.layers, sizes.hidden, sizes.vocabulary)
-        return same and self.rows == rows and gpu == (self.device.memory is not None) and None not in (self.rates.prompt, self.rates.reply, self.rates.training)
+        ours = (self.layers, self.hidden, self.vocabulary, self.rows, self.device.memory is not None)
+        whole = None not in (self.rates.prompt, self.rates.reply, self.rates.training)
+        return whole and ours == (sizes.layers, sizes.hidden, sizes.vocabulary, rows, gpu)
 
 
 def read(path: Path) -> Rehearsal:

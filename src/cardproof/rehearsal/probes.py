@@ -111,6 +111,8 @@ def load(stage: Stage) -> list[Line]:
 def training(stage: Stage) -> list[Line]:
     """Seconds of an optimiser step, tokens in a second and the peak of the workflow's training jobs."""
     folders = [p.parent for p in sorted(stage.place.run.glob("training/*/cost.json"))]
+    # The time of a training that was killed is that since its last checkpoint.
+    folders = [f for f in folders if not read_json(f / "cost.json")["resumed"]] or folders
     seconds = sum(read_json(f / "cost.json")["seconds"] for f in folders)
     metrics = [read_json(f / "metrics.json") for f in folders]
     steps, tokens = sum(m["steps"] for m in metrics), sum(m["tokens"] for m in metrics)

@@ -8,6 +8,8 @@ import json
 import os
 import platform
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ from cardproof.config import reading
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.files import read_json, sha256_text, write_json, write_text
-from cardproof.machine import gpus, plan, preflight, rates
+from cardproof.machine import gpus, plan, rates
 from cardproof.machine.workload import assumptions
 from cardproof.rehearsal import shapes, stand_ins, workflow
 from cardproof.rehearsal.probes import PROBES, Stage
@@ -51,6 +53,8 @@ class Asked:
     """Probes to run; all if empty."""
     memory: float | None = None
     """GB of memory that the device is to be treated as having; None: all it has."""
+    offline: str | None = None
+    """HF_HUB_OFFLINE as the user set it: what the published run will be told."""
 
 
 def rehearse(asked: Asked, say: Say) -> rates.Rehearsal:
@@ -171,20 +175,22 @@ def _of_workflow(place: Place, done: int, planned: int, seconds: float, wrong: s
 
 def _preflight(here: _Setting, templates: Path) -> list[rates.Line]:
     """What preflight says of the published run itself on this machine."""
-    checks = preflight.preflight(here.config, Path("results") / here.config.run, templates, here.asked.claims)
-    failed = [c for c in checks if c.status == "failed"]
+    what = "preflight of the published run"
+    command = [sys.executable, "-m", "cardproof", "preflight", "--format", "json", "--claims", str(here.asked.claims)]
+    command += ["--templates", str(templates), *(word for f in here.asked.files for word in ("--configfile", str(f)))]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "HF_HUB_OFFLINE": here.asked.offline or "0"}
+    # In a process of its own: asking for a GPU's memory takes some of it.
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    try:
+        checks = json.loads(done.stdout)["checks"]
+    except (ValueError, KeyError):
+        said = workflow.reason(done.stderr) or f"it ended with exit code {done.returncode}"
+        return [rates.Line(probe=what, measured=said, planned="all pass", verdict="falls short", do="run it by hand.", fails=True)]
+    failed = [c for c in checks if c["status"] == "failed"]
     if not failed:
-        return [rates.Line(probe="preflight of the published run", measured=f"{len(checks)} checks", planned="all pass", verdict="ok")]
-    return [
-        rates.Line(
-            probe="preflight of the published run",
-            measured="; ".join(c.found for c in failed),
-            planned="all pass",
-            verdict="falls short",
-            do=f"it needs {'; and '.join(c.needed for c in failed)}.",
-            fails=True,
-        )
-    ]
+        return [rates.Line(probe=what, measured=f"{len(checks)} checks", planned="all pass", verdict="ok")]
+    found, needed = "; ".join(c["found"] for c in failed), "; and ".join(c["needed"] for c in failed)
+    return [rates.Line(probe=what, measured=found, planned="all pass", verdict="falls short", do=f"it needs {needed}.", fails=True)]
 
 
 def _needed(here: _Setting, templates: Path, figures: Sequence[plan.Figure]) -> float | None:

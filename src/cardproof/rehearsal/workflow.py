@@ -69,8 +69,7 @@ def environment(place: Place, limit: int | None) -> dict[str, str]:
         "HF_ENDPOINT": NOWHERE,
         "HF_HOME": str(place.work / "cache"),
         **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"), NOWHERE),
-        "no_proxy": "",
-        "NO_PROXY": "",
+        **dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1"),
         FOLDER: str(place.measurements),
         "PYTHONUNBUFFERED": "1",
     }
