@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -216,6 +217,27 @@ def test_one_rehearsal_works_in_a_folder_and_no_file_of_others_is_removed(tmp_pa
         pass
     with rehearse._claimed(tmp_path / "work", "b", False):
         assert not (tmp_path / "work" / "half").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "hint"),
+    [
+        ([], "there is no GPU that torch can use", "--layers 2"),
+        (["--layers", "1"], "--layers is 1, but Qwen/Qwen3-14B has 40 layers", "from 2 to 40"),
+        (["--only", "gredy"], "there is no probe 'gredy'", "did you mean 'greedy'?"),
+        (["--layers", "2", "--configfile", "vllm.yaml"], "sampling.backend is 'vllm'", "without that setting"),
+        (["--layers", "2", "--configfile", "other.yaml"], "the sizes of the model 'Qwen/Qwen3-8B' are unknown", "Qwen/Qwen3-14B"),
+    ],
+)
+def test_what_cannot_be_rehearsed_is_said_in_a_sentence(tmp_path: Path, arguments: list[str], said: str, hint: str) -> None:
+    (tmp_path / "vllm.yaml").write_text("sampling: {backend: vllm}")
+    (tmp_path / "other.yaml").write_text("model: {id: Qwen/Qwen3-8B}")
+    command = [sys.executable, "-m", "cardproof", "rehearse", *arguments]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 2 and done.stderr.startswith("cardproof: error: ") and "Hint: " in done.stderr
+    assert said in done.stderr and hint in done.stderr and "Traceback" not in done.stderr
+    assert {p.name for p in tmp_path.iterdir()} == {"vllm.yaml", "other.yaml"}, "nothing is written"
 
 
 def test_a_measured_verb_does_what_it_does_and_says_what_it_took(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cardproof.acquire import hub
+from cardproof.acquire import hub, weights
 from cardproof.acquire.weights import check_adapter
 from cardproof.benchmark.split import split
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
+from cardproof.machine.workload import assumptions
 from cardproof.models.sizes import Architecture, architecture
 from cardproof.rehearsal import documents, reciter, shapes, sparse, stand_ins, widen
 from cardproof.rehearsal.adapter import write_adapter
@@ -113,6 +114,26 @@ def test_files_take_almost_no_disk_and_have_the_hubs_layout(models: tuple[Path, 
     assert sum(f.stat().st_blocks * 512 for f in files) < 0.8 * sum(f.stat().st_size for f in files)
 
 
+def test_the_published_sizes(tmp_path: Path, models: tuple[Path, Path]) -> None:
+    """All 29.5 GB and the verifier's 1.7, by name and shape; on disk they are some megabytes."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    real = architecture("Qwen/Qwen3-14B")
+    folder = widen.write_widened(models[0], real, tmp_path / "model", sparse.SHARD)
+    files = sorted(folder.glob("*.safetensors"))
+    assert [f.name for f in files] == [f"model-{n:05d}-of-00008.safetensors" for n in range(1, 9)], "as many as on the hub"
+    assert sum(f.stat().st_size for f in files) > 29_536_614_400 == 2 * real.base_parameters()
+    assert sum(f.stat().st_blocks * 512 for f in files) < 100_000_000
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+    written = {name: shape for f in files for name, shape in weights.shapes(f).items()}
+    assert written == {name: list(p.shape) for name, p in model.named_parameters()}
+    judge = write_judge(tmp_path / "judge", shapes.Judge(), [p.text for p in data()[0]], sparse.SHARD)
+    sizes = weights.shapes(judge / "model.safetensors").values()
+    assert sum(int(np.prod(s)) for s in sizes) == assumptions()["verifier"]["parameters"]
+
+
 def test_a_sparse_file_is_read_as_what_was_written(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file
@@ -143,9 +164,9 @@ def test_an_adapter_of_the_published_sizes_fits_its_base_and_one_of_another_rank
 
     adapter = write_adapter(tmp_path / "adapter", LARGE, 32, 64, "stand-in/base", 0)
     check_adapter(adapter, models[1])
-    weights = load_file(adapter / "adapter_model.safetensors")
-    assert sum(w.size for w in weights.values()) == LARGE.lora_parameters(32)
-    assert all(np.count_nonzero(w) for w in weights.values())
+    matrices = load_file(adapter / "adapter_model.safetensors").values()
+    assert sum(m.size for m in matrices) == LARGE.lora_parameters(32)
+    assert all(np.count_nonzero(m) for m in matrices)
     config = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps({**config, "r": 16}))
     with pytest.raises(CardproofError, match=r"rank 32.*r = 16"):

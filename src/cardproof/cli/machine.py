@@ -111,7 +111,7 @@ def config(files: tuple[Path, ...], explain: bool, assumptions: bool, defaults: 
 @click.option("--out", type=FILE, default=Path("rehearsal.json"), show_default=True, help="What was found, for `cardproof plan` (JSON).")
 @click.pass_context
 def rehearse(ctx: click.Context, /, files: tuple[Path, ...], out: Path, **options: Any) -> None:
-    """Rehearse the published run on this machine, before anything is fetched: about ten minutes on a GPU.
+    """Rehearse the published run on this machine, before anything is fetched.
 
     It writes stand-ins of all that the published run fetches: a model of Qwen3-14B's sizes that is zero but for a few million numbers and
     recites its replies; an adapter; a verifier of DeBERTa-v3-large's sizes; a few questions on long documents. They look like 32 GB and

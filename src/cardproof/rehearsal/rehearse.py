@@ -66,6 +66,11 @@ def rehearse(asked: Asked, say: Say) -> rates.Rehearsal:
         raise CardproofError("a rehearsal runs the workflow, and there is no Snakefile.", "call it from a clone of the repository.")
     begin = time.monotonic()
     config = reading.load(*asked.files)
+    if config.sampling.backend != "transformers":
+        raise CardproofError(
+            f"sampling.backend is {config.sampling.backend!r}, and a rehearsal can measure only the engine `transformers`.",
+            "rehearse without that setting: everything but the sampling itself is the same.",
+        )
     device, gpu = _device()
     sizes = shapes.of(config, gpu, asked.layers, asked.items)
     memory = int(asked.memory * plan.GB) if asked.memory else device.memory or _ram()
