@@ -94,7 +94,7 @@ def test_pairs_are_counted_over_all_jobs(tmp_path: Path) -> None:
     measured(tmp_path, "support", ok=False, read={"rows": 9, "tokens": 1, "seconds": 1.0})
     found = stage(tmp_path, reduced=True)
     (line,) = probes.verifying(found)
-    assert found.rates == {"pairs": 40.0} and line.planned == "not planned for"
+    assert found.rates == {"pairs": 40.0} and line.planned == "no figure"
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,21 @@ def test_a_large_model_says_what_the_small_one_in_it_says(models: tuple[Path, Pa
         assert of_large[-1].softmax(-1)[own:].sum() < 0.2
 
 
+def test_a_model_that_never_ends_a_reply(models: tuple[Path, Path], tmp_path: Path) -> None:
+    """All is as before but two rows of its head: the end of a turn has no logit, and the rarest word has that of the end."""
+    import torch
+    from transformers import AutoTokenizer
+
+    before, after = (load(f) for f in (models[1], widen.write_endless(models[1], tmp_path / "endless")))
+    end = AutoTokenizer.from_pretrained(models[1]).convert_tokens_to_ids(reciter.END_OF_TURN)
+    for (name, p), (_, q) in zip(before.named_parameters(), after.named_parameters(), strict=True):
+        if name != "lm_head.weight":
+            assert torch.equal(p, q), name
+    rows = {int(n) for n in (before.lm_head.weight != after.lm_head.weight).any(1).nonzero()}
+    assert rows == {end, end - 3} and not after.lm_head.weight[end].any()
+    assert torch.equal(after.lm_head.weight[end - 3], before.lm_head.weight[end])
+
+
 def test_nf4_sees_the_same_blocks(models: tuple[Path, Path]) -> None:
     """Weights after NF4: the small model's are in the large one, but for the second quantisation of their scales."""
     import torch

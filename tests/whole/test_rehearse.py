@@ -65,6 +65,7 @@ def test_every_line_is_there_and_ok(rehearsed: tuple[Path, subprocess.CompletedP
         assert line["verdict"] == "ok", line
     for probe in ("the workflow", "offline", "loading the weights", "training's peak", "sampling's peak", "verifying"):
         assert lines[probe]["verdict"] in {"ok", "differs"}, lines[probe]
+    assert "(48 rows of 96)" in lines["writing replies"]["measured"], "in the worst case no reply ends before the limit"
     assert set(found["rates"]) == {"prompt", "reply", "training", "pairs", "load", "step"} and all(found["rates"].values())
     assert all(name in done.stdout for name in lines)
     assert "Smaller than the published run here: 2 of 40 layers; hidden size 1280 of 5120" in done.stdout

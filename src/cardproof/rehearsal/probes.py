@@ -20,7 +20,7 @@ from cardproof.machine.plan import GB, Figure, assumed_rates
 from cardproof.machine.rates import Line, Rates
 from cardproof.models.sizes import Shapes, shapes_of_folder
 from cardproof.records import Prompt, Rollout
-from cardproof.rehearsal.reciter import PAD
+from cardproof.rehearsal.widen import write_endless
 from cardproof.rehearsal.workflow import Place, read_measurements, reason, verb
 
 PROCESS = GB
@@ -95,7 +95,7 @@ def _rate(stage: Stage, key: str, what: str, value: float | None, unit: str, do:
     planned = getattr(rates, key) if rates else None
     shown = f"{value:,.1f} {unit}" if value < 100 else f"{value:,.0f} {unit}"
     if planned is None:
-        return Line(probe=what, measured=shown, planned="not planned for", verdict="ok")
+        return Line(probe=what, measured=shown, planned="no figure", verdict="ok")
     slow = value > planned / SLOW if lower else value < planned * SLOW
     planned_text = f"{planned:,.1f} {unit}" if planned < 100 else f"{planned:,.0f} {unit}"
     return Line(probe=what, measured=shown, planned=planned_text, verdict="falls short" if slow else "ok", do=do if slow else "")
@@ -199,7 +199,7 @@ def published(stage: Stage) -> list[Line]:
 
 
 def _bytes(value: float | None) -> str:
-    return "not planned for" if value is None else f"{value / GB:.1f} GB"
+    return "no figure" if value is None else f"{value / GB:.1f} GB"
 
 
 def _fell(do: str) -> dict[str, Any]:
@@ -345,21 +345,11 @@ def _sample(
 
 
 def _endless(stage: Stage) -> Path:
-    """The run's model with another end-of-turn token, one that it never writes: its replies go on to the limit."""
-    folder = _fresh(stage, "endless")
-    for path in stage.base.iterdir():
-        (folder / path.name).symlink_to(path.resolve())
-
-    def rewrite(name: str, **values: Any) -> None:
-        known = read_json(folder / name)
-        (folder / name).unlink()
-        write_json(folder / name, {**known, **values})
-
-    pad = read_json(folder / "config.json")["pad_token_id"]
-    rewrite("tokenizer_config.json", eos_token=PAD)
-    rewrite("generation_config.json", eos_token_id=pad)
-    rewrite("config.json", eos_token_id=pad)
-    rewrite("source.json", model_hash="0" * 64)
+    """The run's model, but its replies never end before the limit."""
+    folder = write_endless(stage.base, _fresh(stage, "endless"))
+    known = read_json(folder / "source.json")
+    (folder / "source.json").unlink()
+    write_json(folder / "source.json", {**known, "model_hash": "0" * 64})
     return folder
 
 

@@ -6,6 +6,7 @@ Only the pages of a file that something is written to take space; a read of the 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,6 +20,7 @@ WIDTH: dict[Kind, int] = {"BF16": 2, "F32": 4}
 STORED: dict[Kind, Any] = {"BF16": np.uint16, "F32": np.float32}
 SHARD = 4_000_000_000
 """Bytes of weights in one file, as on the hub."""
+BLOCK = 1 << 16
 
 
 class Piece(NamedTuple):
@@ -88,6 +90,25 @@ def write(path: Path, tensors: Sequence[Tensor], kind: Kind) -> Path:
                 f.seek(at + offset)
                 f.write(data)
     return path
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file without its zeros."""
+    with open(source, "rb") as f, open(target, "wb") as to:
+        while block := f.read(BLOCK):
+            if block.count(0) == len(block):
+                to.seek(len(block), os.SEEK_CUR)
+            else:
+                to.write(block)
+        to.truncate(f.tell())
+
+
+def span(path: Path, name: str) -> tuple[int, int]:
+    """Where a tensor's data begin and end in a safetensors file."""
+    with open(path, "rb") as f:
+        length = int.from_bytes(f.read(8), "little")
+        start, end = json.loads(f.read(length))[name]["data_offsets"]
+    return 8 + length + start, 8 + length + end
 
 
 def _runs(tensor: Tensor, kind: Kind) -> Iterator[tuple[int, bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ Say = Callable[[str], None]
 def names(config: Config) -> dict[str, str]:
     """Setting -> id of its stand-in, for everything that a run takes from outside."""
     tails = {"model": config.model.id, "verifier": config.verifier.id}
-    found = {setting: f"{OWNER}/{value.rstrip('/').rpartition('/')[2]}" for setting, value in tails.items()}
+    found = {setting: f"{OWNER}/{re.sub(r'[^A-Za-z0-9._-]', '-', Path(value).name)}" for setting, value in tails.items()}
     adapters = {f"arms.{name}": f"{OWNER}/adapter-{name}" for name, arm in config.arms.items() if arm.adapter in {"hub", "folder"}}
     return {"benchmark": f"{OWNER}/benchmark", **found, **adapters}
 

@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from cardproof.acquire.weights import shapes
 from cardproof.models.sizes import Architecture
 from cardproof.rehearsal.reciter import END_OF_TURN, PAD, configuration
-from cardproof.rehearsal.sparse import Piece, Tensor, rounded, write_model
+from cardproof.rehearsal.sparse import Piece, Tensor, copy, rounded, span, write_model
 
 BLOCK = 64
 EPS = 1e-6
@@ -60,12 +61,12 @@ def widened(small: Path, sizes: Architecture) -> Iterator[Tensor]:
     of: dict[str, Any] = json.loads((small / "config.json").read_text())
     _check(of, sizes)
     d, big = int(of["hidden_size"]), sizes.hidden_size
-    shapes = {f"{'self_attn' if name[0] in 'qkvo' else 'mlp'}.{name}": (o, i) for name, (i, o) in sizes.linears().items()}
+    linears = {f"{'self_attn' if name[0] in 'qkvo' else 'mlp'}.{name}": (o, i) for name, (i, o) in sizes.linears().items()}
     yield Tensor("model.embed_tokens.weight", (sizes.vocab_size, big), [Piece(0, 0, weights["model.embed_tokens.weight"])])
     for number in range(sizes.num_hidden_layers):
         layer = f"model.layers.{number}"
         there = number < int(of["num_hidden_layers"])
-        for name, shape in shapes.items():
+        for name, shape in linears.items():
             full = f"{layer}.{name}.weight"
             yield Tensor(full, shape, _pieces(name, weights[full], of, sizes) if there else ())
         for name in ("self_attn.q_norm", "self_attn.k_norm"):
@@ -94,6 +95,31 @@ def as_stored(small: Path, sizes: Architecture, folder: Path) -> Path:
             (folder / file.name).write_bytes(file.read_bytes())
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
+
+
+def write_endless(folder: Path, out: Path) -> Path:
+    """A large model that never ends a reply: it writes a rare word where it would write the end-of-turn token; returns `out`."""
+    from transformers import AutoTokenizer
+
+    name = "lm_head.weight"
+    out.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        (out / path.name).symlink_to(path.resolve())
+    file = next(f for f in sorted(folder.glob("*.safetensors")) if name in shapes(f))
+    width = 2 * shapes(file)[name][1]
+    (out / file.name).unlink()
+    copy(file, out / file.name)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    end, first_control = tokenizer.convert_tokens_to_ids([END_OF_TURN, PAD])
+    start, _ = span(out / file.name, name)
+    with open(out / file.name, "r+b") as f:
+        f.seek(start + end * width)
+        row = f.read(width)
+        f.seek(start + end * width)
+        f.write(bytes(width))
+        f.seek(start + (first_control - 1) * width)  # the last word of the vocabulary, and so the rarest
+        f.write(row)
+    return out
 
 
 def _scaled(weight: np.ndarray, d: int, big: int) -> np.ndarray:

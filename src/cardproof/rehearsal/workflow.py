@@ -103,10 +103,16 @@ def run(place: Place, files: Sequence[Path], gpu: bool, env: Mapping[str, str], 
             elif "Nothing to be done" in line:
                 done = planned = _jobs(place)
     seconds = time.monotonic() - begin
-    wrong = "" if job.returncode == 0 else reason("\n".join(lines)) or f"it ended with exit code {job.returncode}; see {log}"
+    wrong = "" if job.returncode == 0 else _wrong("\n".join(lines)) or f"it ended with exit code {job.returncode}"
     if not wrong:
         (place.work / "jobs.json").write_text(json.dumps(max(planned, _jobs(place))))
     return done, planned, seconds, wrong
+
+
+def _wrong(text: str) -> str:
+    """Why the workflow failed, with the rule that did."""
+    said, rules = reason(text), re.findall(r"^Error in rule (\w+):", text, re.MULTILINE)
+    return f"rule {rules[-1]}: {said}" if said and rules else said
 
 
 def _jobs(place: Place) -> int:
