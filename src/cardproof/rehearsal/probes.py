@@ -244,7 +244,7 @@ def rows(stage: Stage) -> list[Line]:
 
 def neighbours(stage: Stage) -> list[Line]:
     """The samples of some items again, without the others and in the other order."""
-    return _again(stage, "samples with other neighbours, in another order", stage.config, lambda prompts: prompts[::-2])
+    return _again(stage, "samples beside others, reordered", stage.config, lambda prompts: prompts[::-2])
 
 
 def _again(stage: Stage, what: str, config: Config, choose: Callable[[list[Prompt]], list[Prompt]], strict: bool = True) -> list[Line]:
