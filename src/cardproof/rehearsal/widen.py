@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import numpy as np
 from cardproof.acquire.weights import shapes
 from cardproof.models.sizes import Architecture
 from cardproof.rehearsal.reciter import END_OF_TURN, PAD, configuration
-from cardproof.rehearsal.sparse import Piece, Tensor, copy, rounded, span, write_model
+from cardproof.rehearsal.sparse import Piece, Tensor, rounded, span, write_model
 
 BLOCK = 64
 EPS = 1e-6
@@ -108,7 +109,7 @@ def write_endless(folder: Path, out: Path) -> Path:
     file = next(f for f in sorted(folder.glob("*.safetensors")) if name in shapes(f))
     width = 2 * shapes(file)[name][1]
     (out / file.name).unlink()
-    copy(file, out / file.name)
+    shutil.copyfile(file, out / file.name)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     end, first_control = tokenizer.convert_tokens_to_ids([END_OF_TURN, PAD])
     start, _ = span(out / file.name, name)
