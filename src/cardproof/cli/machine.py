@@ -107,7 +107,7 @@ def config(files: tuple[Path, ...], explain: bool, assumptions: bool, defaults: 
 @click.option("--layers", type=int, default=None, help="Fewer layers than the published model: without a GPU, 2. [default: all]")
 @click.option("--items", type=click.IntRange(4, 16), default=8, show_default=True, help="Questions of the benchmark.")
 @click.option("--keep", type=FILE, default=None, help="Work in this folder, and keep it: stand-ins, the run, logs.")
-@click.option("--only", multiple=True, metavar="PROBE", help="Of the probes below, run only this one; may be repeated.")
+@click.option("--only", multiple=True, metavar="PROBE", help="Of the probes above, run only this one; may be repeated.")
 @click.option("--memory", type=click.FloatRange(min=0, min_open=True), default=None, help="GB: rehearse as if the device had no more.")
 @click.option("--out", type=FILE, default=Path("rehearsal.json"), show_default=True, help="What was found, for `cardproof plan` (JSON).")
 @click.pass_context
