@@ -197,6 +197,9 @@ def test_the_table_has_every_line_and_what_to_do() -> None:
     for part in ("the workflow", "25.0 GB of 24.0 GB", "19.0 GB", "falls short", "what to do: lower it."):
         assert part in text
     assert max(map(len, text.splitlines())) <= 120
+    long = "stopped: /a/very-long/" + "path-" * 20 + "x is in files.json, but not there."
+    below = table.as_text(rehearsal(lines=[{"probe": "the workflow", "measured": long, "verdict": "falls short"}]))
+    assert "see below" in below and "path-" * 20 in below, "a path stays in one piece"
     assert text.endswith("The published run would not work here as it is: sampling's peak.")
     assert table.summary(rehearsal()) == "The published run works here."
     assert "says nothing of memory and speed" in table.summary(rehearsal(reduced=["2 of 40 layers"]))

@@ -8,6 +8,8 @@ from cardproof.machine.rates import Rehearsal
 
 HEADS = ("probe", "measured", "plan", "verdict")
 WIDTHS = (36, 38, 22, 11)
+LONG = 76
+"""A cell with more characters goes below its row."""
 
 
 def as_text(found: Rehearsal) -> str:
@@ -20,10 +22,19 @@ def as_text(found: Rehearsal) -> str:
         lines += textwrap.wrap(f"Smaller than the published run here: {'; '.join(found.reduced)}.", sum(WIDTHS) + 3)
     lines += ["", _row(HEADS), _row(tuple("-" * w for w in WIDTHS))]
     for line in found.lines:
-        lines.append(_row((line.probe, line.measured, line.planned, line.verdict)))
-        if line.do:
-            lines += textwrap.wrap(f"what to do: {line.do}", sum(WIDTHS), initial_indent="    ", subsequent_indent="    ")
+        long = len(line.measured) > LONG
+        lines.append(_row((line.probe, "see below" if long else line.measured, line.planned, line.verdict)))
+        lines += _below(f"measured: {line.measured}") if long else []
+        lines += _below(f"what to do: {line.do}") if line.do else []
     return "\n".join([*lines, "", summary(found)])
+
+
+def _below(text: str) -> list[str]:
+    """Lines below a row, indented; paths stay in one piece."""
+    wrapper = textwrap.TextWrapper(
+        sum(WIDTHS), initial_indent="    ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+    return wrapper.wrap(text)
 
 
 def summary(found: Rehearsal) -> str:
