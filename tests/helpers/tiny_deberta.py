@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cardproof.benchmark.embedded import load_embedded
-
-SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
+from cardproof.rehearsal.judge import SPECIAL, write_unigram
 
 
 def write_tiny_deberta(folder: Path, seed: int = 0, labels: Sequence[str] = ("hallucinated", "supported"), **settings: Any) -> Path:
@@ -19,27 +18,9 @@ def write_tiny_deberta(folder: Path, seed: int = 0, labels: Sequence[str] = ("ha
     `settings` replace those of its configuration, which is version 3's.
     """
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
-    from transformers import DebertaV2Config, DebertaV2ForSequenceClassification, PreTrainedTokenizerFast
+    from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
 
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    texts = (passage.text for passage in load_embedded()[0])
-    tokenizer.train_from_iterator(
-        texts, trainers.UnigramTrainer(vocab_size=800, special_tokens=list(SPECIAL), unk_token="[UNK]", show_progress=False)
-    )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        unk_token="[UNK]",
-        mask_token="[MASK]",
-        model_max_length=512,
-    ).save_pretrained(folder)
+    tokenizer = write_unigram(folder, (passage.text for passage in load_embedded()[0]))
     torch.manual_seed(seed)
     version_3 = {
         # Relative positions alone, in buckets, with shared keys, and no token types.
@@ -53,7 +34,7 @@ def write_tiny_deberta(folder: Path, seed: int = 0, labels: Sequence[str] = ("ha
         "max_position_embeddings": 512,
     }
     config = DebertaV2Config(
-        vocab_size=tokenizer.get_vocab_size(),
+        vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,

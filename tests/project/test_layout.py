@@ -30,7 +30,7 @@ ORDER = (
         "sampling",
         "verifier",
     ),
-    *("scoring", "training", "evaluation", "cards", "claims", "pages", "machine", "cli", "__main__"),
+    *("scoring", "training", "evaluation", "cards", "claims", "pages", "machine", "rehearsal", "cli", "__main__"),
 )
 """A room may import itself and the rooms before it."""
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))

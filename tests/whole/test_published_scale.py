@@ -209,7 +209,7 @@ def test_nf4_lora_of_the_published_rank_is_trained_for_every_seed_and_reading(do
         assert metrics["trainable_parameters"] == 2 * 32 * per_layer
         assert metrics["steps"] == -(-metrics["examples"] // metrics["effective_batch"]) * epochs == len(metrics["loss_per_step"])
         losses[name] = metrics["train_loss"]
-        recipes.add((seed, metrics["steps"]))
+        recipes.add((seed, metrics["steps"], epochs, min(metrics["effective_batch"], metrics["examples"])))
     # Where all examples fit into one batch, a larger batch is the same recipe.
     assert len(set(losses.values())) == len(recipes) >= 3
 

@@ -59,6 +59,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
       cardproof audit                      does the published card agree with itself? (no GPU, seconds)
       cardproof audit CARD.md              does any other model card? (a file, a folder of cards, or a Hub id)
       cardproof config --explain           every setting, what it means, and whether the card states it
+      cardproof rehearse                   will the published run work on this machine? (stand-ins of the real sizes, minutes)
     """
     ctx.obj = os.environ.get("HF_HUB_OFFLINE")
     if not (ctx.invoked_subcommand or "").startswith(ASKING_THE_HUB):

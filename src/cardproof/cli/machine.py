@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,14 +33,18 @@ def _resolved(files: tuple[Path, ...]) -> Config:
 @FORMAT
 @TEMPLATES
 @PUBLISHED
-def plan(files: tuple[Path, ...], form: str, templates: Path, claims: Path) -> None:
+@click.option("--rehearsal", type=FILE, default=None, help="What `cardproof rehearse` measured. [default: rehearsal.json, if it is there]")
+def plan(files: tuple[Path, ...], form: str, templates: Path, claims: Path, rehearsal: Path | None) -> None:
     """Print the work before it is done: prompts, rollouts, tokens, downloads, memory, hours, jobs, and how each was derived."""
     import json
 
     from cardproof.machine import plan as planning
+    from cardproof.machine import rates
 
     config = _resolved(files)
-    figures = planning.plan(config, Path("results") / config.run, templates, claims, ROOT / "Snakefile")
+    found = rehearsal or (Path(rates.FILE) if Path(rates.FILE).is_file() else None)
+    measured = rates.read(found) if found else None
+    figures = planning.plan(config, Path("results") / config.run, templates, claims, ROOT / "Snakefile", measured)
     click.echo(json.dumps(planning.as_json(config, figures), indent=2) if form == "json" else planning.as_text(config, figures))
 
 
@@ -95,3 +100,54 @@ def config(files: tuple[Path, ...], explain: bool, assumptions: bool, defaults: 
                 click.echo(f"{path} = {json.dumps(value, ensure_ascii=False)}\n    {text}")
     else:
         click.echo(texts.to_yaml(loaded, comments=False), nl=False)
+
+
+@cli.command()
+@OVERLAYS
+@click.option("--layers", type=int, default=None, help="Fewer layers than the published model: without a GPU, 2. [default: all]")
+@click.option("--items", type=click.IntRange(4, 16), default=8, show_default=True, help="Questions of the benchmark.")
+@click.option("--keep", type=FILE, default=None, help="Work in this folder, and keep it: stand-ins, the run, logs.")
+@click.option("--only", multiple=True, metavar="PROBE", help="Of the probes above, run only this one; may be repeated.")
+@click.option("--memory", type=click.FloatRange(min=0, min_open=True), default=None, help="GB: rehearse as if the device had no more.")
+@click.option("--out", type=FILE, default=Path("rehearsal.json"), show_default=True, help="What was found, for `cardproof plan` (JSON).")
+@click.pass_context
+def rehearse(ctx: click.Context, /, files: tuple[Path, ...], out: Path, **options: Any) -> None:
+    """Rehearse the published run on this machine, before anything is fetched.
+
+    It writes stand-ins of all that the published run fetches: a model of Qwen3-14B's sizes that is zero but for a few million numbers and
+    recites its replies; an adapter; a verifier of DeBERTa-v3-large's sizes; a few questions on long documents. They look like 32 GB and
+    take little disk. Then the published workflow runs on them without a network, and probes measure it. The table sets what was measured
+    beside what `cardproof plan` says, with a verdict and what to do. It exits with 1 if the published run would not work here.
+
+    \b
+    The probes, after the workflow itself:
+      load        seconds until the model computes
+      training    seconds of a step, tokens a second, peak memory
+      verifying   pairs a second
+      full        the worst case of sampling: all rows, longest prompts, endless replies; its speed and peak memory
+      published   whether the device holds the published run
+      greedy      greedy replies equal those of transformers' `generate`
+      rows        the same samples with fewer rows decoded together
+      neighbours  the same samples with other items beside them, in another order
+      resume      the same samples after a job was killed and started again
+
+    A rehearsal that was killed goes on where it stopped. Without a GPU, `--layers 2` rehearses the workflow in minutes, at smaller widths.
+    """
+    from cardproof.errors import CardproofError, did_you_mean
+    from cardproof.files import write_json
+    from cardproof.rehearsal import table
+    from cardproof.rehearsal.probes import PROBES
+    from cardproof.rehearsal.rehearse import Asked
+    from cardproof.rehearsal.rehearse import rehearse as run
+
+    for name in options["only"]:
+        if name not in PROBES:
+            raise CardproofError(f"--only: there is no probe {name!r}.", did_you_mean(name, PROBES, f"known: {', '.join(PROBES)}."))
+    given = tuple(dict.fromkeys([ROOT / "config.yaml", *(f.resolve() for f in files)]))
+    found = run(
+        Asked(files=given, root=ROOT, claims=CLAIMS, offline=ctx.obj, **options), lambda text: click.echo(f"cardproof: {text}", err=True)
+    )
+    write_json(out, found)
+    click.echo(f"{table.as_text(found)}\nWritten: {out}" + ("" if found.reduced else "; `cardproof plan` uses its rates") + ".")
+    if any(line.fails for line in found.lines):
+        sys.exit(1)

@@ -20,7 +20,7 @@ from cardproof.config.settings import CONDITIONS, Config, optimizer_steps
 from cardproof.config.texts import to_yaml
 from cardproof.errors import CardproofError
 from cardproof.files import write_text
-from cardproof.machine import memory
+from cardproof.machine import memory, rates
 from cardproof.machine.workload import TRAIN, Workload, assumptions, model_folder, workload
 from cardproof.models import sizes
 from cardproof.models.architecture import check_length, load_config
@@ -29,7 +29,7 @@ from cardproof.models.shapes import shapes
 
 GPU_RULES = ("preflight", "dequantise", "sample", "sample_train", "train", "support", "support_train", "check_verifier")
 """Rules that ask the scheduler for the configured GPUs."""
-Kind = Literal["counted", "as printed", "at most", "estimated", "assumed"]
+Kind = Literal["counted", "as printed", "at most", "estimated", "assumed", "measured"]
 GB = 10**9
 COPY = "vLLM's copy"
 NAME, WIDTH = 24, 120
@@ -45,12 +45,17 @@ class Figure:
     value: float
     unit: str
     kind: Kind
-    """`counted` exactly; `as printed` on the card; `at most`; `estimated` by a formula; `assumed`: depends on an assumed rate."""
+    """`counted` exactly; `as printed` on the card; `at most`; `estimated` by a formula; `assumed`: depends on an assumed rate;
+    `measured`: on rates that `cardproof rehearse` measured."""
     how: str
 
 
-def plan(config: Config, run_dir: Path, templates: Path, claims: Path, snakefile: Path) -> list[Figure]:
+def plan(
+    config: Config, run_dir: Path, templates: Path, claims: Path, snakefile: Path, rehearsal: rates.Rehearsal | None = None
+) -> list[Figure]:
     """Every figure of the plan. Without a Snakefile (outside a checkout) the jobs are left out.
+
+    The rates of `rehearsal` are used for its device, if it was of a model of this size and this number of rows.
 
     Raises CardproofError if the benchmark or the base model is neither available nor of known size, and BeyondContext if a prompt and its
     reply do not fit the model.
@@ -61,7 +66,7 @@ def plan(config: Config, run_dir: Path, templates: Path, claims: Path, snakefile
         *_training(config, work, sizes),
         *_tokens(config, work),
         *_required(config, work, sizes, run_dir),
-        *_hours(config, work, sizes),
+        *_hours(config, work, sizes, rehearsal),
         *_context(config, work, sizes, decoder),
         *jobs(config, snakefile),
     ]
@@ -407,51 +412,62 @@ def peak(figures: Sequence[Figure]) -> float:
     return max(f.value for f in figures if f.section.startswith("memory") and f.name == "peak")
 
 
-def _hours(config: Config, work: Workload, sizes: sizes.Shapes) -> list[Figure]:
-    """Hours on each device of the table: the longer of arithmetic and reading the weights, at assumed shares of the peak rates."""
+def _hours(config: Config, work: Workload, sizes: sizes.Shapes, rehearsal: rates.Rehearsal | None) -> list[Figure]:
+    """Hours on each device of the table, at assumed rates; and on the one where a rehearsal measured them, if it was of this model."""
     known = assumptions()
-    devices = known["gpus"] if config.runtime.gpus else {"2 CPU cores": known["cpu"]}
+    gpu = config.runtime.gpus > 0
+    devices = known["gpus"] if gpu else {"2 CPU cores": known["cpu"]}
+    if rehearsal is not None and not rehearsal.fits(sizes, config.sampling.rows, gpu):
+        rehearsal = None
     figures = []
     need = with_margin(peak(_memory(config, work, sizes)))
     for name, device in devices.items():
-        rates = known["reached"] if config.runtime.gpus else device
-        parts = _seconds(config, work, sizes, device["arithmetic"] * 1e12, device["bandwidth"] * GB, rates)
+        if rehearsal is not None and rates.same_device(name, rehearsal.device.name):
+            continue
+        parts = _seconds(config, work, {n: assumed_rates(config, sizes, device, n) for n in config.rollouts.values()})
         short = f"; too small: {need / GB:.0f} GB are needed" if "memory" in device and device["memory"] * GB < need else ""
-        how = "; ".join(f"{part} {seconds / 3600:.2f}" for part, seconds in parts.items())
-        unit = "GPU hours" if config.runtime.gpus else "hours"
-        figures.append(Figure("hours", name, round(sum(parts.values()) / 3600, 2), unit, "assumed", f"{how}{short}"))
+        figures.append(_hour(name, parts, "GPU hours" if gpu else "hours", "assumed", short))
+    if rehearsal is not None:
+        name = rehearsal.device.name
+        device = next((d for n, d in devices.items() if rates.same_device(n, name)), next(iter(devices.values())))
+        each = {n: rates.with_measured(assumed_rates(config, sizes, device, n), rehearsal) for n in config.rollouts.values()}
+        memory_of = rehearsal.device.memory
+        short = f"; too small: {need / GB:.0f} GB are needed" if memory_of and memory_of < need else ""
+        parts = _seconds(config, work, each)
+        figures.append(_hour(name, parts, "GPU hours" if gpu else "hours", "measured", f"{short}; measured by rehearse on {name}"))
     return figures
 
 
-def _seconds(
-    config: Config, work: Workload, sizes: sizes.Shapes, flops: float, bandwidth: float, rates: dict[str, float]
-) -> dict[str, float]:
-    known = assumptions()
-    twice = 2 * sizes.parameters
-    gpu = config.runtime.gpus > 0
-    width = _width(config)
-    nf4 = _packed(config)
-    weights = sum(size for _, size, _ in _weights(sizes, nf4, width))
-    prefill = decode = 0.0
-    for name, a in work.asked.items():
-        arms = _arms(config, name)
-        prefill += arms * a.prompts * a.mean * twice / (flops * rates["prefill"])
-        rows = max(1, config.sampling.rows // a.n) * a.n
-        step = rows * twice / (flops * rates["decoding"])
-        if gpu:
-            issued = known["operations"]
-            operations = sizes.layers * (issued["layer"] + rows // a.n * issued["item_and_layer"])
-            step = max(weights / bandwidth / rates["decoding"], step, operations * issued["seconds"])
-        decode += arms * a.rollouts * a.new / rows * step
+def _hour(name: str, parts: dict[str, float], unit: str, kind: Kind, more: str) -> Figure:
+    how = "; ".join(f"{part} {seconds / 3600:.2f}" for part, seconds in parts.items())
+    return Figure("hours", name, round(sum(parts.values()) / 3600, 2), unit, kind, how + more)
+
+
+def assumed_rates(config: Config, sizes: sizes.Shapes, device: dict[str, Any], n: int) -> rates.Rates:
+    """The rates of a device of the table, while N replies are drawn for each item."""
+    weights = sum(size for _, size, _ in _weights(sizes, _packed(config), _width(config)))
     # Per parameter and token, with the base frozen: 2 forward, 2 backward to the activations, and 2 more if activations are recomputed.
     passes = 3 if config.training.gradient_checkpointing else 2
-    train = _training_tokens(config, work) * passes * twice / (flops * rates["training"])
-    seconds = {"reading prompts": prefill, "writing replies": decode, "training": train}
-    if gpu:
-        pairs = rollouts(config, work) * config.verifier.max_tokens * 2 * known["verifier"]["parameters"]
-        seconds["verifying"] = pairs / (flops * rates["prefill"])
+    known, items, gpu = assumptions(), max(1, config.sampling.rows // n), config.runtime.gpus > 0
+    issued = known["operations"]
+    least = sizes.layers * (issued["layer"] + items * issued["item_and_layer"]) * issued["seconds"] if gpu else 0.0
+    return rates.assumed(sizes, rates.Shares(items * n, weights, passes, config.verifier.max_tokens, least), device, known, gpu)
+
+
+def _seconds(config: Config, work: Workload, rates_of: dict[int, rates.Rates]) -> dict[str, float]:
+    """Seconds of each part of the run; `rates_of`: by number of rollouts per item."""
+    asked = [(a, _arms(config, name), rates_of[a.n]) for name, a in work.asked.items()]
+    any_rates = asked[0][2]
+    seconds = {
+        "reading prompts": sum(arms * a.prompts * a.mean / of.prompt for a, arms, of in asked),
+        "writing replies": sum(arms * a.rollouts * a.new / of.reply for a, arms, of in asked),
+        "training": _training_tokens(config, work) / any_rates.training,
+    }
+    if any_rates.pairs is not None:
+        seconds["verifying"] = rollouts(config, work) / any_rates.pairs
+    if any_rates.load is not None:
         loads = len(config.sampled_arms) * config.sampling.shards + config.sampling.shards + len(config.training_runs)
-        seconds["loading weights"] = loads * sizes.parameters * known["published_bytes"] / known["load_bytes_per_second"]
+        seconds["loading weights"] = loads * any_rates.load
     return seconds
 
 
