@@ -12,7 +12,7 @@ import pytest
 
 from cardproof import outside
 from cardproof.acquire import hub, weights
-from cardproof.acquire.weights import check_adapter
+from cardproof.acquire.adapters import check_adapter
 from cardproof.benchmark.split import split
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
