@@ -233,8 +233,8 @@ def test_the_overlay_changes_only_where_things_are_and_how_much_of_them() -> Non
     overlay = stand_ins.overlay(config, shapes.of(config, True, None, 8), gpu=True)
     made = Config.model_validate({**config.model_dump(), **{k: merged(getattr(config, k), v) for k, v in overlay.items()}})
     changed = {k for k in Config.model_fields if getattr(made, k) != getattr(config, k)}
-    assert changed == {"run", "scale", "benchmark", "model", "verifier", "arms", "evaluation"}
-    assert made.scale == "embedded", "numbers of stand-ins are never compared with the card's"
+    assert changed == {"run", "scale", "synthetic", "benchmark", "model", "verifier", "arms", "evaluation"}
+    assert made.scale == "embedded" and made.synthetic, "numbers of stand-ins are never compared with the card's"
     assert made.model.model_copy(update={"id": config.model.id, "revision": config.model.revision}) == config.model
 
 
