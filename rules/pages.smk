@@ -79,7 +79,7 @@ rule card:
 
 rule report:
     input:
-        card=rules.card.output,
+        card=rules.card.output.card,
         verdicts=rules.claims.output,
         audit=rules.audit.output,
         evaluation=rules.evaluate.output,

@@ -149,7 +149,7 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/19
 )
 def test_a_drawing_with_more_than_shapes_is_refused_or_loses_it(inside: str) -> None:
     try:
-        found = inline_figures.inline(SVG.format(inside), "axes")
+        found = inline_figures.inline(SVG.format(inside), "axes", "f0")
     except CardproofError as e:
         assert "is not a plain drawing" in e.sentence
     else:
@@ -160,8 +160,8 @@ def test_a_drawing_of_shapes_is_taken() -> None:
     inside = (
         '<defs><clipPath id="c"><rect/></clipPath></defs><g clip-path="url(#c)" style="fill: #000000"><use xlink:href="#c"/></g><!-- a -->'
     )
-    found = inline_figures.inline(SVG.format(inside), "axes")
-    assert "url(#axes-c)" in found and 'href="#axes-c"' in found and "<!--" not in found
+    found = inline_figures.inline(SVG.format(inside), "axes", "f0")
+    assert "url(#f0-c)" in found and 'href="#f0-c"' in found and "<!--" not in found
 
 
 # --- what leaves the machine ----------------------------------------------------------------------------------------------

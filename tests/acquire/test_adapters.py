@@ -409,7 +409,7 @@ def own_template_in_settings(folder: Path) -> None:
 
 
 def another_tokenizer(folder: Path) -> None:
-    from helpers.tiny_qwen3 import write_tokenizer
+    from cardproof.rehearsal.reciter import write_tokenizer
 
     write_tokenizer(folder, ["quite another text, and again another"], size=290)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from helpers.tiny_qwen3 import write_tokenizer
+from cardproof.rehearsal.reciter import write_tokenizer
 
 TEXTS = ("The tenant must give notice in writing before the day of the hearing.", "EVIDENCE: ANSWER: INSUFFICIENT EVIDENCE")
 IDS = [5, 9, 40, 77, 100, 31, 260, 12]

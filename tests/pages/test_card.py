@@ -559,4 +559,4 @@ def test_what_was_noted_of_an_adapter_is_on_the_card(run):
         "- The adapter of hybrid: The adapter says that it was made for 'team/other'; this run's base is 'team/base' \\| \\<b\\>." in text
     )
     assert "- The adapter of hybrid: Another." in text
-    assert "`adapters/hybrid/source.json#/use/notes`" in text
+    assert "<!-- adapters/hybrid/source.json#/use/notes -->" in text

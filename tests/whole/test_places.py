@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a run was made with data, model, verifier and adapter in the home of USER."""
     folder = tmp_path_factory.mktemp("places")
     home, data = folder / "home" / USER, tiny_benchmark()
-    model = write_tiny_qwen3(home / "models/qwen", data, steps=100)
+    model = write_tiny_qwen3(home / "models/qwen", data)
     write_tiny_adapter(home / "adapters/hybrid", model, rank=8)
     write_tiny_deberta(home / "models/verifier")
     write_benchmark(home / "data/questions", data)
