@@ -110,7 +110,7 @@ def _decoder(config: Config, folder: Path | None) -> str:
     if config.sampling.backend == "vllm":
         return "vLLM"
     if folder is None:
-        return "known once the model is fetched: its acquisition says"
+        return "a decoder that is named when the model is fetched"
     from cardproof.sampling.kinds import kind_of
 
     return kind_of(load_config(folder)).in_words()
