@@ -174,7 +174,7 @@ def lines(f: io.BufferedReader, path: Path) -> Iterator[bytes]:
 
 
 def tree(root: Path) -> tuple[list[str], dict[str, str]]:
-    """The plain files below a folder, sorted, and everything else that is no folder, with what it is. No link is followed.
+    """The plain files below a folder, sorted, and everything else that is not a folder, with what it is. No link is followed.
 
     CardproofError if there are more than MOST_FILES.
     """

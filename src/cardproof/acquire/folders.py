@@ -23,7 +23,7 @@ USED = (*PATTERNS["model"], "*.tiktoken", "*.spm", "*.bpe")
 def link(folder: Path, out: Path, check: Callable[[Path], Any] = lambda folder: None) -> None:
     """Make `out` a folder of links to a local model's files: weights, configuration and tokenizer, and nothing that can run code.
 
-    Raises CardproofError if the model has no safetensors, a cut file, code of its own or a file that is no plain one, and whatever `check`
+    Raises CardproofError if the model has no safetensors, a cut file, code of its own or a file that is not a plain file, and whatever `check`
     raises.
     """
     if not folder.is_dir():
@@ -43,7 +43,7 @@ def link(folder: Path, out: Path, check: Callable[[Path], Any] = lambda folder: 
 
 
 def plain_files(folder: Path) -> list[Path]:
-    """The files of a model's folder that are used, sorted; CardproofError if one of them is no plain file, or larger than any such file.
+    """The files of a model's folder that are used, sorted; CardproofError if one of them is not a plain file, or larger than any such file.
 
     Links stay in the folder, or lead to the files of the hub's own cache or, for weights, to weights on another disk: a folder that
     somebody else made must not pass on whatever it points to.

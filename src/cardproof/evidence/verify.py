@@ -145,7 +145,7 @@ def check(run: Path, skip: tuple[str, ...] = (), links: bool = False) -> Chain:
 
 
 def _links(files: Files) -> tuple[list[Problem], list[str]]:
-    """Everything that is no plain file is a problem, except for links to local models, which are only not followed."""
+    """Everything but plain files is a problem, except for links to local models, which are only not followed."""
     models = {name.rpartition("/")[0] for name, kind in files.other.items() if kind == "a link" and name.startswith(LINKED)}
     models = {folder for folder in models if folder.count("/") == 1}
     others = {name: kind for name, kind in files.other.items() if name.rpartition("/")[0] not in models or kind != "a link"}
@@ -170,7 +170,9 @@ def _records(files: Files, skip: tuple[str, ...], problems: list[Problem]) -> di
         if record.file != name:
             problems.append(Problem(file, f"{record_path(files.run, name)} is the record of {record.file}."))
         elif bad is not None:
-            problems.append(Problem(file, f"{record_path(files.run, name)} names the input {bad!r:.200}, which is no path below a folder."))
+            problems.append(
+                Problem(file, f"{record_path(files.run, name)} names the input {bad!r:.200}, which is not a path below a folder.")
+            )
         else:
             records[name] = record
     return records

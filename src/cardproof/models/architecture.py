@@ -15,7 +15,7 @@ from cardproof.files import read_json
 PLAIN = frozenset({"F64", "F32", "F16", "BF16"})
 """Number types of weights that are not quantised, as safetensors names them."""
 LAYERS, SIZE = 2_000, 100_000_000
-"""More layers, or a larger size of anything, is no model but a fault of its file: building it would take all time and memory."""
+"""More layers, or a larger size of anything, is not a model but a fault of its file: building it would take all time and memory."""
 CORE = frozenset({"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"})
 """Sizes that every architecture has, under these names or its own."""
 STRETCHED = frozenset({"linear", "dynamic", "yarn"})
