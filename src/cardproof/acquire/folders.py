@@ -23,8 +23,8 @@ USED = (*PATTERNS["model"], "*.tiktoken", "*.spm", "*.bpe")
 def link(folder: Path, out: Path, check: Callable[[Path], Any] = lambda folder: None) -> None:
     """Make `out` a folder of links to a local model's files: weights, configuration and tokenizer, and nothing that can run code.
 
-    Raises CardproofError if the model has no safetensors, a cut file, code of its own or a file that is not a plain file, and whatever `check`
-    raises.
+    Raises CardproofError if the model has no safetensors, a cut file, code of its own or a file that is not a plain one, and whatever
+    `check` raises.
     """
     if not folder.is_dir():
         raise CardproofError(f"{folder} is not a folder.", "give the path of a local model folder.")

@@ -219,7 +219,7 @@ class _Listing(BaseModel):
 
 
 def from_mirror(folder: Path) -> Repository:
-    """The repository in a folder of a mirror; CardproofError if its list is not one, or names a file that is not a plain file of the folder."""
+    """The repository in a folder of a mirror; CardproofError if its list is not one, or names a file that is not a plain one."""
     path = outside.inside(folder, LISTING, str(folder), FORGED)
     try:
         found = _Listing.model_validate(read_json(path, FILL))
