@@ -340,15 +340,15 @@ RUNS: dict[str, Case] = {
         verify(lambda run: (run / "config.yaml").write_text(BILLION)), ("config.yaml", "100,000 values"), AGAIN, 4
     ),
     "verify: a result of holes": Case(verify(in_place_of(AXES, sparse(10**11))), ("almost none",), "the file"),
-    "verify: an input outside": Case(verify(record("claims.json", inputs={"../secret": "0"})), ("'../secret'", "no path below"), AGAIN, 4),
+    "verify: an input outside": Case(verify(record("claims.json", inputs={"../secret": "0"})), ("'../secret'", "not a path below"), AGAIN, 4),
     "verify: an absolute input": Case(
-        verify(record("claims.json", inputs={"/etc/passwd": "0"})), ("'/etc/passwd'", "no path below"), AGAIN, 4
+        verify(record("claims.json", inputs={"/etc/passwd": "0"})), ("'/etc/passwd'", "not a path below"), AGAIN, 4
     ),
     "verify: an input outside the checkout": Case(
         verify(record("claims.json", inputs={"project:../../etc/passwd": "0"})), ("'project:../../etc/passwd'",), AGAIN, 4
     ),
     "verify: an input that moves the cursor": Case(
-        verify(record("claims.json", inputs={"\x1b[2J": "0"})), ("'\\x1b[2J'", "no path below"), AGAIN, 4
+        verify(record("claims.json", inputs={"\x1b[2J": "0"})), ("'\\x1b[2J'", "not a path below"), AGAIN, 4
     ),
     "verify: a step with the settings of no condition": Case(
         verify(record("claims.json", step="prompts", wildcards={"condition": "clean.n"}, config={"seed": 0})),
