@@ -21,6 +21,7 @@ from cardproof.config.settings import Condition, Contract
 from cardproof.errors import CardproofError
 from cardproof.files import read_rows, write_rows
 from cardproof.records import Prompt, Rollout
+from cardproof.sampling.dequantise import dequantise
 from cardproof.sampling.vllm_backend import RANKS, rank_room
 from helpers.places import ROOT
 from helpers.tiny_qwen3 import write_tiny_adapter
@@ -64,6 +65,10 @@ def sample(
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     python = str(VLLM) if backend == "vllm" else sys.executable
+    if backend == "vllm":  # it has no NF4, so the workflow gives it weights that went through it
+        through_nf4 = folder / "nf4"
+        dequantise(model, through_nf4)
+        model = through_nf4
     command = [python, "-m", "cardproof", "sample", "--config", str(folder / "config.yaml"), "--arm", "grounded" if adapter else "base"]
     command += ["--model", str(model), *(["--adapter", str(adapter)] if adapter else [])]
     command += ["--work", str(prompts), str(folder / "out.jsonl"), "--store", str(folder / "store.jsonl")]

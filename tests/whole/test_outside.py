@@ -340,7 +340,9 @@ RUNS: dict[str, Case] = {
         verify(lambda run: (run / "config.yaml").write_text(BILLION)), ("config.yaml", "100,000 values"), AGAIN, 4
     ),
     "verify: a result of holes": Case(verify(in_place_of(AXES, sparse(10**11))), ("almost none",), "the file"),
-    "verify: an input outside": Case(verify(record("claims.json", inputs={"../secret": "0"})), ("'../secret'", "not a path below"), AGAIN, 4),
+    "verify: an input outside": Case(
+        verify(record("claims.json", inputs={"../secret": "0"})), ("'../secret'", "not a path below"), AGAIN, 4
+    ),
     "verify: an absolute input": Case(
         verify(record("claims.json", inputs={"/etc/passwd": "0"})), ("'/etc/passwd'", "not a path below"), AGAIN, 4
     ),
