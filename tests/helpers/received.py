@@ -36,8 +36,9 @@ def jsonl(rows: list[Any]) -> bytes:
 
 
 def changed(rows: list[dict[str, Any]], at: int, **fields: Any) -> list[dict[str, Any]]:
-    """The rows with fields of one of them replaced."""
-    return [*rows[:at], {**rows[at], **fields}, *rows[at + 1 :]]
+    """The rows with fields of one of them replaced; `...` takes a field away."""
+    row = {key: value for key, value in {**rows[at], **fields}.items() if value is not ...}
+    return [*rows[:at], row, *rows[at + 1 :]]
 
 
 def settings(folder: Path, **over: Any) -> None:

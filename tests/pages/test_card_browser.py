@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cardproof.pages import figures
+from helpers.chromium import BROWSER
 from helpers.hub_like import WIDTH, page
 from helpers.rendered_card import CLAIMS, rendered
 from helpers.synthetic_run import record_all, write_run
 
-BROWSER = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(BROWSER is None, reason="there is no Chromium to open the card with; make test-browser installs it"),
@@ -23,16 +21,6 @@ pytestmark = [
 SHOTS = os.environ.get("CARDPROOF_SHOTS")
 MOST = 6000
 """Pixels of height that a reader scrolls through."""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("scale", ["embedded", "published"])

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ from cardproof.pages import report
 from cardproof.pages.figures import FIGURES
 from cardproof.records import Rollout, Support
 from cardproof.runs import Run
+from helpers.chromium import BROWSER
 from helpers.places import ROOT
 from helpers.workflow import PATIENCE, RUN
 
-BROWSER = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
@@ -40,16 +39,6 @@ HOSTILE = [
     f'EVIDENCE:\n[a] "{TOKEN}"\nANSWER: {TOKEN}',
     "\x00\x07\ud7ff\ufeff\u200b {{ 7 * 7 }} ${7*7} <!-- --> ]]> &lt;i&gt; javascript:alert(1)",
 ]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

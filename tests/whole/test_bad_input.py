@@ -21,28 +21,10 @@ from cardproof.config import reading, texts
 from cardproof.files import write_rows
 from cardproof.records import Document, Message, Prompt, Rollout, Support
 from helpers.places import ROOT
+from helpers.received import PASSAGES, QUESTIONS, changed, jsonl
 from helpers.workflow import PATIENCE
 
-PASSAGES: list[dict[str, Any]] = [
-    {"id": "D1-c1-s1", "title": "Loans", "text": "A loan of a book may be renewed twice before it must be returned.", "footnotes": None},
-    {"id": "D2-c1-s1", "title": "Fines", "text": "A fine is due for each day that a returned book is late.", "footnotes": None},
-    {"id": "D3-c1-s1", "title": "Rooms", "text": "Reading rooms close at nine in the evening on working days.", "footnotes": None},
-]
-QUESTIONS: list[dict[str, Any]] = [
-    {"id": 1, "question": "How often may a loan be renewed?", "answer": "Twice.", "relevant_passage_id": "D1-c1-s1"},
-    {"id": 2, "question": "When is a fine due?", "answer": "For each late day.", "relevant_passage_id": "D2-c1-s1"},
-]
 REPLY = 'EVIDENCE:\n[D1-c1-s1] "A loan of a book may be renewed twice"\nANSWER: Twice [D1-c1-s1].'
-
-
-def jsonl(rows: list[Any]) -> bytes:
-    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-
-
-def changed(rows: list[dict[str, Any]], at: int, **fields: Any) -> list[dict[str, Any]]:
-    """The rows with fields of one of them replaced; `...` takes a field away."""
-    row = {key: value for key, value in {**rows[at], **fields}.items() if value is not ...}
-    return [*rows[:at], row, *rows[at + 1 :]]
 
 
 # --- what a case does: write files into an empty folder, and say which command is run in it ------------------------------
