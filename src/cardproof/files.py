@@ -53,6 +53,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists: where a disk's free space is asked for."""
+    return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path that replaces `path` when the block ends without an error, so that no reader ever sees half a file.
@@ -131,21 +136,24 @@ def plain(value: Any) -> Any:
     return value
 
 
-def read_json(path: Path, hint: str = AGAIN, most: int = outside.MOST_JSON) -> Any:
-    """Read a JSON file; CardproofError if it is missing, broken, or larger or deeper than the limits in `outside`."""
+def read_json(path: Path, hint: str = AGAIN, most: int = outside.MOST_JSON, constants: bool = False) -> Any:
+    """Read a JSON file; CardproofError if it is missing, broken, or larger or deeper than the limits in `outside`.
+
+    `constants`: let NaN and infinity pass, where the reader's own check names the field that has them.
+    """
     try:
-        return parse_json(outside.read_bytes(Path(path), most), str(path), hint)
+        return parse_json(outside.read_bytes(Path(path), most), str(path), hint, _CONSTANTS if constants else _JSON)
     except FileNotFoundError:
         raise CardproofError(f"{path} does not exist.", "run the step that makes it, or check the path.") from None
 
 
-def parse_json(raw: bytes, where: str, hint: str = AGAIN) -> Any:
+def parse_json(raw: bytes, where: str, hint: str = AGAIN, decoder: json.JSONDecoder | None = None) -> Any:
     """The value of a JSON text in UTF-8; CardproofError, beginning with `where`, names what is wrong, and a repeated key with its line.
 
     Stricter than Python: no key twice in an object, no NaN or infinity, no half characters, no endless numbers, no endless nesting.
     """
     try:
-        value = _JSON.decode(raw.decode("utf-8-sig"))
+        value = (decoder or _JSON).decode(raw.decode("utf-8-sig"))
         if b"\\u" in raw:
             json.dumps(value, ensure_ascii=False).encode()
     except RepeatedKey as e:
@@ -196,6 +204,7 @@ def _no_constant(text: str) -> float:
 
 
 _JSON = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_whole, parse_float=_finite, parse_constant=_no_constant)
+_CONSTANTS = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_whole)
 _ROW = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_of_row, parse_float=_finite, parse_constant=_no_constant)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
 _COLON = re.compile(r"\s*:")

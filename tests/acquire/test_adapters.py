@@ -261,6 +261,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], tuple[str, ...], str]] = {
     # settings
     "no settings": (lambda folder: (folder / CONFIG).unlink(), ("adapter has no adapter_config.json",), "PEFT"),
     "settings that are no JSON": (written(CONFIG, b"{"), (CONFIG, "not valid JSON"), "again"),
+    "a setting given twice": (written(CONFIG, b'{"r": 4, "peft_type": "LORA", "r": 8}'), (CONFIG, "line 1", "'r'", "twice"), "once"),
     "settings nested without end": (written(CONFIG, b"[" * 100_000), (CONFIG, "not valid JSON"), "again"),
     "settings that are a list": (written(CONFIG, b"[]"), (CONFIG, "not a JSON object"), "again"),
     "settings of 5 MB": (written(CONFIG, b" " * 5_000_000), (CONFIG, "5,000,000 bytes"), "again"),

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cardproof.acquire.weights import AGAIN
 from cardproof.errors import CardproofError, of_validation
+from cardproof.files import read_json
 
 SETTINGS = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -81,10 +82,7 @@ def settings(adapter: Path) -> Lora:
         raise CardproofError(f"{adapter} has no {WEIGHTS}.", "pickled adapters (*.bin) are refused because loading them can run code.")
     if file.stat().st_size > MOST_BYTES:
         raise CardproofError(f"{file} has {file.stat().st_size:,} bytes; {MOST_BYTES:,} are allowed.", AGAIN)
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as e:
-        raise CardproofError(f"{file} is not valid JSON: {' '.join(str(e).split())[:120]}.", AGAIN) from None
+    content = read_json(file, AGAIN, constants=True)
     if not isinstance(content, dict):
         raise CardproofError(f"{file} is not a JSON object.", AGAIN)
     try:
