@@ -45,6 +45,11 @@ def shown(text: str) -> str:
     return "".join(ch if ch.isprintable() else repr(ch)[1:-1] if ch != "\xa0" else ch for ch in text)
 
 
+def brief(error: BaseException, most: int = 200) -> str:
+    """Kind and message of another library's exception, on one line and at most that long."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:most]
+
+
 class InvalidValue(ValueError):
     """What a validator of a pydantic model raises: a sentence without its place and full stop, and a hint; see `of_validation`."""
 

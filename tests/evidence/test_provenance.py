@@ -28,11 +28,11 @@ MODULES = {
     "acquire_adapter": "acquire: acquire_model, adapters, beside, folders, hub, lora, model_hash, weights, wheels",
     "split": "benchmark: passages, retrieval, split; contract: ladder",
     "prompts": "benchmark: passages, prompts, retrieval, subset; contract: asking, form, ids, ladder",
-    "dequantise": "acquire: model_hash; models: device, nf4; sampling: dequantise",
+    "dequantise": "acquire: model_hash, weights; models: architecture, device, layers, nf4; sampling: dequantise",
     "sample": (
         "acquire: adapters, beside, lora, model_hash, weights; contract: reasoning; evidence: sealed_lines; models: architecture, "
-        "cache, chat, device, loading, nf4, template_process, templates, tokens; sampling: generate, kinds, packed, sample, sampler, "
-        "shared_prefix, store, transformers_backend"
+        "cache, chat, device, layers, loading, nf4, template_process, templates, tokens; sampling: generate, kinds, packed, sample, "
+        "sampler, shared_prefix, store, transformers_backend"
     ),
     "gather": "sampling: gather",
     "train_verifier": (
@@ -49,8 +49,8 @@ MODULES = {
     "score": "contract: citing, form, grounding, ids, ladder, reading, reasoning; scoring: rollouts, rouge, score, table",
     "distill": "contract: asking, citing, form, ids, reading, reasoning; scoring: frames; training: distill",
     "train": (
-        "acquire: adapters, beside, lora, model_hash, sources, weights; contract: reasoning; models: architecture, chat, device, loading, "
-        "lora, nf4, template_process, templates, tokens; training: results, train"
+        "acquire: adapters, beside, lora, model_hash, sources, weights; contract: reasoning; models: architecture, chat, device, "
+        "layers, loading, lora, nf4, template_process, templates, tokens; training: results, train"
     ),
     "evaluate": (
         "evaluation: axes, between_seeds, bounded, contrast, evaluate, mechanism, noticed, of_run, rerank, results, statistics; "
@@ -75,19 +75,19 @@ MODULES = {
     ),
     "figures": "claims: verdicts; evaluation: axes, of_run, printed, results; pages: drawing, figures; training: results",
     "card": (
-        "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, checks, "
-        "claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, recipe_checks, "
-        "reconcile, verdicts, words; config: texts; evaluation: axes, bounded, contrast, noticed, of_run, printed, results, "
-        "statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, card_metadata, definitions, "
-        "drawing, figures, formats, usage; scoring: frames; training: results; verifier: results"
+        "acquire: sources; cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, "
+        "audit, checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
+        "recipe_checks, reconcile, verdicts, words; config: texts; evaluation: axes, bounded, contrast, noticed, of_run, printed, "
+        "results, statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, card_metadata, "
+        "definitions, drawing, figures, formats, usage; scoring: frames; training: results; verifier: results"
     ),
     "report": (
-        "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, checks, "
-        "claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, recipe_checks, "
-        "reconcile, verdicts, words; config: texts; contract: citing, form, grounding, ids, ladder, reading, reasoning; evaluation: "
-        "axes, bounded, contrast, noticed, of_run, printed, rerank, results, statistics; evidence: sealed_lines, sidecars, verify; "
-        "models: sizes; pages: base_card, card, card_metadata, definitions, diff, drawing, figures, formats, inline_figures, items, "
-        "report, usage; scoring: frames; training: results; verifier: results"
+        "acquire: sources; cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, "
+        "audit, checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
+        "recipe_checks, reconcile, verdicts, words; config: texts; contract: citing, form, grounding, ids, ladder, reading, reasoning; "
+        "evaluation: axes, bounded, contrast, noticed, of_run, printed, rerank, results, statistics; evidence: sealed_lines, sidecars, "
+        "verify; models: sizes; pages: base_card, card, card_metadata, definitions, diff, drawing, figures, formats, inline_figures, "
+        "items, report, usage; scoring: frames; training: results; verifier: results"
     ),
 }
 """Every module in the fingerprint of each step, by room. An import that joins two steps must be meant: say so here."""

@@ -25,14 +25,13 @@ from cardproof.acquire.lora import (
     settings,
     unknown,
 )
-from cardproof.acquire.weights import Entry, header
+from cardproof.acquire.weights import FLOATS, Entry, header
 from cardproof.errors import CardproofError
 
 NAME = "cardproof"
 """The adapter's name in the model without weights. All of its parameters have it in their names, and no others."""
 PREFIX = "base_model.model."
 """What PEFT puts before the base's own names."""
-FLOATS = {"F64", "F32", "F16", "BF16"}
 LONGEST_NAME = 500
 CHANGED_BASE = "name such modules in modules_to_save and save the adapter again, or give the changed base as a model."
 OTHER_TOOL = "it was saved under another adapter's name, or by another tool: load it there and save it with PEFT's save_pretrained."

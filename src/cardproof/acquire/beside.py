@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from cardproof import outside
 from cardproof.acquire.lora import WEIGHTS, Lora
 from cardproof.errors import CardproofError
 from cardproof.files import read_json
 
 TOKENIZER = "tokenizer.json"
 OTHER_FORMS = ("tokenizer.model", "spm.model", "vocab.json", "vocab.txt", "added_tokens.json")
-MOST_BYTES = 200_000_000
-"""Largest tokenizer.json; the largest real ones have some 35 MB."""
 
 
 def beside(adapter: Path, base: Path, lora: Lora, rows: int, grown: bool) -> Iterator[str]:
@@ -148,8 +147,7 @@ def _tokenizer(adapter: Path) -> Any:
     file = adapter / TOKENIZER
     if not file.is_file():
         return None
-    if file.stat().st_size > MOST_BYTES:
-        raise CardproofError(f"{file} has {file.stat().st_size:,} bytes; {MOST_BYTES:,} are allowed.", "copy or fetch it again.")
+    outside.check_size(file, file.stat(), outside.MOST_MODEL_FILE)
     try:
         return Tokenizer.from_file(str(file))
     except Exception as e:  # the library raises plain Exception

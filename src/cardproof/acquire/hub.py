@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cardproof import outside
 from cardproof.errors import CardproofError, of_validation
-from cardproof.files import read_json, sha256_file, write_json
+from cardproof.files import existing, read_json, sha256_file, write_json
 
 T = TypeVar("T")
 Kind = Literal["model", "dataset"]
@@ -177,8 +177,7 @@ def room_for(repository: Repository, mirror: Path) -> None:
     folder = place(mirror, repository.name, repository.kind)
     have = sum((folder / f.path).stat().st_size for f in repository.files if (folder / f.path).is_file())
     need = sum(f.size for f in repository.files) - have
-    there = next(p for p in (mirror.absolute(), *mirror.absolute().parents) if p.exists())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(existing(mirror)).free
     if need > free:
         raise CardproofError(
             f"{repository.name!r} needs {need / 1e9:.1f} GB more in the mirror {mirror}, but its disk has {free / 1e9:.1f} GB free.",

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from cardproof.errors import CardproofError
 
 AGAIN = "copy or fetch it again."
+FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+"""Number types of weights that are not quantised, as the format spells them."""
 MOST_HEADER = 100_000_000
 """Largest header in bytes that the format allows."""
 

@@ -18,6 +18,7 @@ from cardproof.acquire import hub
 from cardproof.acquire.sources import hub_sources
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
+from cardproof.files import existing
 from cardproof.machine import containers, gpus
 from cardproof.machine.plan import GB, BeyondContext, Figure, disk_need, peak, requirements, with_margin
 
@@ -126,13 +127,8 @@ def _memory(config: Config) -> Check:
     return Check("memory", status, f"the machine has {total / GB:.0f} GB of memory", f"model steps ask for {need} GB (runtime.memory_gb)")
 
 
-def _there(folder: Path) -> Path:
-    """The folder, or the nearest existing folder above it."""
-    return next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-
-
 def _disk(run_dir: Path, figures: Sequence[Figure]) -> Check:
-    there = _there(run_dir)
+    there = existing(run_dir)
     free, need = shutil.disk_usage(there).free, disk_need(figures)
     if not os.access(there, os.W_OK):
         return Check("disk", "failed", f"{there} cannot be written to", "a folder of your own to run in (snakemake --directory)")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cardproof.acquire.weights import shapes
-from cardproof.errors import CardproofError
+from cardproof.acquire.weights import FLOATS, header
+from cardproof.errors import CardproofError, brief
 from cardproof.files import read_json
 
-PLAIN = frozenset({"F64", "F32", "F16", "BF16"})
-"""Number types of weights that are not quantised, as safetensors names them."""
 LAYERS, SIZE = 2_000, 100_000_000
 """More layers, or a larger size of anything, is not a model but a fault of its file: building it would take all time and memory."""
 CORE = frozenset({"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"})
@@ -42,8 +39,7 @@ def load_config(folder: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as e:  # each architecture checks its values in its own way
-        why = " ".join(f"{type(e).__name__}: {e}".split())[:200]
-        raise CardproofError(f"{file} is not a configuration that transformers takes ({why}).", "copy or fetch it again.") from None
+        raise CardproofError(f"{file} is not a configuration that transformers takes ({brief(e)}).", "copy or fetch it again.") from None
 
 
 def _check_kind(file: Path, values: Mapping[str, Any]) -> None:
@@ -74,17 +70,9 @@ def _check_quantised(file: Path, values: Mapping[str, Any]) -> None:
 def check_weights(folder: Path) -> None:
     """CardproofError if weights of a model folder are of a quantised number type. Only the headers are read."""
     for file in sorted(folder.glob("*.safetensors")):
-        shapes(file)  # raises if the header cannot be read
-        with open(file, "rb") as f:
-            header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
-        for name, tensor in header.items():
-            packed = (
-                tensor["dtype"].startswith("F8") or (name.endswith(".weight") and tensor["dtype"] not in PLAIN)
-                if name != "__metadata__"
-                else False
-            )
-            if packed:
-                raise _quantised(file, f"{name} has the type {tensor['dtype']}: the weights are already quantised")
+        for name, entry in header(file).items():
+            if entry.dtype.startswith("F8") or (name.endswith(".weight") and entry.dtype not in FLOATS):
+                raise _quantised(file, f"{name} has the type {entry.dtype}: the weights are already quantised")
 
 
 def _quantised(file: Path, found: str) -> CardproofError:

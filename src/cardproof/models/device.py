@@ -42,7 +42,7 @@ def computed_on(rows: int) -> dict[str, Any]:
 
     gpu = device() == "cuda"
     name = torch.cuda.get_device_name() if gpu else f"CPU with {torch.backends.cpu.get_cpu_capability()}"
-    libraries = ("torch", "transformers", "bitsandbytes", "peft")
+    libraries = ("torch", "transformers", "bitsandbytes", "peft", "vllm")
     found = {package: importlib.metadata.version(package) for package in libraries if importlib.util.find_spec(package)}
     return {"device": name, "dtype": str(compute_dtype()), "rows": rows if gpu else None, **found}
 

@@ -8,7 +8,7 @@ from typing import Any
 from cardproof.acquire.adapters import Fit, check_adapter
 from cardproof.acquire.lora import WEIGHTS, peft_config
 from cardproof.acquire.weights import AGAIN
-from cardproof.errors import CardproofError, unwritable
+from cardproof.errors import CardproofError, brief, unwritable
 from cardproof.models.architecture import load_config
 from cardproof.models.device import Quantization, attention_of, compute_dtype, device
 from cardproof.models.nf4 import dequantise_nf4
@@ -56,8 +56,7 @@ def _load(folder: Path, **options: Any) -> Any:
     except Exception as e:  # each architecture fails in its own way
         if unwritable(e) or "out of memory" in str(e):
             raise
-        why = " ".join(f"{type(e).__name__}: {e}".split())[:300]
-        raise CardproofError(f"{folder}: transformers cannot load the model ({why}).", AGAIN) from None
+        raise CardproofError(f"{folder}: transformers cannot load the model ({brief(e, 300)}).", AGAIN) from None
     model, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise CardproofError(f"{folder}: the weights lack {missing[0]}{_and_more(missing)}, which config.json describes.", AGAIN)

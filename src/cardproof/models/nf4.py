@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cardproof.models.device import compute_dtype
+from cardproof.models.layers import linears
 
 
 def keep_dequantised(model: Any, most_gb: float) -> bool:
@@ -30,12 +31,8 @@ def keep_dequantised(model: Any, most_gb: float) -> bool:
 
 def dequantise_nf4(model: Any) -> None:
     """Replace, in place, every linear weight that load_nf4 would quantise by its value after a round trip through NF4."""
-    import torch
-
-    head = model.get_output_embeddings()
-    for module in model.modules():
-        if isinstance(module, torch.nn.Linear) and module is not head:
-            module.weight.data = round_trip(module.weight.data)
+    for _, module in linears(model):
+        module.weight.data = round_trip(module.weight.data)
 
 
 def round_trip(weight: Any) -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from cardproof.config.settings import Config
 from cardproof.errors import CardproofError
 from cardproof.models.architecture import context_of, load_config
+from cardproof.models.layers import sides, without_weights
 from cardproof.models.sizes import ARCHITECTURES, Shapes, architecture, shapes_of
 
 
@@ -41,39 +40,9 @@ def shapes_of_folder(folder: Path) -> Shapes:
         heads=heads,
         kv_heads=getattr(values, "num_key_value_heads", None) or heads,
         head_dim=getattr(values, "head_dim", None) or (values.hidden_size // heads if heads else 0),
-        linears=tuple(_linears(model)),
+        linears=tuple(sides(model)),
         parameters=sum(p.numel() for p in model.parameters()),
         query_norms=any("q_norm" in name for name, _ in model.named_parameters()),
         context=context_of(config),
         how=f"config.json of the model folder, counted on {type(model).__name__} without weights",
     )
-
-
-def without_weights(config: Any) -> Any:
-    """The real modules of a transformers configuration on the meta device. CardproofError if transformers cannot build them."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    try:
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except Exception as e:  # each architecture fails in its own way over values that do not go together
-        why = " ".join(f"{type(e).__name__}: {e}".split())[:200]
-        raise CardproofError(
-            f"config.json of the model: transformers cannot build a {config.model_type!r} of these sizes ({why}).",
-            "copy or fetch it again.",
-        ) from None
-
-
-def _linears(model: Any) -> Iterator[tuple[int, int]]:
-    """(inputs, outputs) of every linear layer but the head; GPT-2's kind keeps its weight the other way round."""
-    import torch
-    from transformers.pytorch_utils import Conv1D
-
-    head = model.get_output_embeddings()
-    for module in model.modules():
-        if isinstance(module, torch.nn.Linear) and module is not head:
-            yield module.in_features, module.out_features
-        elif isinstance(module, Conv1D):
-            inputs, outputs = module.weight.shape
-            yield inputs, outputs

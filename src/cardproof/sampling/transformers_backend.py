@@ -9,6 +9,7 @@ from cardproof.acquire.model_hash import fingerprint, model_hash
 from cardproof.models.cache import room, temporaries
 from cardproof.models.chat import Chat
 from cardproof.models.device import Quantization, quiet
+from cardproof.models.layers import sides
 from cardproof.models.loading import load_for_sampling
 from cardproof.sampling.sampler import Decoding, Draw, Task
 
@@ -38,9 +39,7 @@ class TransformersSampler:
             return None
         model = self.decoder.model
         text = model.config.get_text_config()
-        head = model.get_output_embeddings()
-        linears = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
-        widest = max(max(m.in_features, m.out_features) for m in linears)
+        widest = max(max(pair) for pair in sides(model))
         moments = temporaries(longest, widest, text.hidden_size, text.vocab_size, self.decoder.rows, model.dtype.itemsize)
         return room(torch.cuda.mem_get_info()[0], moments)
 

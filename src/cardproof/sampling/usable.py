@@ -10,9 +10,9 @@ from cardproof.errors import CardproofError
 from cardproof.models.architecture import check_weights, context_of, load_config
 from cardproof.models.chat import ASKED, SYSTEM, Chat
 from cardproof.models.device import quiet
+from cardproof.models.layers import without_weights
 from cardproof.models.loading import check_complete
 from cardproof.models.lora import with_lora
-from cardproof.models.shapes import without_weights
 from cardproof.records import Message
 from cardproof.sampling.kinds import kind_of
 
