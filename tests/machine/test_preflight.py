@@ -30,6 +30,20 @@ WITHOUT_GPU: dict[str, Any] = {"run": "nogpu", "runtime": {"gpus": 0}}
 without_gpu = pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has an NVIDIA GPU: nothing to refuse")
 
 
+ROOMY = """import shutil
+real = shutil.disk_usage
+shutil.disk_usage = lambda path: real(path)._replace(free=100 * 10**9)
+"""
+
+
+@pytest.fixture
+def roomy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every process of the test sees 100 GB free: what it asks must not depend on this machine's disk."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(ROOMY, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
+
+
 def environment(**changes: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k not in {"HF_HUB_OFFLINE", *preflight.TOKENS}}
     return {**kept, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **changes}
@@ -66,6 +80,7 @@ def test_the_published_run_stops_in_seconds_with_one_message_at_the_end(tmp_path
     assert made == {"config.yaml", "logs/preflight.log", "provenance/logs.json"}, "nothing else was begun"
 
 
+@pytest.mark.usefixtures("roomy")
 def test_the_rule_passes_once_and_is_not_run_again(tmp_path: Path) -> None:
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(yaml.safe_dump(WITHOUT_GPU), encoding="utf-8")
@@ -80,6 +95,7 @@ def test_the_rule_passes_once_and_is_not_run_again(tmp_path: Path) -> None:
     assert "preflight" not in jobs
 
 
+@pytest.mark.usefixtures("roomy")
 def test_what_is_found_is_written_but_never_a_token(tmp_path: Path) -> None:
     result = verb(tmp_path, WITHOUT_GPU, "--format", "json", HF_TOKEN=SECRET)
     assert result.returncode == 0, result.stderr
@@ -101,6 +117,7 @@ def test_no_network_allowed_is_a_failure_while_something_is_missing(tmp_path: Pa
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.usefixtures("roomy")
 def test_a_mirror_must_have_all_that_is_missing_and_then_no_network_is_needed(tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     offline = {"HF_HUB_OFFLINE": "1", "CARDPROOF_MIRROR": str(mirror)}
