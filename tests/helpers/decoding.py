@@ -39,13 +39,12 @@ def decode(model: Any, ids: Any, seeds: Any, rows: int, temperature: float = 0.9
 def random_model(kind: str, **different: object) -> Any:
     """A causal language model of random weights and few layers, norms unlike one; its heads are wider than its features would make them."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    configs = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
-    models = {"llama": LlamaForCausalLM, "qwen2": Qwen2ForCausalLM, "qwen3": Qwen3ForCausalLM}
     sizes = {"vocab_size": 300, "hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 3, "num_attention_heads": 6}
     torch.manual_seed(0)
-    model = models[kind](configs[kind](**sizes, **{"num_key_value_heads": 2, "head_dim": 32, "eos_token_id": 2, **different})).eval()
+    config = AutoConfig.for_model(kind, **{**sizes, "num_key_value_heads": 2, "head_dim": 32, "eos_token_id": 2, **different})
+    model = AutoModelForCausalLM.from_config(config).eval()
     for name, weight in model.named_parameters():
         if "norm" in name or "bias" in name:
             torch.nn.init.uniform_(weight, 0.5, 1.5)

@@ -25,6 +25,7 @@ from cardproof.models.device import attention_of
 from cardproof.sampling import kinds
 from cardproof.sampling.generate import draw_with_generate
 from cardproof.sampling.packed import pack
+from cardproof.sampling.recorded import CudaRecorder, RecordedStep, Recorder, Step
 from cardproof.sampling.sampler import Decoding, not_finite
 
 MIN_ROWS = 4
@@ -135,6 +136,39 @@ class _Step:
     def get_seq_length(self, layer: int = 0) -> int:
         return 0
 
+    def attend(self, layer: int, query: torch.Tensor, scaling: float, sliding_window: int | None, softcap: float | None) -> torch.Tensor:
+        """For each item, one softmax over the shared prefix and each row's own suffix."""
+        heads, dim = query.shape[1], query.shape[3]
+        scaled = query[:, :, 0] * scaling
+        results, row = [], 0
+        for item, slots, places, (own_keys, own_values) in zip(self.items, self.slots, self.places, self.own, strict=True):
+            prefix_keys, prefix_values = item.prefix[layer]
+            pieces, kv_heads, _, width = prefix_keys.shape
+            n, living, length, group = item.n, len(item.alive), prefix_values.shape[1], heads // kv_heads
+            together, alone = (kv_heads, n * group, -1), (kv_heads * living, group, -1)
+            mine = scaled[row : row + living].reshape(living, kv_heads, group, dim).transpose(0, 1)
+            row += living
+            q = mine if slots is None else mine.index_select(1, slots)
+            q = q.expand(pieces, -1, -1, -1, -1).reshape(-1, n * group, dim)
+            # A row of scores for each head of each slot: first those of the shared prefix, piece by piece, then those of its own reply.
+            shared = torch.bmm(q, prefix_keys.view(-1, dim, width)).view(pieces, *together).unbind()
+            own = torch.bmm(mine.reshape(*alone[:2], dim), own_keys[layer])
+            own = (own if slots is None else own.view(kv_heads, living, group, -1).index_select(1, slots)).view(*together)
+            scores = torch.cat((*shared[:-1], shared[-1][..., : length - (pieces - 1) * width], own), dim=-1)
+            if softcap is not None:
+                scores = torch.tanh(scores / softcap) * softcap
+            if sliding_window and length + item.step >= sliding_window:
+                scores[..., : length + item.step + 1 - sliding_window] = -torch.inf
+            weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+            result, apart = torch.bmm(weights[..., :length], prefix_values), weights[..., length:]
+            if places is not None:
+                result, apart = (x.unflatten(1, (n, group)).index_select(1, places) for x in (result, apart))
+            result = result.view(*alone).baddbmm_(apart.reshape(*alone), own_values[layer])
+            results.append(result.view(kv_heads, living, group, dim).transpose(0, 1))
+        if self.fill:
+            results.append(results[0][:1].expand(self.fill, -1, -1, -1))
+        return torch.cat(results).view(-1, 1, heads, dim)
+
 
 def _attention(
     module: torch.nn.Module,
@@ -143,51 +177,22 @@ def _attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float,
-    step: _Step | None = None,
+    step: Step | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one decoding step: for each item, one softmax over the shared prefix and each row's own suffix.
+    """Attention of one decoding step, as transformers calls it: (rows, heads, 1, head dim) -> (rows, 1, heads, head dim).
 
-    query: (rows, heads, 1, head dim) -> (rows, 1, heads, head dim). A layer with a `sliding_window` sees that many positions, its own
-    included; `softcap` bounds the scores (Gemma 2). TypeError if a layer asks for something else.
+    A layer with a `sliding_window` sees that many positions, its own included; `softcap` bounds the scores (Gemma 2). TypeError if a layer
+    asks for something else.
     """
     if step is None:
         raise TypeError("the layer does not pass on what its attention needs")
     if unknown := [name for name, value in kwargs.items() if name not in HARMLESS and value is not None]:
         raise TypeError(f"attention with {', '.join(unknown)}")
     layer = cast(int, module.layer_idx)
-    heads, dim = query.shape[1], query.shape[3]
-    scaled = query[:, :, 0] * scaling
-    results, row = [], 0
-    for item, slots, places, (own_keys, own_values) in zip(step.items, step.slots, step.places, step.own, strict=True):
-        prefix_keys, prefix_values = item.prefix[layer]
-        pieces, kv_heads, _, width = prefix_keys.shape
-        n, living, length, group = item.n, len(item.alive), prefix_values.shape[1], heads // kv_heads
-        together, alone = (kv_heads, n * group, -1), (kv_heads * living, group, -1)
-        mine = scaled[row : row + living].reshape(living, kv_heads, group, dim).transpose(0, 1)
-        row += living
-        q = mine if slots is None else mine.index_select(1, slots)
-        q = q.expand(pieces, -1, -1, -1, -1).reshape(-1, n * group, dim)
-        # A row of scores for each head of each slot: first those of the shared prefix, piece by piece, then those of its own reply.
-        shared = torch.bmm(q, prefix_keys.view(-1, dim, width)).view(pieces, *together).unbind()
-        own = torch.bmm(mine.reshape(*alone[:2], dim), own_keys[layer])
-        own = (own if slots is None else own.view(kv_heads, living, group, -1).index_select(1, slots)).view(*together)
-        scores = torch.cat((*shared[:-1], shared[-1][..., : length - (pieces - 1) * width], own), dim=-1)
-        if softcap is not None:
-            scores = torch.tanh(scores / softcap) * softcap
-        if sliding_window and length + item.step >= sliding_window:
-            scores[..., : length + item.step + 1 - sliding_window] = -torch.inf
-        weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-        result, apart = torch.bmm(weights[..., :length], prefix_values), weights[..., length:]
-        if places is not None:
-            result, apart = (x.unflatten(1, (n, group)).index_select(1, places) for x in (result, apart))
-        result = result.view(*alone).baddbmm_(apart.reshape(*alone), own_values[layer])
-        results.append(result.view(kv_heads, living, group, dim).transpose(0, 1))
-    if step.fill:
-        results.append(results[0][:1].expand(step.fill, -1, -1, -1))
-    return torch.cat(results).view(-1, 1, heads, dim), None
+    return step.attend(layer, query, scaling, sliding_window, softcap), None
 
 
 def _pieces(keys: torch.Tensor, most: int = WIDTH) -> torch.Tensor:
@@ -266,8 +271,13 @@ class SharedPrefixDecoder:
         self._attention = str(model.config._attn_implementation)
         self._common: tuple[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] | None = None
         self.kind = kinds.kind_of(model.config)
+        self.recorder: Callable[[], Recorder] | None = None
+        """What records a step; None: each step goes through the model's own forward pass."""
+        self._recorded: RecordedStep | None = None
         if self.kind.shared:
             self._prepare()
+            if self.device.type == "cuda":
+                self.recorder = CudaRecorder
 
     def decoder_of(self, tokens: Tokens, limit: int) -> kinds.Decoder:
         """Which decoder draws an item's replies of at most `limit` tokens: it depends on the model and the item alone."""
@@ -426,18 +436,39 @@ class SharedPrefixDecoder:
         positions = [item.length + item.step for item in active for _ in item.alive]
         real = len(ids)
         fill = max(0, self.least - real)
-        step = _Step(active, real + fill)
+        row_ids, row_positions = (torch.tensor(one + one[:1] * fill, device=self.device)[:, None] for one in (ids, positions))
         self._use(ATTENTION)
-        logits: torch.Tensor = self.model(
-            input_ids=torch.tensor(ids + ids[:1] * fill, device=self.device)[:, None],
-            position_ids=torch.tensor(positions + positions[:1] * fill, device=self.device)[:, None],
-            past_key_values=step,
-            use_cache=True,
-            step=step,
-        ).logits[:real, -1]
+        logits = self._compute(row_ids, row_positions, _Step(active, real + fill))
         for item in active:
             item.step += 1
+        return logits[:real]
+
+    def _compute(self, ids: torch.Tensor, positions: torch.Tensor, step: _Step) -> torch.Tensor:
+        """The logits of a step, recorded if it has the shape that all steps have: (rows, 1) twice -> (rows, vocabulary)."""
+        if self.recorder is None or len(ids) != self.least:
+            return self._call(ids, positions, step)
+        if self._recorded is None:
+            return self._record(self.recorder, ids, positions, step)
+        return self._recorded(ids, positions, step)
+
+    def _call(self, ids: torch.Tensor, positions: torch.Tensor, step: Any) -> torch.Tensor:
+        asked = {"input_ids": ids, "position_ids": positions, "past_key_values": step, "use_cache": True, "step": step}
+        logits: torch.Tensor = self.model(**asked).logits[:, -1]
         return logits
+
+    def _record(self, recorder: Callable[[], Recorder], ids: torch.Tensor, positions: torch.Tensor, step: _Step) -> torch.Tensor:
+        """Compute a step, record it for those that follow, and compare the two to the last bit; without success, record none."""
+        expected = self._call(ids, positions, step)
+        try:
+            recorded = RecordedStep(self._call, len(ids), self.device, recorder())
+            if not torch.equal(recorded(ids, positions, step), expected):
+                raise ValueError("it computes other logits")
+            self._recorded = recorded
+            return expected
+        except Exception as e:  # whatever a layer does that cannot be recorded
+            self.recorder = None
+            print(f"cardproof: warning: a step cannot be recorded ({brief(e, 120)}); replies take longer.", file=sys.stderr)
+            return self._call(ids, positions, step)  # the failed one stored keys and values of its own
 
     def _step(self, active: list[_Item], decoding: Decoding) -> None:
         logits = self._advance(active)
