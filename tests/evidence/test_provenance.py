@@ -31,7 +31,7 @@ MODULES = {
     "dequantise": "acquire: model_hash, weights; models: architecture, device, layers, nf4; sampling: dequantise",
     "sample": (
         "acquire: adapters, beside, lora, model_hash, weights; contract: reasoning; evidence: sealed_lines; models: architecture, "
-        "cache, chat, device, layers, loading, nf4, template_process, templates, tokens; sampling: generate, kinds, packed, sample, "
+        "cache, chat, device, layers, loading, nf4, template_process, templates, tokens; sampling: generate, kinds, packed, recorded, sample, "
         "sampler, shared_prefix, store, transformers_backend"
     ),
     "gather": "sampling: gather",
