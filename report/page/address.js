@@ -60,6 +60,7 @@ async function arrive() {
     for (const part of [verdicts, rows, explorer]) part.reset();
   }
   if (turn !== arrivals) return;
+  explorer.begin();
   wrong(things);
   if (!back) target?.scrollIntoView({ block: target.dataset.block ?? "start" });
   else if (y !== undefined) scrollTo(0, y);

@@ -265,6 +265,13 @@ const explorer = (() => {
       }
       return { wrong: complaints, target: matchMedia("(max-width: 48rem)").matches ? $("item") : document.querySelector(".explorer") };
     },
+    // Shows the first item where none is shown yet.
+    begin() {
+      if (at.item !== null) return;
+      at.item = order[0] ?? null;
+      list();
+      go({}, false);
+    },
     reset() {
       $("item-mark").value = "";
       $("item-search").value = "";

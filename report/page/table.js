@@ -5,7 +5,7 @@ const rows = (() => {
   const data = () => (read ??= JSON.parse($("table-data").textContent));
   const state = { number: null, condition: null, axis: "strict", fails: null, holds: null, sort: null, down: false, words: "" };
   const MOST = 200;
-  const WIDEST = 21;
+  const WIDEST = 15;
   const CLOSE = 1e-6;
   let all = false;
   let drawn = false;
@@ -50,7 +50,13 @@ const rows = (() => {
   const usual = (spec) => spec.draws === null && (spec.column === "refused" || (spec.counts === "answered" && data().columns.some((c) => c.name === spec.column)));
   // Axes on which arms are compared: the more, the better.
   const judged = ({ name }) => name !== "refused" && name !== "gap";
-  const said = (x) => (x === null ? "–" : Math.abs(x - Math.round(x)) < CLOSE ? String(Math.round(x)) : x.toFixed(3));
+  // As results print numbers: an exact half goes to the even digit.
+  function fixed(x) {
+    const scaled = x * 1000;
+    const near = Math.round(scaled);
+    return ((near - scaled === 0.5 && near % 2 ? near - 1 : near) / 1000).toFixed(3);
+  }
+  const said = (x) => (x === null ? "–" : Math.abs(x - Math.round(x)) < CLOSE ? String(Math.round(x)) : fixed(x));
 
   // --- columns: groups of cells, an arm each
   function cellsOf(spec, arms, chosen = []) {
@@ -224,7 +230,7 @@ const rows = (() => {
     const record = data().records[file];
     const exact = view().items.map((_, i) => i).filter((i) => counts(spec, i));
     const sum = spec.kind === "other" || spec.arms.length === 0 ? null : summed(spec, exact);
-    const check = sum === null ? "" : ` Their ${spec.kind === "sum" ? "sum" : spec.arms.length > 1 ? "mean difference" : "mean"} is ${spec.kind === "sum" ? said(sum) : sum.toFixed(3)}.`;
+    const check = sum === null ? "" : ` Their ${spec.kind === "sum" ? "sum" : spec.arms.length > 1 ? "mean difference" : "mean"} is ${spec.kind === "sum" ? said(sum) : fixed(sum)}.`;
     const whole = listed.length === exact.length ? "" : ` A filter shows ${listed.length} of them.`;
     const every = view().items.length;
     const over = exact.length === every ? `The rows are all ${every} items: the number is over them.` : `The rows are the ${exact.length} of ${every} items that the number is over.`;
