@@ -3,20 +3,32 @@ const fragment = (entries) => {
   const said = entries.filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false);
   return `#${said.map(([name, value]) => (value === true ? name : `${name}=${encodeURIComponent(value).replaceAll("%2F", "/").replaceAll("%20", "+")}`)).join("&")}`;
 };
-// Where the reader was is kept with the entry that is left, so that Back finds it.
-const remember = () => history.replaceState({ seen: true, y: scrollY }, "");
+// Where the reader was when an entry of the history was left, so that Back finds the place.
+const left = new Map();
+let entry = 0;
+let scrolled = 0;
+addEventListener("scroll", () => (scrolled = scrollY), { passive: true });
+const remember = () => left.set(history.state?.entry, scrolled);
+const fresh = () => ({ entry: `${performance.timeOrigin}-${++entry}` });
 let typing = null;
-// Writes the address of what was just opened. What is typed in one field is one step back.
+// Writes the address of what was just opened. What is typed in one field is one step back, and written when the typing stops.
+const PAUSE = 200;
+let pending = null;
 function visit(entries, field = null) {
+  clearTimeout(pending);
+  if (field === null) write(entries, null);
+  else pending = setTimeout(() => write(entries, field), PAUSE);
+}
+function write(entries, field) {
   const hash = fragment(entries);
   if (hash === location.hash) return;
-  if (field !== null && field === typing) history.replaceState({ seen: true }, "", hash);
+  if (field !== null && field === typing) history.replaceState(history.state, "", hash);
   else {
     remember();
-    history.pushState({ seen: true }, "", hash);
+    history.pushState(fresh(), "", hash);
   }
   typing = field;
-  wrong([]);
+  if (!$("wrong").hidden) wrong([]);
 }
 
 // Says what an address names and the page does not have.
@@ -43,7 +55,10 @@ const VIEWS = [
 let arrivals = 0;
 async function arrive() {
   const turn = ++arrivals;
-  const { seen: back = false, y } = history.state ?? {};
+  clearTimeout(pending);
+  const back = history.state?.entry !== undefined;
+  const y = left.get(history.state?.entry);
+  if (!back) history.replaceState(fresh(), "");
   const asked = new URLSearchParams(location.hash.slice(1));
   const view = VIEWS.find(({ by }) => by.some((name) => asked.has(name)));
   typing = null;
@@ -64,7 +79,6 @@ async function arrive() {
   wrong(things);
   if (!back) target?.scrollIntoView({ block: target.dataset.block ?? "start" });
   else if (y !== undefined) scrollTo(0, y);
-  history.replaceState({ ...history.state, seen: true }, "");
 }
 addEventListener("hashchange", arrive);
 document.addEventListener("click", (event) => event.target.closest?.('a[href^="#"]') && remember(), true);

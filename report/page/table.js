@@ -4,7 +4,7 @@ const rows = (() => {
   // Read when it is first needed: it is the largest thing on the page.
   const data = () => (read ??= JSON.parse($("table-data").textContent));
   const state = { number: null, condition: null, axis: "strict", fails: null, holds: null, sort: null, down: false, words: "" };
-  const MOST = 200;
+  const MOST = 100;
   const WIDEST = 15;
   const CLOSE = 1e-6;
   let all = false;
@@ -340,12 +340,12 @@ const rows = (() => {
     $("rows-axis").append(...columns.filter(judged).map((c) => make("option", { value: c.name }, c.title)));
     controls();
   }
-  // The table is drawn when the reader comes near it.
+  // The table is drawn when it comes into view: the rest of the page is quicker without it.
   new IntersectionObserver((entries, observer) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     observer.disconnect();
     if (!drawn) draw();
-  }, { rootMargin: `${innerHeight}px` }).observe($("rows"));
+  }).observe($("rows"));
 
   return {
     show(asked) {

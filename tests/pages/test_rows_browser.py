@@ -268,7 +268,7 @@ def test_opening_a_claim_or_a_filter_changes_the_address_and_back_undoes_it(it: 
     it.until("location.hash === ''")
     assert shown.count() == len(claims)
     it.page.locator("#filter-text").press_sequentially("strict")
-    assert it.address() == {"verdicts": "", "text": "strict"}
+    it.until("location.hash === '#verdicts&text=strict'")
     it.page.go_back()
     it.until("location.hash === ''")
     assert it.page.input_value("#filter-text") == "", "what is typed is one step"

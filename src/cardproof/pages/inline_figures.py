@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from cardproof import outside
@@ -66,7 +66,26 @@ def inline(svg: str, name: str, prefix: str) -> str:
     for colour, variable in VARIABLES.items():
         body = body.replace(colour, variable)
     body = re.sub(r"\n\s*", "\n", body)
+    # The same in fewer letters: groups whose names nobody uses, and places of letters.
+    body = re.sub(r'<g id="[^"]*"', "<g", body)
+    body = re.sub(r'(<use href="[^"]*") transform="translate\(([\d.]+) 0\)"', r'\1 x="\2"', body)
     return re.sub(r"<svg\b", f'<svg role="img" aria-labelledby="figure-{name}"', body, count=1)
+
+
+_LETTER = re.compile(r'<path id="([fn]\d+-\w+)" (d="[^"]*" transform="scale\(0\.015625\)"/>)\n?')
+
+
+def letters(entries: Iterable[dict[str, Any]]) -> str:
+    """Take the outlines of letters out of all drawings, and return each once: every drawing has the same few."""
+    shared: dict[str, str] = {}
+    for entry in entries:
+        for form in ("svg", "narrow"):
+            names = {name: shared.setdefault(shape, f"l{len(shared)}") for name, shape in _LETTER.findall(entry[form])}
+            body = re.sub(r"<defs>\s*</defs>\n?", "", _LETTER.sub("", entry[form]))
+            for name, letter in names.items():
+                body = body.replace(f'href="#{name}"', f'href="#{letter}"')
+            entry[form] = body
+    return "".join(f'<path id="{name}" {shape}\n' for shape, name in shared.items())
 
 
 ELEMENTS = {

@@ -36,7 +36,7 @@ from cardproof.files import write_text
 from cardproof.pages import card, diff, formats
 from cardproof.pages import items as report_items
 from cardproof.pages.definitions import DEFINITIONS
-from cardproof.pages.inline_figures import figures
+from cardproof.pages.inline_figures import figures, letters
 from cardproof.pages.over import numbers, over
 from cardproof.pages.per_item import per_item
 from cardproof.runs import AUDIT, EVALUATION, Run, evaluation
@@ -64,6 +64,8 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
     by_id = {row.id: row for row in claims.claims}
     arms = list(Evaluation.of(run).axes.arms)
     table = per_item(run, arms)
+    drawings = figures(run)
+    outlines = letters(drawings)
     script = "".join((templates / "page" / name).read_text(encoding="utf-8") for name in SCRIPTS)
 
     def rows_at(file: str | None, pointer: str | None) -> str | None:
@@ -86,7 +88,8 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
         "verdict_names": VERDICTS,
         "audit": run.read(AUDIT, Audit),
         "marks": report_items.MARKS,
-        "figures": [{**figure, "caption": _caption(templates, run, claims, figure["name"])} for figure in figures(run)],
+        "figures": [{**figure, "caption": _caption(templates, run, claims, figure["name"])} for figure in drawings],
+        "letters": Markup(outlines),
         "assumptions": texts.assumptions(without_places(run.config)),
         "unpinned": run.unpinned(),
         "environment": _environment(run),
