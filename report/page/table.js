@@ -233,7 +233,7 @@ const rows = (() => {
     const check = sum === null ? "" : ` Their ${spec.kind === "sum" ? "sum" : spec.arms.length > 1 ? "mean difference" : "mean"} is ${spec.kind === "sum" ? said(sum) : fixed(sum)}.`;
     const whole = listed.length === exact.length ? "" : ` A filter shows ${listed.length} of them.`;
     const every = view().items.length;
-    const over = exact.length === every ? `The rows are all ${every} items: the number is over them.` : `The rows are the ${exact.length} of ${every} items that the number is over.`;
+    const over = `This number is over ${exact.length === every ? `all ${every}` : `${exact.length} of ${every}`} items: the rows below.`;
     const terms = make("dl", { class: "evidence" });
     const term = (name, ...content) => terms.append(make("div", {}, make("dt", {}, name), make("dd", {}, ...content)));
     term("result", make("code", {}, `${file}#${pointer}`));

@@ -12,8 +12,11 @@ import pytest
 
 from cardproof.claims.audit import run_audit, to_json
 from cardproof.claims.claims import judge
-from cardproof.files import read_json, write_json
+from cardproof.config.settings import CONDITIONS
+from cardproof.files import read_json, read_rows, write_json, write_rows
 from cardproof.pages import figures, report
+from cardproof.records import Prompt
+from cardproof.runs import prompts
 from helpers.chromium import BROWSER
 from helpers.opened import Opened
 from helpers.places import ROOT
@@ -25,6 +28,8 @@ pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="there is no Chromium to open the page with; make test-browser installs it"),
 ]
 REFUSING = {name: profile._replace(refusal=0.5) for name, profile in ARMS.items()}
+FORMULA = '=HYPERLINK("https://example.org"),\n"<b>1</b>" \u202eesrever'
+"""A question that a spreadsheet would run, and that is no markup either."""
 A4 = 703
 """Pixels of an A4 page between margins of 12 mm."""
 
@@ -32,6 +37,9 @@ A4 = 703
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_run(tmp_path_factory.mktemp("rows") / "run", scale="published", items=16, n=4, arms=REFUSING)
+    for condition in CONDITIONS:
+        asked = read_rows(folder / prompts(condition), Prompt)
+        write_rows(folder / prompts(condition), [p.model_copy(update={"question": FORMULA}) if p.item == 3 else p for p in asked])
     write_json(folder / "audit.json", to_json(run_audit(CLAIMS, count_parameters=False)))
     write_json(folder / "claims.json", judge(folder, CLAIMS))
     with pytest.MonkeyPatch.context() as patch:
@@ -217,6 +225,8 @@ def test_the_downloads_hold_the_rows(it: Opened, run: Path, tmp_path: Path) -> N
     got.value.save_as(tmp_path / "items.parquet")
     frame = pl.read_parquet(tmp_path / "items.parquet")
     assert list(rows[0]) == frame.columns
+    assert FORMULA in frame["question"].to_list() and f"'{FORMULA}" in [row["question"] for row in rows]
+    assert "U+202E" in it.page.inner_text("#rows-box") and not it.page.locator("#rows-box b").count()
     assert frame.height == 3 * 16
     whole = {(row["condition"], str(row["item"])): row for row in frame.iter_rows(named=True)}
     for row in rows:
@@ -227,6 +237,7 @@ def test_the_downloads_hold_the_rows(it: Opened, run: Path, tmp_path: Path) -> N
                 assert float(text) == pytest.approx(value, abs=1e-6)
             else:
                 told = " ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+                told = f"'{told}" if told == FORMULA else told
                 assert text == (told.lower() if isinstance(value, bool) else told)
     assert len(it.requests) == 1 or all(url.startswith(("file:", "blob:", "data:")) for url in it.requests)
 
