@@ -22,10 +22,14 @@ function visit(entries, field = null) {
 function write(entries, field) {
   const hash = fragment(entries);
   if (hash === location.hash) return;
-  if (field !== null && field === typing) history.replaceState(history.state, "", hash);
-  else {
-    remember();
-    history.pushState(fresh(), "", hash);
+  try {
+    if (field !== null && field === typing) history.replaceState(history.state, "", hash);
+    else {
+      remember();
+      history.pushState(fresh(), "", hash);
+    }
+  } catch {
+    return; // shown inside another page, which may leave it no address
   }
   typing = field;
   if (!$("wrong").hidden) wrong([]);

@@ -13,10 +13,10 @@ import pytest
 from cardproof.claims.verdicts import verdicts_of
 from cardproof.config.settings import REFERENCE
 from cardproof.files import write_json
-from cardproof.pages import over, per_item
+from cardproof.pages import over, per_item, publish
 from cardproof.pages.over import Over
 from cardproof.runs import EVALUATION, Run, evaluation
-from helpers.rendered_card import CLAIMS, rendered, with_figures
+from helpers.rendered_card import CLAIMS, rendered, unlinked, with_figures
 from helpers.synthetic_run import ARMS, write_run
 
 NAMES = list(ARMS)
@@ -121,6 +121,16 @@ def test_every_number_over_items_on_page_and_card_has_rows(made: Path, run: Run)
         measured = (row.chain.file or "").startswith("evaluation/")
         assert (where is not None) == measured, row.id
         assert where is None or where.address in known
+
+
+def test_a_published_card_links_to_the_page_only_where_the_page_is(made: Path) -> None:
+    text = rendered(with_figures(made), CLAIMS)
+    there = publish.moved(text)
+    assert "](../" not in there
+    assert there.count("](report/index.html#rows=") == text.count("](../report/index.html#rows=") > 0
+    alone = publish.without_page(text)
+    assert "report/index.html" not in alone
+    assert alone == unlinked(text).replace("[Reviewer's page](../report/index.html)", "Reviewer's page (not published)")
 
 
 @pytest.mark.parametrize(
