@@ -259,10 +259,10 @@ class Rows:
         self._arms = arms
 
     def link(self, text: str, file: str | None, pointer: str | None) -> str:
-        """A number as a link to its rows; what is below it in small print stays as it is, and so does a number that is not over items."""
+        """A number as a link to its rows; its interval and n stay as they are, and so does a number that is not over items."""
         found = over(file, pointer, self._arms, REFERENCE)
-        number, below, rest = text.partition("<br>")
-        return f"[{number}]({PAGE}{found.address}){below}{rest}" if found and not number.startswith(DASH) else text
+        number = re.split(r"<br>| ", text, maxsplit=1)[0]
+        return f"[{number}]({PAGE}{found.address}){text[len(number) :]}" if found and not number.startswith(DASH) else text
 
 
 FILTERS = (

@@ -29,8 +29,8 @@ TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _MARK = re.compile(r"<!-- ([^\s#]+)#\S* -->")
 _LINK = re.compile(r"\]\(\.\./([\w./-]+)(?:#[^)]*)?\)")
 _MOVED = re.compile(r"\]\(\.\./(?=[\w./-]+(?:#[^)]*)?\))")
-_ROWS = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])+)\]\(\.\./report/[^)#]*#rows=[^)]*\)")
-"""A number that links to its rows on the page; an interval's brackets are inside."""
+_ROWS = re.compile(r"\[([^\[\]]+)\]\(\.\./report/[^)#]*#rows=[^)]*\)")
+"""A number that links to its rows on the page."""
 _PAGE = re.compile(r"\[([^\]]+)\]\(\.\./report/[^)]*\)")
 _PUBLIC = re.compile(
     r"(?:evaluation|verifier|distill|split|provenance)/[\w.-]+\.json|training/[\w.-]+/(?:metrics|cost)\.json|figures/[\w.-]+\.(?:json|svg|png)"
