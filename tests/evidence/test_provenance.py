@@ -79,15 +79,15 @@ MODULES = {
         "audit, checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
         "recipe_checks, reconcile, verdicts, words; config: texts; evaluation: axes, bounded, contrast, noticed, of_run, printed, "
         "results, statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, card_metadata, "
-        "definitions, drawing, figures, formats, usage; scoring: frames; training: results; verifier: results"
+        "definitions, drawing, figures, formats, over, usage; scoring: frames; training: results; verifier: results"
     ),
     "report": (
         "acquire: sources; cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, "
         "audit, checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
         "recipe_checks, reconcile, verdicts, words; config: texts; contract: citing, form, grounding, ids, ladder, reading, reasoning; "
-        "evaluation: axes, bounded, contrast, noticed, of_run, printed, rerank, results, statistics; evidence: sealed_lines, sidecars, "
-        "verify; models: sizes; pages: base_card, card, card_metadata, definitions, diff, drawing, figures, formats, inline_figures, "
-        "items, report, usage; scoring: frames; training: results; verifier: results"
+        "evaluation: axes, bounded, contrast, evaluate, mechanism, noticed, of_run, printed, rerank, results, statistics; evidence: "
+        "sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, card_metadata, definitions, diff, drawing, figures, "
+        "formats, inline_figures, items, over, per_item, report, usage; scoring: frames; training: results; verifier: results"
     ),
 }
 """Every module in the fingerprint of each step, by room. An import that joins two steps must be meant: say so here."""

@@ -27,7 +27,10 @@ from cardproof.runs import CARD, CLAIMS, CONFIG, EVAL_RESULTS, PROMPT, Run, adap
 
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _MARK = re.compile(r"<!-- ([^\s#]+)#\S* -->")
-_LINK = re.compile(r"\]\(\.\./([\w./-]+)\)")
+_LINK = re.compile(r"\]\(\.\./([\w./-]+)(?:#[^)]*)?\)")
+_MOVED = re.compile(r"\]\(\.\./(?=[\w./-]+(?:#[^)]*)?\))")
+_ROWS = re.compile(r"\[([^\[\]]+)\]\(\.\./report/[^)#]*#rows=[^)]*\)")
+"""A number that links to its rows on the page."""
 _PAGE = re.compile(r"\[([^\]]+)\]\(\.\./report/[^)]*\)")
 _PUBLIC = re.compile(
     r"(?:evaluation|verifier|distill|split|provenance)/[\w.-]+\.json|training/[\w.-]+/(?:metrics|cost)\.json|figures/[\w.-]+\.(?:json|svg|png)"
@@ -73,9 +76,9 @@ def prepare(folder: Path, repository: str) -> Upload:
     card_metadata.check(text, results)
     texts = texts_allowed(run.config)
     if not texts:
-        text = _PAGE.sub(r"\1 (not published)", text)
+        text = without_page(text)
     # In the repository the card is beside the folders of figures and page, not in a folder of its own.
-    files: dict[str, Path | bytes] = {"README.md": _LINK.sub(r"](\1)", text).replace(HERE, repository).encode()}
+    files: dict[str, Path | bytes] = {"README.md": moved(text).replace(HERE, repository).encode()}
     if (prompt := (beside / PROMPT).as_posix()) in listed.plain:
         files[PROMPT] = run.path(prompt)
     if results is not None:
@@ -92,6 +95,16 @@ def prepare(folder: Path, repository: str) -> Upload:
         weights = [name for name in listed.below(adapter(variant)) if name.endswith((".safetensors", ".json"))]
         files |= {PurePosixPath(name).name: run.path(name) for name in weights if PurePosixPath(name).parent.as_posix() == adapter(variant)}
     return Upload(repository, files, variant, run.comparable, texts)
+
+
+def moved(text: str) -> str:
+    """A card's text with its links as they are in the repository, where it lies beside the folders of figures and page."""
+    return _MOVED.sub("](", text)
+
+
+def without_page(text: str) -> str:
+    """A card's text where the page is not published: its numbers link to no rows, and the page's name says why."""
+    return _PAGE.sub(r"\1 (not published)", _ROWS.sub(r"\1", text))
 
 
 def _named(name: str, listed: Files, texts: bool) -> list[str]:

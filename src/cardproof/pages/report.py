@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
@@ -37,8 +36,10 @@ from cardproof.files import write_text
 from cardproof.pages import card, diff, formats
 from cardproof.pages import items as report_items
 from cardproof.pages.definitions import DEFINITIONS
-from cardproof.pages.inline_figures import figures
-from cardproof.runs import AUDIT, Run, evaluation
+from cardproof.pages.inline_figures import figures, letters
+from cardproof.pages.over import numbers, over
+from cardproof.pages.per_item import per_item
+from cardproof.runs import AUDIT, EVALUATION, Run, evaluation
 
 MAX_INLINE = 1_600_000
 """Characters of rollouts in the page itself; more are split into a file for each item."""
@@ -46,13 +47,8 @@ SELF = ("report",)
 ITEMS = "items"
 """Folder of the files for each item, empty if the rollouts are in the page."""
 SYNTHETIC = "**Synthetic.** Every number here is made up. No model ran."
-CONDITION_OF = {
-    evaluation("axes"): "clean",
-    evaluation("stress"): "stress",
-    evaluation("compute"): "clean",
-    evaluation("format_lock"): "freeform",
-}
-"""Result file -> the condition that its numbers are about."""
+SCRIPTS = ("common.js", "verdicts.js", "table.js", "items.js", "address.js")
+"""The parts of the page's script, in their order."""
 
 
 def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLINE) -> list[Path]:
@@ -66,6 +62,16 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
     items = report_items.items(run)
     explorer, parts = _explorer(items, report_items.factors(run.config), max_inline)
     by_id = {row.id: row for row in claims.claims}
+    arms = list(Evaluation.of(run).axes.arms)
+    table = per_item(run, arms)
+    drawings = figures(run)
+    outlines = letters(drawings)
+    script = "".join((templates / "page" / name).read_text(encoding="utf-8") for name in SCRIPTS)
+
+    def rows_at(file: str | None, pointer: str | None) -> str | None:
+        found = over(file, pointer, arms, settings.REFERENCE)
+        return found.address if found else None
+
     common = {"run": run.config, "claims": claims, "heading": diff.heading(claims), "warning": diff.warning(claims)}
     page = {
         **common,
@@ -75,18 +81,26 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
         "central": [by_id[name] for name in claims.central],
         "tone": tone(claims),
         "definitions": {TITLES.get(axis, "near-miss gap"): meaning for axis, meaning in DEFINITIONS.items()},
-        "rollouts_of": rollouts_of,
+        "rows_at": rows_at,
+        "rows_of": lambda row: rows_at(row.chain.file, row.chain.pointer) or f"#claim={row.id}",
+        "over_items": lambda row: rows_at(row.chain.file, row.chain.pointer) is not None,
         "sections": list(dict.fromkeys(map(diff.section, claims.claims))),
         "verdict_names": VERDICTS,
         "audit": run.read(AUDIT, Audit),
         "marks": report_items.MARKS,
-        "figures": [{**figure, "caption": _caption(templates, run, claims, figure["name"])} for figure in figures(run)],
+        "figures": [{**figure, "caption": _caption(templates, run, claims, figure["name"])} for figure in drawings],
+        "letters": Markup(outlines),
         "assumptions": texts.assumptions(without_places(run.config)),
         "unpinned": run.unpinned(),
         "environment": _environment(run),
         "costs": costs(run.folder),
         "spent": report_items.spent(items),
         "explorer": Markup(explorer),  # escaped by `to_json`
+        "table": Markup(report_items.to_json({**table.data, "numbers": _numbers(run, arms), "records": _records(run)})),
+        "per_condition": max(len(entry["items"]) for entry in table.data["conditions"].values()),
+        "parquet": base64.b64encode(table.parquet).decode(),
+        "script": Markup(script),
+        "script_hash": _hash(script),
         "split": bool(parts),
         "count": len(items),
     }
@@ -113,7 +127,6 @@ def environment(folder: Path) -> jinja2.Environment:
     env.filters |= {f.__name__: f for f in (*filters, formats.words, formats.number, formats.setting, formats.counted)}
     env.filters |= {"section": diff.section, "over": diff.count, "code_spans": _code_spans, "duration": _duration}
     env.globals["part"] = lambda name: Markup((folder / name).read_text(encoding="utf-8"))
-    env.globals["script_hash"] = lambda name: _hash((folder / name).read_text(encoding="utf-8"))
     return env
 
 
@@ -163,11 +176,21 @@ def _explorer(items: list[report_items.Item], factors: dict[str, list[str]], max
     return report_items.to_json({"factors": factors, "items": listed}), parts
 
 
-def rollouts_of(row: Judgement) -> str | None:
-    """The link to the rollouts a claim's result is about: its arm and condition; None if it is not about a single arm."""
-    named = re.match(r"/conditions/(\w+)/", row.chain.pointer or "")
-    condition = named[1] if named else CONDITION_OF.get(row.chain.file or "")
-    return f"#arm={quote(row.arm)}&condition={quote(condition)}" if row.arm and condition else None
+def _numbers(run: Run, arms: list[str]) -> dict[str, list[Any]]:
+    """Every number that the table opens at its rows: FILE/POINTER -> what the page needs to know of it."""
+    found = numbers(run, arms, settings.REFERENCE).values()
+    return {f"{o.file}{o.pointer}": [o.condition, o.arms, o.column, o.draws, o.counts, o.kind, o.title, said] for o, said in found}
+
+
+def _records(run: Run) -> dict[str, dict[str, str]]:
+    """Result file -> its record and the command that made it; left out where there is no record, or it was changed."""
+    found = {}
+    for file in map(evaluation, EVALUATION):
+        place = f"{runs.RECORDS}/{file}.json"
+        record = _read_record(run, place)
+        if record is not None:
+            found[file] = {"record": place, "command": " ".join(record.command), "sha256": record.digest}
+    return found
 
 
 def _page(env: jinja2.Environment, folder: Path, name: str, context: Mapping[str, Any]) -> str:
