@@ -74,6 +74,13 @@ class Chain(NamedTuple):
         """`whole`, `broken`, or `unrecorded` if no result has a record."""
         return "broken" if self.problems else "whole" if self.results else "unrecorded"
 
+    def withholds(self, comparable: bool) -> bool:
+        """True if nobody can say that the results were computed from these inputs, so no verdict may rest on them.
+
+        A run that compares with the published card needs records; that is its point.
+        """
+        return self.state == "broken" or (self.state == "unrecorded" and comparable)
+
 
 class Files:
     """What is in a run's folder, listed once. No link is followed, except with `links` in the folders of models."""
@@ -135,7 +142,8 @@ def check(run: Path, skip: tuple[str, ...] = (), links: bool = False) -> Chain:
                 notes.append(f"{name}: no result of this run rests on it; left from an earlier configuration.")
             continue
         problems += [p for p in _follows(files, records[name], records, config) if not (p.file in left_out and not files.has(p.file))]
-    problems += [] if skip else _stray(files, records)
+    # Where no file has a record, that is the one thing to say.
+    problems += [] if skip or not records else _stray(files, records)
     problems += [] if skip else [*_store(files), *_logs(files)]
     notes += _other_code(records[name] for name in ordered if name in used)
     digest = sha256_text(
