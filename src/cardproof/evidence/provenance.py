@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -146,13 +148,27 @@ def _module(module: str) -> _Module:
 
 
 def _skeleton(node: object) -> str:
-    """A syntax tree as text, without docstrings and without what Python versions write differently: empty fields, kinds of constants."""
+    """A syntax tree as text, without docstrings and without what Python versions write differently.
+
+    These are empty fields, kinds of constants, the pieces that a formatted string is cut into, and which characters are printable.
+    """
     if isinstance(node, list):
         return f"[{','.join(_skeleton(n) for n in node if not _is_docstring(n))}]"
+    if isinstance(node, ast.JoinedStr):
+        return f"JoinedStr(values=[{','.join(_pieces(node.values))}])"
     if isinstance(node, ast.AST):
         fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, []) and name not in ("kind", "ctx")]
         return f"{type(node).__name__}({','.join(f'{name}={_skeleton(value)}' for name, value in fields)})"
-    return repr(node)
+    return ascii(node)
+
+
+def _pieces(values: Sequence[ast.expr]) -> Iterator[str]:
+    """The parts of a formatted string: texts beside each other as one, empty ones left out."""
+    for is_text, group in groupby(values, key=lambda value: isinstance(value, ast.Constant)):
+        if not is_text:
+            yield from map(_skeleton, group)
+        elif text := "".join(str(value.value) for value in group if isinstance(value, ast.Constant)):
+            yield _skeleton(ast.Constant(text))
 
 
 def _is_docstring(node: object) -> bool:
