@@ -2,7 +2,16 @@
 # `make demo`: run the demo, or continue one that was killed, and print where its results are. Needs .venv/bin on PATH.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mkdir -p .snakemake
+if ! mkdir -p .snakemake results 2>/dev/null || ! { : > .snakemake/demo.lock; } 2>/dev/null; then
+    echo "cardproof: error: $PWD cannot be written." >&2
+    echo "Hint: clone into a folder of your own; results are written to its folder results/." >&2
+    exit 2
+fi
+# Snakemake and Matplotlib keep caches in the home folder, and end or complain where they cannot.
+if ! mkdir -p "${XDG_CACHE_HOME:-$HOME/.cache}/snakemake" 2>/dev/null || ! [ -w "${XDG_CACHE_HOME:-$HOME/.cache}/snakemake" ]; then
+    export XDG_CACHE_HOME="$PWD/.snakemake/cache" MPLCONFIGDIR="$PWD/.snakemake/cache/matplotlib"
+    mkdir -p "$MPLCONFIGDIR"
+fi
 
 exec 9> .snakemake/demo.lock
 if ! flock -n 9; then

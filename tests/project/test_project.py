@@ -176,7 +176,7 @@ def test_config_page_is_in_sync() -> None:
     assert (ROOT / "docs/config.md").read_text() == page, f"docs/config.md and the model: {GENERATED}"
 
 
-@pytest.mark.parametrize("overlay", sorted(p.name for p in (ROOT / "config").glob("*.yaml")))
+@pytest.mark.parametrize("overlay", ("ci.yaml", "demo.yaml", "legal-cpu.yaml"))  # a user's own overlays are beside them
 def test_overlays_are_valid(overlay: str) -> None:
     reading.load(ROOT / "config.yaml", ROOT / "config" / overlay)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,17 @@ ROOT = Path(__file__).resolve().parents[3]
 # Only these verbs may ask the hub; every other runs offline, on a cluster's nodes as in a container without network.
 ASKING_THE_HUB = ("acquire", "preflight", "publish")
 CLAIMS = ROOT / "published" / "claims.yaml"
+
+OVERLAYS = click.option("--configfile", "files", type=FILE, multiple=True, help="Overlays on config.yaml, later ones win.")
+
+
+def overlaid(files: Sequence[Path]) -> Config:
+    """The published recipe with overlays on it, as the Snakefile merges them. The recipe itself may be named as well."""
+    from cardproof.config.reading import load
+
+    recipe = ROOT / "config.yaml"
+    beneath = [recipe] if recipe.is_file() else []  # outside a checkout the model's defaults, which are the same
+    return load(*beneath, *(file for file in files if file.resolve() != recipe))
 
 
 class Verbs(click.Group):
