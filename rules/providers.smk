@@ -57,7 +57,8 @@ def behind_results():
     files += [f"{RUN}/distill/selection.json", f"{RUN}/split/leakage.json", f"{RUN}/verifier/metrics.json", *rules.provenance.output]
     if not CONFIG.replay:
         files += [*PREFLIGHT, *rules.acquire_benchmark.output, *rules.split.output, *rules.acquire_model.output]
-        files += [*rules.acquire_verifier.output, *flat(verifier_folder(None))]
+        trained = rules.train_verifier.output if CONFIG.verifier.source == "embedded" else []
+        files += [*rules.acquire_verifier.output, *trained]
         files += [f"{RUN}/adapters/{name}" for name, arm in CONFIG.sampled_arms.items() if arm.adapter not in ("none", "trained")]
         files += flat(sampled_model(None))
     if not CONFIG.replay and TRAINED:

@@ -43,14 +43,35 @@ if [ -n "$(ls -A .snakemake/locks 2>/dev/null)" ]; then
     snakemake --unlock --configfile config/demo.yaml > /dev/null 2>&1
 fi
 
+# One line for each job; all that Snakemake and the jobs say goes to LOG. Bars of two jobs would be written over each other.
+LOG=.snakemake/demo.log
+jobs() {
+    local line done=
+    trap '' INT
+    while IFS= read -r line; do
+        printf '%s\n' "$line" >&3
+        case $line in
+            *' of '*' steps ('*') done') done="[${line%% *}/$(cut -d ' ' -f 3 <<< "$line")] " ;;
+            'Nothing to be done'*) printf '%s\n' "$line" ;;
+            'Job '*': '*) printf '  %s%s\n' "$done" "${line#Job *: }" ;;
+        esac
+    done 3> "$LOG"
+}
+
 started=$SECONDS
-snakemake --cores all --configfile config/demo.yaml 9>&-
+if ! TQDM_DISABLE=1 snakemake --cores all --configfile config/demo.yaml 2>&1 9>&- | jobs 9>&-; then
+    # From the first error on, or the last lines where none is named.
+    told=$(sed -n '/^\(Error\|.*Error in rule\|.*Error:\|.*Exception\|Traceback\|cardproof: error\)/,$p' "$LOG")
+    { if [ -n "$told" ]; then echo "$told"; else tail -n 40 "$LOG"; fi; echo "All that was said: $LOG"; } >&2
+    exit 1
+fi
 # Done is what follows from its inputs, with every file that it rests on.
-said=$(cardproof verify results/demo 2>&1) || { echo "$said" >&2; exit 4; }
+run=results/$(cardproof config --configfile config/demo.yaml | sed -n 's/^run: "\(.*\)"$/\1/p')
+said=$(cardproof verify "$run" 2>&1) || { echo "$said" >&2; exit 4; }
 seconds=$((SECONDS - started))
 echo
 echo "Done in $((seconds / 60)) min $((seconds % 60)) s."
-echo "  card     results/demo/card/README.md"
-echo "  report   results/demo/report/index.html (open it in a browser)"
-echo "  figures  results/demo/figures/"
-echo "  verdicts results/demo/claims.json"
+echo "  card     $run/card/README.md"
+echo "  report   $run/report/index.html (open it in a browser)"
+echo "  figures  $run/figures/"
+echo "  verdicts $run/claims.json"

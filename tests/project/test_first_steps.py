@@ -103,14 +103,20 @@ def test_a_renamed_checkout_makes_its_environment_again_and_no_network_is_said(c
     assert f"{checkout}/.venv/bin" in (scripts / "pip").read_text()
 
 
-def demo(checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`tools/demo.sh` with programs in the place of Snakemake and cardproof that only say where caches go, and that all is well."""
+SAYS = """
+echo 'Building DAG of jobs...'
+echo 'Job 3: Auditing the published card.' >&2
+echo 'sample base:  50%' >&2
+echo '1 of 53 steps (2%) done' >&2
+echo "Job 2: Caches in ${XDG_CACHE_HOME:-$HOME/.cache}: bars off $TQDM_DISABLE."
+"""
+
+
+def demo(checkout: Path, workflow: str = SAYS, verify: str = "exit 0", **environment: str) -> subprocess.CompletedProcess[str]:
+    """`tools/demo.sh` with programs in the place of Snakemake and cardproof that say something and end."""
     programs = checkout / "programs"
     programs.mkdir()
-    for name, line in (
-        ("snakemake", 'echo "caches in ${XDG_CACHE_HOME:-$HOME/.cache}"'),
-        ("cardproof", environment.pop("verify", "exit 0")),
-    ):
+    for name, line in (("snakemake", workflow), ("cardproof", f"[ $1 = verify ] || exit 0\n{verify}")):
         (programs / name).write_text(f"#!/bin/sh\n{line}\n")
         (programs / name).chmod(0o755)
     path = f"{programs}:{os.environ['PATH']}"
@@ -123,7 +129,35 @@ def demo(checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]
 def test_a_home_that_cannot_be_written_is_not_needed(checkout: Path) -> None:
     done = demo(checkout, HOME="/dev/null")
     assert done.returncode == 0, done.stderr
-    assert f"caches in {checkout}/.snakemake/cache" in done.stdout and not done.stderr
+    assert f"Caches in {checkout}/.snakemake/cache" in done.stdout and not done.stderr
+
+
+def test_the_demo_prints_one_line_for_each_job(checkout: Path) -> None:
+    done = demo(checkout, HOME=str(checkout))
+    assert done.returncode == 0 and not done.stderr
+    said = done.stdout.splitlines()
+    assert said[:2] == ["  Auditing the published card.", f"  [1/53] Caches in {checkout}/.cache: bars off 1."]
+    assert said[2] == "" and said[3].startswith("Done in 0 min")
+    log = (checkout / ".snakemake/demo.log").read_text()
+    assert "Building DAG of jobs..." in log and "sample base:  50%" in log
+
+
+@pytest.mark.parametrize(
+    ("workflow", "told", "untold"),
+    [
+        ("echo 'Job 1: a'; echo 'Error in rule audit:'; echo '    jobid: 1'; exit 1", ["Error in rule audit:", "    jobid: 1"], "Job 1"),
+        ("echo 'cardproof: error: no.' >&2; echo 'Hint: yes.' >&2; exit 2", ["cardproof: error: no.", "Hint: yes."], "Done"),
+        ("echo something; exit 1", ["something"], "Done"),
+        ("echo 'Job 1: a'; kill -9 $$", ["Job 1: a"], "Done in"),
+    ],
+)
+def test_a_demo_that_fails_says_why(checkout: Path, workflow: str, told: list[str], untold: str) -> None:
+    done = demo(checkout, workflow, HOME=str(checkout))
+    assert done.returncode == 1
+    said = done.stderr.splitlines()
+    assert [line for line in said if line in told] == told
+    assert untold not in done.stderr and "Done" not in done.stdout
+    assert said[-1] == "All that was said: .snakemake/demo.log"
 
 
 def test_a_checkout_that_cannot_be_written_is_said(checkout: Path) -> None:

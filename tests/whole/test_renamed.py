@@ -67,6 +67,7 @@ def copy(ci_run: Path, tmp_path: Path) -> Path:
         ("models/base", "acquire_model"),
         ("models/encoder", "acquire_verifier"),
         ("models/verifier", "train_verifier"),
+        ("verifier/training.json", "train_verifier"),
         ("distill/raft.jsonl", "distill"),
         ("training/hybrid/adapter", "train"),
         ("provenance/steps.json", "provenance"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -72,6 +73,8 @@ def cli(ctx: click.Context, debug: bool) -> None:
       cardproof config --explain           every setting, what it means, and whether the card states it
       cardproof rehearse                   will the published run work on this machine? (stand-ins of the real sizes, minutes)
     """
+    # It says of each process that a kernel from the Hub is missing, which nothing here asks for.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     ctx.obj = os.environ.get("HF_HUB_OFFLINE")
     if not (ctx.invoked_subcommand or "").startswith(ASKING_THE_HUB):
         os.environ["HF_HUB_OFFLINE"] = "1"
