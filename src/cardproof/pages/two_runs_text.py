@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -60,7 +61,7 @@ def markdown(found: TwoRuns) -> str:
     for title, empty, differences in parts(found):
         lines += [f"## {title}", ""]
         lines += _table(("", "A", "B"), ((d.name, plain(d.first), plain(d.second)) for d in differences)) if differences else [empty, ""]
-    return "\n".join(lines).rstrip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
 def write_page(found: TwoRuns, out: Path, templates: Path) -> None:
