@@ -111,7 +111,9 @@ def summary(found: TwoRuns) -> str:
         f"{len(settled)} of {sum(row.paired is not None for row in found.axes)} axes differ over the shared items"
         if any(row.paired for row in found.axes)
         else "no axis could be compared over shared items",
-        f"{_count(len(changed_items(found.items)), 'reply', 'replies')} scored differently" if found.items else "no item changed",
+        _count(len(changed_items(found.items)), "answer has another value", "answers have another value")
+        if found.items
+        else "no item changed",
         f"{_count(len(found.settings), 'setting differs', 'settings differ')}",
         f"{_count(len(found.packages), 'package or version differs', 'packages or versions differ')}",
     ]
