@@ -4,7 +4,7 @@
 rule audit:
     input:
         PREFLIGHT,
-        claims=Path(workflow.basedir, "published", "claims.yaml"),
+        claims=Path(SOURCE, "published", "claims.yaml"),
     output:
         f"{RUN}/audit.json",
     log:
@@ -21,7 +21,7 @@ rule audit:
 
 rule reconcile:
     input:
-        claims=Path(workflow.basedir, "published", "claims.yaml"),
+        claims=Path(SOURCE, "published", "claims.yaml"),
         training=[f"{RUN}/training/{variant}/metrics.json" for variant in dict.fromkeys(CONFIG.reading_runs.values())],
     output:
         f"{RUN}/evaluation/reconcile.json",
@@ -42,7 +42,7 @@ rule reconcile:
 
 rule claims:
     input:
-        claims=Path(workflow.basedir, "published", "claims.yaml"),
+        claims=Path(SOURCE, "published", "claims.yaml"),
         audit=rules.audit.output,
         evaluation=rules.evaluate.output,
         training=[f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],

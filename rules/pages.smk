@@ -46,8 +46,8 @@ rule card:
         audit=rules.audit.output,
         reconcile=rules.reconcile.output if CONFIG.reading_runs else [],
         verdicts=rules.claims.output,
-        claims=Path(workflow.basedir, "published", "claims.yaml"),
-        templates=sorted(str(p) for p in Path(workflow.basedir, "report").rglob("*.j2")),
+        claims=Path(SOURCE, "published", "claims.yaml"),
+        templates=sorted(str(p) for p in Path(SOURCE, "report").rglob("*.j2")),
         prompts=f"{RUN}/prompts/clean.jsonl",
         samples=f"{RUN}/samples/{SUBJECT}/clean.jsonl",
         scores=f"{RUN}/scores/{SUBJECT}/clean.parquet",
@@ -70,7 +70,7 @@ rule card:
         code=code("card"),
         run=lambda wildcards: RUN,
         scale=CONFIG.scale,
-        templates=Path(workflow.basedir, "report"),
+        templates=Path(SOURCE, "report"),
     message:
         "Rendering the card."
     shell:
@@ -87,7 +87,7 @@ rule report:
         prompts=[f"{RUN}/prompts/{condition}.jsonl" for condition in CONDITIONS],
         samples=[f"{RUN}/samples/{arm}/{condition}.jsonl" for arm in ARMS for condition in CONDITIONS],
         scores=[f"{RUN}/scores/{arm}/{condition}.parquet" for arm in ARMS for condition in CONDITIONS],
-        templates=sorted(str(p) for p in Path(workflow.basedir, "report").rglob("*.*")),
+        templates=sorted(str(p) for p in Path(SOURCE, "report").rglob("*.*")),
     output:
         page=report(
             f"{RUN}/report/index.html",
@@ -113,7 +113,7 @@ rule report:
         run=lambda wildcards: RUN,
         out=lambda wildcards, output: Path(output.page).parent,
         scale=CONFIG.scale,
-        templates=Path(workflow.basedir, "report"),
+        templates=Path(SOURCE, "report"),
     message:
         "Writing the reviewer's page."
     shell:

@@ -133,8 +133,7 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
     results, trained = Evaluation.of(run), run.training(TrainingMetrics)
     claims = _claims(run, published_claims)
     chain = check(run_dir, skip=("card/", "report"))
-    # Without a whole chain nobody can say that these results were computed from these inputs; at published scale that is the card's point.
-    withheld = chain.state == "broken" or (chain.state == "unrecorded" and run.comparable)
+    withheld = chain.withholds(run.comparable)
     published = run.comparable and not withheld and not config.synthetic
     base = base_of(run)
     by_id = {row.id: row for row in claims.claims} if claims else {}

@@ -18,6 +18,7 @@ from cardproof import outside
 from cardproof.claims.verdicts import verdicts_of
 from cardproof.config.places import published
 from cardproof.errors import CardproofError, shown
+from cardproof.evidence.sidecars import NOT_CONTENT
 from cardproof.evidence.verify import AGAIN, Files, check
 from cardproof.files import sha256_file
 from cardproof.pages import card_metadata
@@ -87,12 +88,19 @@ def prepare(folder: Path, repository: str) -> Upload:
     for name in sorted({*_MARK.findall(text), *_LINK.findall(text), CLAIMS}):
         files |= {found: run.path(found) for found in _named(name, listed, texts)}
     if texts:
-        files |= {found: run.path(found) for found in listed.plain if _TEXTS.fullmatch(found) and not found.startswith("samples/")}
+        files |= {
+            found: run.path(found)
+            for found in listed.plain
+            if _TEXTS.fullmatch(found) and not found.startswith("samples/") and PurePosixPath(found).name not in NOT_CONTENT
+        }
     files[CONFIG] = published(outside.read_bytes(run.path(CONFIG), outside.MOST_YAML), str(run.path(CONFIG)))
     arm = run.config.arms[subject_of(run.config)]
     variant = arm.variant if arm.adapter == "trained" else None
     if variant:
         weights = [name for name in listed.below(adapter(variant)) if name.endswith((".safetensors", ".json"))]
+        if not any(name.endswith(".safetensors") for name in weights):
+            lacks = f"Not to be published: the run has no weights of the adapter that its card is about ({adapter(variant)})."
+            raise CardproofError(lacks, "publish the run that trained it: an archive has no weights, nor has a run replayed from one.")
         files |= {PurePosixPath(name).name: run.path(name) for name in weights if PurePosixPath(name).parent.as_posix() == adapter(variant)}
     return Upload(repository, files, variant, run.comparable, texts)
 

@@ -92,7 +92,7 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
         "letters": Markup(outlines),
         "assumptions": texts.assumptions(without_places(run.config)),
         "unpinned": run.unpinned(),
-        "environment": _environment(run),
+        "environment": [(name, ", ".join(found)) for name, found in versions(run).items()],
         "costs": costs(run.folder),
         "spent": report_items.spent(items),
         "explorer": Markup(explorer),  # escaped by `to_json`
@@ -106,8 +106,8 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
     }
     env = environment(templates / "page")
     files = {
-        "index.html": _page(env, templates / "page", "index.html.j2", page),
-        "diff.html": _page(env, templates / "page", "diff.html.j2", {**common, "groups": diff.by_section(diff.rows(claims))}),
+        "index.html": filled(env, templates / "page", "index.html.j2", page),
+        "diff.html": filled(env, templates / "page", "diff.html.j2", {**common, "groups": diff.by_section(diff.rows(claims))}),
         "diff.md": (f"> {SYNTHETIC}\n\n" if run.config.synthetic else "") + diff.markdown(claims),
         **parts,
     }
@@ -193,7 +193,8 @@ def _records(run: Run) -> dict[str, dict[str, str]]:
     return found
 
 
-def _page(env: jinja2.Environment, folder: Path, name: str, context: Mapping[str, Any]) -> str:
+def filled(env: jinja2.Environment, folder: Path, name: str, context: Mapping[str, Any]) -> str:
+    """A page from its template; CardproofError if the template lacks something or is broken."""
     try:
         return env.get_template(name).render(context)
     except jinja2.TemplateError as e:
@@ -213,24 +214,25 @@ def _code_spans(text: str) -> Markup:
 
 def _record(run: Run, row: Judgement) -> Any:
     """The record of a claim's result; None if there is none, or it was changed."""
-    return _read_record(run, f"{runs.RECORDS}/{row.chain.file}.json") if row.chain.file else None
+    return read_record(run, f"{runs.RECORDS}/{row.chain.file}.json") if row.chain.file else None
 
 
-def _read_record(run: Run, file: str) -> sidecars.Record | None:
+def read_record(run: Run, file: str) -> sidecars.Record | None:
+    """A record of a run; None if there is none, or it was changed."""
     try:
         return sidecars.read(run.path(file)) if run.has(file) else None
     except CardproofError:  # the page says that the chain is broken
         return None
 
 
-def _environment(run: Run) -> list[tuple[str, str]]:
-    """Every package version that the records name; several if steps ran in different environments."""
+def versions(run: Run) -> dict[str, list[str]]:
+    """Package -> every version of it that the records name; several if steps ran in different environments."""
     packages: dict[str, dict[str, None]] = {}
     for file in Files(run.folder).below(runs.RECORDS):
-        record = _read_record(run, file)
+        record = read_record(run, file)
         for name, version in (record.environment if record else {}).items():
             packages.setdefault(name, {})[version] = None
-    return [(name, ", ".join(versions)) for name, versions in sorted(packages.items())]
+    return {name: list(found) for name, found in sorted(packages.items())}
 
 
 def _duration(seconds: float) -> str:
