@@ -1,7 +1,7 @@
 // --- the address: what is open is in the fragment, so that it can be shared, and Back returns to it
 const fragment = (entries) => {
   const said = entries.filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false);
-  return `#${said.map(([name, value]) => (value === true ? name : `${name}=${encodeURIComponent(value).replaceAll("%2F", "/").replaceAll("%20", "+")}`)).join("&")}`;
+  return `#${said.map(([name, value]) => (value === true ? name : `${name}=${encodeURIComponent(value).replace(/%2F/g, "/").replace(/%20/g, "+")}`)).join("&")}`;
 };
 // Where the reader was when an entry of the history was left, so that Back finds the place.
 const left = new Map();
@@ -40,7 +40,8 @@ function wrong(things) {
   $("wrong").hidden = !things.length;
   $("wrong-text").textContent = things.length ? `This address names ${things.join(" and ")}: this page does not have it.` : "";
 }
-const named = (name, value) => `the ${name} “${value.length > 80 ? `${value.slice(0, 80)}…` : value}”`;
+const MOST_SAID = 80;
+const named = (name, value) => `the ${name} “${value.slice(0, MOST_SAID)}${value.length > MOST_SAID ? "…" : ""}”`;
 
 // Sets a select to what an address says; returns the complaint if it has no such choice.
 function choose(id, value, name) {

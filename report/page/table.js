@@ -238,7 +238,7 @@ const rows = (() => {
     const term = (name, ...content) => terms.append(make("div", {}, make("dt", {}, name), make("dd", {}, ...content)));
     term("result", make("code", {}, `${file}#${pointer}`));
     if (record) {
-      term("its sha256", make("code", { class: "hash" }, record.sha256));
+      term("its hash", make("code", { class: "hash" }, record.sha256));
       term("record", make("code", {}, record.record));
       term("command", make("code", {}, record.command));
     } else term("record", "none: nothing says how this result was made");
