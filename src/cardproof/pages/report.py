@@ -187,7 +187,7 @@ def _records(run: Run) -> dict[str, dict[str, str]]:
     found = {}
     for file in map(evaluation, EVALUATION):
         place = f"{runs.RECORDS}/{file}.json"
-        record = _read_record(run, place)
+        record = read_record(run, place)
         if record is not None:
             found[file] = {"record": place, "command": " ".join(record.command), "sha256": record.digest}
     return found
