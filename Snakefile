@@ -16,8 +16,8 @@ from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 from cardproof.config import reading, texts
-from cardproof.config.settings import CONDITIONS, REFERENCE
-from cardproof.runs import EVAL_RESULTS, EVALUATION, FIGURES, LOGS, PROMPT
+from cardproof.config.settings import CONDITIONS, PUBLISHED, REFERENCE
+from cardproof.runs import EVAL_RESULTS, EVALUATION, LOGS, PROMPT, figures_of
 from cardproof.machine import containers as deployment
 from cardproof.machine import slurm as cluster
 from cardproof.evidence.replay import configuration as archived_configuration
@@ -55,7 +55,7 @@ container: deployment.image(CONFIG, Path(workflow.basedir))
 RUN = f"results/{CONFIG.run}"
 CONFIG_FILE = f"{RUN}/config.yaml"
 ARMS = list(CONFIG.sampled_arms)
-SUBJECT = CONFIG.subject or REFERENCE
+SUBJECT = CONFIG.subject_arm or REFERENCE
 TRAINED = list(CONFIG.training_runs)
 SHARDS = list(range(CONFIG.sampling.shards))
 GPUS = CONFIG.runtime.gpus
@@ -119,11 +119,16 @@ localrules:
     prompts,
     gather,
     score,
-    audit,
     provenance,
     claims,
     card,
     report,
+
+
+if CLAIMS_FILE:
+
+    localrules:
+        audit,
 
 
 rule all:

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from cardproof import outside
+from cardproof.claims.comparable import Compared, against
 from cardproof.claims.verdicts import verdicts_of
 from cardproof.config.places import published
 from cardproof.errors import CardproofError, shown
@@ -47,8 +48,10 @@ class Upload(NamedTuple):
     """Path in the repository -> file, or its content if that is not a file's."""
     adapter: str | None
     """The training run whose adapter is among the files; None if the arm's adapter is somebody else's."""
-    reproduction: bool
-    """True if the run is at the published scale."""
+    reproduction: bool | None
+    """Whether the run compares with its published card; None without one."""
+    differing: list[Compared]
+    """What keeps it from comparing."""
     texts: bool
     """True if prompts and page are among the files: the licence of the data allows it."""
 
@@ -91,7 +94,9 @@ def prepare(folder: Path, repository: str) -> Upload:
     if variant:
         weights = [name for name in listed.below(adapter(variant)) if name.endswith((".safetensors", ".json"))]
         files |= {PurePosixPath(name).name: run.path(name) for name in weights if PurePosixPath(name).parent.as_posix() == adapter(variant)}
-    return Upload(repository, files, variant, run.comparable, texts)
+    verdicts = verdicts_of(run)
+    reproduction = None if verdicts.card is None else verdicts.comparable
+    return Upload(repository, files, variant, reproduction, against(verdicts.compared), texts)
 
 
 def _named(name: str, listed: Files, texts: bool) -> list[str]:
@@ -135,8 +140,9 @@ def push(upload: Upload, private: bool, message: str, environment: Mapping[str, 
 
 def render_text(upload: Upload) -> str:
     """What would be sent, a line for each file: size, sha256, path."""
-    kind = "a reproduction" if upload.reproduction else "not a reproduction, and its card says so"
-    lines = [f"{upload.repository}: {len(upload.files)} files ({kind})"]
+    kind = {True: " (a reproduction)", False: " (not a reproduction, and its card says so)"}
+    lines = [f"{upload.repository}: {len(upload.files)} files{'' if upload.reproduction is None else kind[upload.reproduction]}"]
+    lines += [f"  {check.what} differs: the card's {check.card}; this run's {check.run}" for check in upload.differing]
     if upload.adapter is None:
         lines.append("  no adapter: the one the card is about was not trained in this run")
     if not upload.texts:
@@ -152,8 +158,9 @@ def _check_name(repository: str, run: Run) -> None:
     """Refuse an invalid repository name, or the published model's own."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise CardproofError(f"{repository!r} is not a repository of the Hub.", "name it OWNER/NAME.")
-    taken = verdicts_of(run).card
-    if not run.comparable and repository.endswith(f"/{taken}"):
+    verdicts = verdicts_of(run)
+    taken = verdicts.card
+    if taken is not None and not verdicts.comparable and repository.endswith(f"/{taken}"):
         raise CardproofError(
             f"{taken!r} is the published model's name, and the run {run.config.run!r} is not a reproduction of it.",
             "publish under a name of your own.",

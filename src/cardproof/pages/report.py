@@ -24,6 +24,7 @@ from markupsafe import Markup
 
 from cardproof import outside, runs
 from cardproof.claims.audit import Audit
+from cardproof.claims.comparable import against
 from cardproof.claims.verdicts import VERDICTS, Judgement, Verdicts, verdicts_of
 from cardproof.config import settings, texts
 from cardproof.config.places import without_places
@@ -78,10 +79,11 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
         "rollouts_of": rollouts_of,
         "sections": list(dict.fromkeys(map(diff.section, claims.claims))),
         "verdict_names": VERDICTS,
-        "audit": run.read(AUDIT, Audit),
+        "audit": run.read(AUDIT, Audit) if run.has(AUDIT) else None,
+        "differing": against(claims.compared),
         "marks": report_items.MARKS,
         "figures": [{**figure, "caption": _caption(templates, run, claims, figure["name"])} for figure in figures(run)],
-        "assumptions": texts.assumptions(without_places(run.config)),
+        "assumptions": texts.assumptions(without_places(run.config)) if run.config.of_the_subject else [],
         "unpinned": run.unpinned(),
         "environment": _environment(run),
         "costs": costs(run.folder),
