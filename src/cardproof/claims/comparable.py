@@ -47,7 +47,11 @@ def compared(file: ClaimsFile, run: Run, finished: bool = True) -> list[Compared
     stated = file.measured_with
     checks = [_scale(run)] if run.scale in NEVER else []
     checks += [
-        _origin("model", stated.model if stated else None, _used(_at(run, "/model") or {}, "source", _hashes(run, REFERENCE, finished)[0])),
+        _origin(
+            "model",
+            stated.model if stated else None,
+            _used(_at(run, "/model") or {}, "source", hashes(run, REFERENCE)[0] if finished else None),
+        ),
         _data(stated.data if stated else None, run),
     ]
     if stated is None:
@@ -112,10 +116,10 @@ def _used(settings: Mapping[str, Any], kind: str, digest: str | None) -> Origin:
     return Origin(id=name, revision=settings.get("revision") if settings.get(kind) == "hub" else None, sha256=digest)
 
 
-def _hashes(run: Run, arm: str, finished: bool) -> tuple[str | None, str | None]:
+def hashes(run: Run, arm: str) -> tuple[str | None, str | None]:
     """The hashes of model and adapter, as an arm's first rollout has them; None before there is one."""
     file = samples(arm, CONDITIONS[0])
-    if not finished or not run.has(file):
+    if not run.has(file):
         return None, None
     first = next(iter_rows(run.path(file), Rollout), None)
     return (first.model_hash, first.adapter_hash) if first else (None, None)
@@ -145,7 +149,7 @@ def _adapter(arm: str, stated: Origin, used: str, run: Run, finished: bool) -> C
         return Compared(what=what, card=stated.told, run=recipe, holds=stated.trained)
     if used == "none":
         return Compared(what=what, card=stated.told, run="no adapter", holds=False)
-    return _origin(what, stated, _used(_at(run, f"/arms/{arm}") or {}, "adapter", _hashes(run, arm, finished)[1]))
+    return _origin(what, stated, _used(_at(run, f"/arms/{arm}") or {}, "adapter", hashes(run, arm)[1] if finished else None))
 
 
 def _number(claim: ValueClaim, run: Run) -> Compared:

@@ -98,8 +98,31 @@ class Contract(Section):
     """Answers that count as refusals. Assumed, because the card does not print the phrase."""
     demonstration: bool = False
     """Show worked examples before the question. Assumed, because the card does not print its prompt: a 14B model needs none."""
+    evidence_heading: str = Field(default="EVIDENCE", min_length=1, max_length=40)
+    """What heads the quotes of a reply; prompts and the reading of replies follow it. Assumed, because the card only says
+    "quote-first"."""
+    answer_heading: str = Field(default="ANSWER", min_length=1, max_length=40)
+    """What comes before the answer. Assumed, because the card only says "quote-first"."""
     reply_prefix: str = ""
     """Text that every contract reply starts with. Assumed, because the card mentions none: empty at published scale."""
+
+    @field_validator("evidence_heading", "answer_heading")
+    @classmethod
+    def _words(cls, heading: str) -> str:
+        if not re.fullmatch(r"[^\W\d_](?:[\w -]*\w)?", heading):
+            raise ValueError(f"found {heading!r:.60}: a heading is made of words, without a colon")
+        return heading
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Contract:
+        if self.evidence_heading.casefold() == self.answer_heading.casefold():
+            raise ValueError("evidence_heading and answer_heading are the same, so a reply's quotes could not be told from its answer")
+        return self
+
+    @property
+    def headings(self) -> tuple[str, str]:
+        """Of the quotes, and of the answer."""
+        return self.evidence_heading, self.answer_heading
 
 
 class Condition(Section):
@@ -141,7 +164,8 @@ class Model(Section):
     sampling_quantization: Literal["nf4", "none"] = "nf4"
     """Quantisation while sampling replies. Assumed, because the card states NF4 for the base model without saying where."""
     thinking: bool = False
-    """Use Qwen3's thinking mode. Assumed, because the card does not say: a reply must start with EVIDENCE."""
+    """Let the model think before it replies, where its chat template can. Assumed, because the card does not say: a reply must start with
+    its evidence."""
     date: str = "2026-01-01"
     """The day, as YYYY-MM-DD, that a chat template is told when it asks, so that a run is the same on any day. Assumed, because the card
     does not say: Qwen3's template does not ask."""

@@ -35,6 +35,13 @@ def mark(text: str) -> str | None:
     return marks[0] if len(marks) == 1 else None
 
 
+def of_card(text: str, config: Config) -> str:
+    """A field's text; without its mark, which is about the project's own subject, where a run has another card or none."""
+    if config.of_the_subject:
+        return text
+    return text[: min((at for m in MARKS if (at := text.find(m)) >= 0), default=len(text))].strip()
+
+
 def described(config: Config) -> Iterator[tuple[str, Any, str]]:
     """(dotted path, value, text) of every setting of a configuration."""
 
@@ -66,8 +73,8 @@ def to_yaml(config: Config, comments: bool = True) -> str:
         texts, pad = field_texts(type(section)), "  " * indent
         for name in type(section).model_fields:
             value = getattr(section, name)
-            if comments and texts.get(name):
-                yield from (f"{pad}# {line}" for line in textwrap.wrap(texts[name], 110))
+            if comments and (text := of_card(texts.get(name, ""), config)):
+                yield from (f"{pad}# {line}" for line in textwrap.wrap(text, 110))
             if isinstance(value, BaseModel):
                 yield f"{pad}{name}:"
                 yield from walk(value, indent + 1)

@@ -223,7 +223,9 @@ def _counted(config: Config, passages: list[Any], questions: list[Any], template
 
 def _trained_on(config: Config, prompt: Prompt, templates: Path) -> list[Message]:
     demonstration = config.contract.demonstration and config.distill.demonstration
-    return render(prompt.question, prompt.documents, True, templates, demonstration, config.contract.refusal_phrases[0])
+    return render(
+        prompt.question, prompt.documents, True, templates, demonstration, config.contract.refusal_phrases[0], config.contract.headings
+    )
 
 
 def _estimated(config: Config, templates: Path, encode: Encode) -> tuple[int, dict[str, _Counted]]:
@@ -251,7 +253,9 @@ def _estimated(config: Config, templates: Path, encode: Encode) -> tuple[int, di
                 for share in [1.0] * int(documents) + ([documents % 1] if documents % 1 else [])
             ]
             question = "x" * round(known["question"][size])
-            messages = render(question, shown, condition.contract, templates, demonstration, config.contract.refusal_phrases[0])
+            messages = render(
+                question, shown, condition.contract, templates, demonstration, config.contract.refusal_phrases[0], config.contract.headings
+            )
             return encode(messages, config.contract.reply_prefix if condition.contract else "")
 
         shows = config.contract.demonstration and condition.contract

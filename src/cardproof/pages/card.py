@@ -68,7 +68,7 @@ from cardproof.pages.formats import (
     value,
     words,
 )
-from cardproof.pages.usage import usage
+from cardproof.pages.usage import told_adapter, usage
 from cardproof.records import Estimate
 from cardproof.runs import AUDIT, CLAIMS, EVAL_RESULTS, LEAKAGE, PROMPT, RECONCILE, SELECTION, VERIFIER, Run, figure, figures_of
 from cardproof.training.results import TrainingMetrics
@@ -153,6 +153,7 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
         "pair": f"{subject}-{REFERENCE}",
         "arms": list(results.axes.arms),
         "usage": usage(run, base, subject),
+        "adapter": told_adapter(run, subject),
         "definitions": DEFINITIONS,
         "titles": TITLES,
         "stress_titles": STRESS_TITLES,

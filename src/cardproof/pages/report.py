@@ -158,7 +158,7 @@ def _explorer(items: list[report_items.Item], factors: dict[str, list[str]], max
     if len(whole) <= max_inline:
         return whole, {}
     listed = [
-        {"id": item["id"], "question": item["question"], "marks": item["marks"], "file": f"{ITEMS}/{i:05}.js"}
+        {key: item[key] for key in ("id", "name", "question", "marks") if key in item} | {"file": f"{ITEMS}/{i:05}.js"}
         for i, item in enumerate(marked)
     ]
     parts = {entry["file"]: f"cardproofItem({report_items.to_json(item)});\n" for entry, item in zip(listed, items, strict=True)}
