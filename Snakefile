@@ -39,7 +39,7 @@ report: "report/workflow.rst"
 try:
     # `--config replay=PATH`: the archived run's own configuration counts, and nothing else given here.
     if config.get("replay"):
-        CONFIG = archived_configuration(Path(config["replay"]))
+        CONFIG = archived_configuration(Path(config["replay"]), config["published"] if config.get("published") != PUBLISHED else None)
     else:
         CONFIG = reading.validate(config, " + ".join(str(f) for f in workflow.configfiles))
     CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method

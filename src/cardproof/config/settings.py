@@ -371,7 +371,7 @@ class Runtime(Section):
     threads: int = Field(default=2, ge=1)
     """CPU threads of each model step. They are fixed, so that every machine adds sums in the same order. Of the run, not of the card."""
     gpus: int = Field(default=1, ge=0)
-    """GPUs that a model step asks the scheduler for; one with 24 GB holds a 14B model in NF4. Of the run, not of the card."""
+    """GPUs that a model step asks the scheduler for; one with 24 GB holds 14 billion parameters in NF4. Of the run, not of the card."""
     memory_gb: int = Field(default=40, ge=1)
     """Memory that a model step asks the scheduler for, in GB; the weights pass through it to be quantised. Of the run, not of the card."""
     image: str | None = None

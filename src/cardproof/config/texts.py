@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -87,6 +89,15 @@ def to_yaml(config: Config, comments: bool = True) -> str:
                 yield f"{pad}{name}: {json.dumps(value, ensure_ascii=False)}"
 
     return "\n".join(walk(config, 0)) + "\n"
+
+
+def overlay(config: Config) -> str:
+    """A configuration as an overlay that gives itself on top of the defaults: what it leaves out of them is null."""
+    given, default = (c.model_dump(mode="json") for c in (config, Config()))
+    for path in (("arms",), ("training", "variants"), ("training", "readings")):
+        of, by_default = (functools.reduce(operator.getitem, path, whole) for whole in (given, default))
+        of |= dict.fromkeys(by_default.keys() - of.keys())
+    return json.dumps(given)
 
 
 def schema() -> dict[str, Any]:

@@ -140,6 +140,7 @@ def workload(config: Config, run_dir: Path, folder: Path | None, templates: Path
     asked = {
         name: Asked(prompts=c.prompts, n=config.rollouts[name], mean=c.mean, longest=c.longest, longest_item=c.longest_item, new=new[name])
         for name, c in counted.items()
+        if name != TRAIN or config.trains
     }
     examples, kind, examples_how = _examples(config, run_dir, counted[TRAIN].prompts, printed_examples)
     return Workload(
