@@ -36,15 +36,22 @@ def load_folder(folder: Path, pins: Mapping[str, str | None] | None = None) -> R
     Questions are in `qa.jsonl` or `questions.jsonl`, the corpus in `corpus.jsonl` or the only other `corpus*.jsonl`. `pins`: file name ->
     sha256; other files are not checked. CardproofError names file, line or id, and field of the first fault.
     """
-    if not folder.is_dir():
-        raise CardproofError(f"{folder} is not a folder.", "give the folder with the corpus and the questions.")
-    corpus_file = _find(folder, ("corpus.jsonl",), "corpus*.jsonl", "the corpus")
-    questions_file = _find(folder, ("qa.jsonl", "questions.jsonl"), "q*.jsonl", "the questions")
+    corpus_file, questions_file = files_of(folder)
     for file in (corpus_file, questions_file):
         expected = (pins or {}).get(file.name)
         if expected:
             check_sha256(file, expected)
     return read(corpus_file, questions_file)
+
+
+def files_of(folder: Path) -> tuple[Path, Path]:
+    """The corpus and the questions of a benchmark in a folder; CardproofError if either cannot be told."""
+    if not folder.is_dir():
+        raise CardproofError(f"{folder} is not a folder.", "give the folder with the corpus and the questions.")
+    return (
+        _find(folder, ("corpus.jsonl",), "corpus*.jsonl", "the corpus"),
+        _find(folder, ("qa.jsonl", "questions.jsonl"), "q*.jsonl", "the questions"),
+    )
 
 
 def read(corpus: Path, questions: Path) -> Rows:

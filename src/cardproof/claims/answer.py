@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cardproof.claims.claims_file import MEASURED
-from cardproof.claims.comparable import Compared, against, comparable
+from cardproof.claims.comparable import against, comparable
 from cardproof.claims.findings import Finding
 from cardproof.claims.printed import ALPHA
-from cardproof.claims.verdicts import Answer, Judgement
+from cardproof.claims.verdicts import Answer, Compared, Judgement
 
 
 def answer(rows: Sequence[Judgement], findings: Sequence[Finding], checks: Sequence[Compared]) -> Answer:

@@ -26,7 +26,7 @@ from cardproof.claims.claims_file import (
     read_claims,
     with_unit,
 )
-from cardproof.claims.comparable import Compared, against, comparable, compared, why_not
+from cardproof.claims.comparable import against, comparable, compared, why_not
 from cardproof.claims.family import judge_together
 from cardproof.claims.found import decimal, lookup
 from cardproof.claims.grim import decimals, rounded
@@ -34,7 +34,7 @@ from cardproof.claims.identities import Ordered, references
 from cardproof.claims.pointers import rule_of, split_pointer
 from cardproof.claims.predicates import pointer_of
 from cardproof.claims.printed import OverItems, OverSeeds, printed_items
-from cardproof.claims.verdicts import VERDICTS, Chain, Judgement, OtherReading, SettingsLink, Tier, VerdictName, Verdicts
+from cardproof.claims.verdicts import VERDICTS, Chain, Compared, Judgement, OtherReading, SettingsLink, Tier, VerdictName, Verdicts
 from cardproof.claims.words import Measured, on_run
 from cardproof.evaluation.printed import number
 from cardproof.evaluation.statistics import Column, column

@@ -13,10 +13,11 @@ from typing import Any
 from cardproof.claims.claims_file import ClaimsFile, Origin, ValueClaim
 from cardproof.claims.found import decimal, lookup
 from cardproof.claims.pointers import split_pointer
+from cardproof.claims.verdicts import Compared
 from cardproof.config.places import name_of
 from cardproof.config.settings import CONDITIONS, REFERENCE
 from cardproof.files import iter_rows
-from cardproof.records import Result, Rollout
+from cardproof.records import Rollout
 from cardproof.runs import CONFIG, Run, samples
 
 NEVER = ("embedded", "benchmark")
@@ -24,19 +25,6 @@ NEVER = ("embedded", "benchmark")
 NOT_STATED = "not stated in the claims file"
 NEEDED = ("model", "data")
 """What a claims file has to state before any number compares."""
-
-
-class Compared(Result):
-    """One thing that a card's numbers depend on: what the card used, and what the run used."""
-
-    what: str
-    """What it is, in words: model, data, verifier, the adapter of an arm, a number of the card, or a setting."""
-    card: str
-    """The card's."""
-    run: str
-    """The run's."""
-    holds: bool | None
-    """True if the two are the same; None if that cannot be told."""
 
 
 def compared(file: ClaimsFile, run: Run, finished: bool = True) -> list[Compared]:

@@ -9,7 +9,6 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from cardproof.claims.comparable import Compared
 from cardproof.records import Estimate, Result
 from cardproof.runs import CLAIMS, Run
 
@@ -171,6 +170,19 @@ class Answer(Result):
     """What the card contradicts by itself: the titles of the audit's errors."""
     warnings: int
     """The audit's warnings."""
+
+
+class Compared(Result):
+    """One thing that a card's numbers depend on: what the card used, and what the run used."""
+
+    what: str
+    """What it is, in words: model, data, verifier, the adapter of an arm, a number of the card, or a setting."""
+    card: str
+    """The card's."""
+    run: str
+    """The run's."""
+    holds: bool | None
+    """True if the two are the same; None if that cannot be told."""
 
 
 class Verdicts(Result):

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from cardproof import outside
 from cardproof.acquire.model_hash import fingerprint
-from cardproof.claims.comparable import Compared, against, hashes
-from cardproof.claims.verdicts import verdicts_of
+from cardproof.claims.comparable import against, hashes
+from cardproof.claims.verdicts import Compared, verdicts_of
 from cardproof.config.places import published
 from cardproof.errors import CardproofError, shown
 from cardproof.evidence.verify import AGAIN, Files, check
