@@ -153,7 +153,7 @@ def test_an_own_card_is_judged_in_the_place_of_the_projects(run: Path, tmp_path:
     assert found.answer.lead == "This run contradicts the card: 1 of 3 measured numbers differs."
     assert "Claims of garden-helper against run mine" in render_text(found)
     card = (run / "card" / "README.md").read_text()
-    assert "# garden-helper, regenerated\n" in card and "nothing differs" in card
+    assert "# garden-helper, regenerated\n" in card and "none differs: model, data, adapter of mine." in card
     assert "garden-helper" in (run / "report" / "index.html").read_text()
 
 

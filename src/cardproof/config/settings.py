@@ -31,9 +31,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+NULL = "null"
+"""How Snakemake passes on a null of its command line: as a text."""
+
+
 def _without_null(entries: Any) -> Any:
     """A mapping without the entries that an overlay sets to null, and so leaves out."""
-    return {name: entry for name, entry in entries.items() if entry is not None} if isinstance(entries, dict) else entries
+    return {name: entry for name, entry in entries.items() if entry not in (None, NULL)} if isinstance(entries, dict) else entries
 
 
 class Benchmark(Section):
@@ -451,6 +455,8 @@ class Config(Section):
     @field_validator("published", mode="before")
     @classmethod
     def _not_empty(cls, published: Any) -> Any:
+        if published == NULL:
+            return None
         if isinstance(published, str) and not published.strip():
             raise ValueError("found an empty text: write null where there is no card")
         return published
