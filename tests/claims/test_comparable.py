@@ -100,7 +100,7 @@ def test_card_and_page_and_publishing_name_it_and_say_no_reproduction(restored: 
     assert row.count(" | ") == 2
     assert "none differs" not in text
     found = Verdicts.model_validate_json((restored / CLAIMS_FILE).read_text())
-    upload = publish.Upload("me/mine", {}, None, found.comparable, against(found.compared), False)
+    upload = publish.Upload("me/mine", {}, "the adapter", True, found.comparable, against(found.compared), False)
     told = publish.render_text(upload)
     assert "not a reproduction" in told and f"  {what} differs: the card's" in told
 

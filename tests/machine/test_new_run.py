@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cardproof.acquire.adapters import check_adapter
 from cardproof.acquire.folders import link
 from cardproof.acquire.model_hash import fingerprint, model_hash
 from cardproof.claims.claims_file import read_claims
@@ -73,7 +72,7 @@ def test_a_card_is_drafted_with_what_it_was_measured_with(inputs: Path, tmp_path
     assert stated is not None and stated.model is not None and stated.data is not None
     # The hashes are those that the rollouts of a run have, whatever else lies in the folders.
     link(inputs / "model", tmp_path / "linked-model")
-    link(inputs / "adapter", tmp_path / "linked-adapter", lambda folder: check_adapter(folder, inputs / "model"))
+    link(inputs / "adapter", tmp_path / "linked-adapter")
     assert stated.model.sha256 == model_hash(tmp_path / "linked-model")
     assert stated.adapters["mine"].sha256 == fingerprint(tmp_path / "linked-adapter")
     assert stated.data.files == {name: sha256_file(inputs / "data" / name) for name in ("qa.jsonl", "corpus.jsonl")}
