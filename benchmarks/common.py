@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = Path(__file__).parent / "results"
+KEEP = "CARDPROOF_BENCHMARKS_KEEP"
+"""Environment variable: set, results replace the project's own, which git tracks and the docs quote."""
+RESULTS = Path(__file__).parent / ("results" if os.environ.get(KEEP) else "mine")
 PACKAGES = ("torch", "transformers", "numpy", "polars", "rapidfuzz", "snakemake")
 
 

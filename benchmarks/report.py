@@ -3,6 +3,7 @@
     python benchmarks/report.py                   140 items, three arms, three conditions, eight rollouts each
     python benchmarks/report.py --items 50        the published run's 50 items
     python benchmarks/report.py --keep FOLDER     write the page there, to look at it
+    python benchmarks/report.py --beside FOLDER   open the page of another version in turn with this one, and give the ratios
 
 The rollouts are invented. The prompts are the embedded benchmark's, with the stress condition's distractors. Replies quote their passages,
 sometimes altered, misattributed or invented, and are scored like those of any run. Chromium opens the page from its folder.
@@ -122,6 +123,7 @@ def opened(page_folder: Path) -> dict[str, Any]:
         there = time.perf_counter() - start
         page.wait_for_selector("#item .panes")
         first = time.perf_counter() - start
+        page.evaluate("location.hash = '#items'")  # keys act in the part that is in view
         moves = list(_moves(page))
         start = time.perf_counter()
         page.fill("#item-search", "copyright")
@@ -154,11 +156,28 @@ def _moves(page: Any) -> Iterator[float]:
         yield time.perf_counter() - start
 
 
+TIMES = ("load_seconds", "first_item_seconds", "next_item_seconds", "search_questions_seconds", "search_everything_seconds")
+ROUNDS = 7
+
+
+def beside(ours: Path, theirs: Path) -> dict[str, Any]:
+    """The times of two pages, opened in turn as the machine may be slower at one time than at another: medians, and ours over theirs."""
+    found: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
+    for _ in range(ROUNDS):
+        for name, folder in (("ours", ours), ("theirs", theirs)):
+            times = opened(folder)
+            found[name].append({**times, "next_item_seconds": times["next_item_seconds"]["median"]})
+    medians = {name: {key: statistics.median(run[key] or 0 for run in runs) for key in TIMES} for name, runs in found.items()}
+    ratios = {key: medians["ours"][key] / medians["theirs"][key] for key in TIMES if medians["theirs"][key]}
+    return {"rounds": ROUNDS, **medians, "ratios": ratios}
+
+
 def main() -> None:
     """Run the benchmark and print its result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, default=ITEMS, help=f"questions (default {ITEMS})")
     parser.add_argument("--keep", type=Path, help="folder to write the page into")
+    parser.add_argument("--beside", type=Path, help="folder of a page that another version wrote of the same run")
     arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     from benchmarks.common import machine, write
@@ -182,6 +201,8 @@ def main() -> None:
             "largest_item_kb": max(parts, default=0) / 1e3,
             **opened(out),
         }
+        if arguments.beside:
+            result["beside"] = beside(out, arguments.beside.resolve())
     write("report", {"machine": before, **result})
     print(json.dumps(result, indent=2))
 

@@ -51,7 +51,7 @@ rule prompts:
     input:
         corpus=rules.acquire_benchmark.output.corpus,
         questions=lambda wildcards: rules.split.output["train" if wildcards.condition == "train" else "eval"],
-        templates=sorted(str(p) for p in Path(workflow.basedir, "prompts").iterdir()),
+        templates=sorted(str(p) for p in Path(SOURCE, "prompts").iterdir()),
         train_side=lambda wildcards: [] if wildcards.condition == "train" else rules.split.output.train,
     output:
         f"{RUN}/prompts/{{condition}}.jsonl",

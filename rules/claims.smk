@@ -51,7 +51,7 @@ rule claims:
         evaluation=rules.evaluate.output,
         training=[f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
         selection=SELECTED,
-        samples=[f"{RUN}/samples/{arm}/clean.jsonl" for arm in CONFIG.arms],
+        samples=[f"{RUN}/samples/{arm}/clean.jsonl" for arm in ARMS],
         provenance=rules.provenance.output,
     output:
         f"{RUN}/claims.json",

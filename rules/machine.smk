@@ -14,8 +14,8 @@ rule preflight:
         gpu=GPUS,
     params:
         config=CONFIG_FILE,
-        templates=Path(workflow.basedir, "prompts"),
-        claims=Path(workflow.basedir, "published", "claims.yaml"),
+        templates=Path(SOURCE, "prompts"),
+        claims=Path(SOURCE, "published", "claims.yaml"),
     message:
         "Checking that this machine has what the run needs."
     shell:

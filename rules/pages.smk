@@ -47,7 +47,7 @@ rule card:
         reconcile=rules.reconcile.output if CLAIMS_FILE and CONFIG.reading_runs else [],
         verdicts=rules.claims.output,
         claims=CLAIMS_FILE or [],
-        templates=sorted(str(p) for p in Path(workflow.basedir, "report").rglob("*.j2")),
+        templates=sorted(str(p) for p in Path(SOURCE, "report").rglob("*.j2")),
         prompts=f"{RUN}/prompts/clean.jsonl",
         samples=f"{RUN}/samples/{SUBJECT}/clean.jsonl",
         scores=f"{RUN}/scores/{SUBJECT}/clean.parquet",
@@ -71,7 +71,7 @@ rule card:
         card=CLAIMS_OPTION,
         run=lambda wildcards: RUN,
         standing=STANDING,
-        templates=Path(workflow.basedir, "report"),
+        templates=Path(SOURCE, "report"),
     message:
         "Rendering the card."
     shell:
@@ -88,7 +88,7 @@ rule report:
         prompts=[f"{RUN}/prompts/{condition}.jsonl" for condition in CONDITIONS],
         samples=[f"{RUN}/samples/{arm}/{condition}.jsonl" for arm in ARMS for condition in CONDITIONS],
         scores=[f"{RUN}/scores/{arm}/{condition}.parquet" for arm in ARMS for condition in CONDITIONS],
-        templates=sorted(str(p) for p in Path(workflow.basedir, "report").rglob("*.*")),
+        templates=sorted(str(p) for p in Path(SOURCE, "report").rglob("*.*")),
     output:
         page=report(
             f"{RUN}/report/index.html",
@@ -114,7 +114,7 @@ rule report:
         run=lambda wildcards: RUN,
         out=lambda wildcards, output: Path(output.page).parent,
         standing=STANDING,
-        templates=Path(workflow.basedir, "report"),
+        templates=Path(SOURCE, "report"),
     message:
         "Writing the reviewer's page."
     shell:

@@ -19,7 +19,7 @@ SAMPLER = (
 
 # The card that the run is judged by; without one nothing is audited, and the claims say so. The project's own is beside the Snakefile, any
 # other where its path says.
-CLAIMS_FILE = Path(workflow.basedir, PUBLISHED) if CONFIG.of_the_subject else Path(CONFIG.published) if CONFIG.published else None
+CLAIMS_FILE = Path(SOURCE, PUBLISHED) if CONFIG.of_the_subject else Path(CONFIG.published) if CONFIG.published else None
 CLAIMS_OPTION = f"--claims {shlex.quote(str(CLAIMS_FILE))}" if CLAIMS_FILE else ""
 SELECTED = f"{RUN}/distill/selection.json" if TRAINED else []  # a run that trains nothing distils nothing
 AUDITED = f"{RUN}/audit.json" if CLAIMS_FILE else []
@@ -60,3 +60,29 @@ def request(job):
     """What a planned job asks of a cluster."""
     ask = job.resources.get
     return cluster.Request(job.name, ask("slurm_partition"), int(ask("mem_mb") or 0), int(ask("gpu") or 0))
+
+
+def behind_results():
+    """The files that the results rest on, and that their records name: one that is missing is made again. A replay brings its own."""
+    arms = [(arm, condition) for arm in ARMS for condition in CONDITIONS]
+    files = [f"{RUN}/{kind}/{arm}/{condition}.jsonl" for kind in ("samples", "support") for arm, condition in arms]
+    files += [f"{RUN}/scores/{arm}/{condition}.parquet" for arm, condition in arms]
+    files += [f"{RUN}/prompts/{condition}.jsonl" for condition in CONDITIONS]
+    files += [f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED]
+    files += [f"{RUN}/distill/selection.json", f"{RUN}/split/leakage.json", f"{RUN}/verifier/metrics.json", *rules.provenance.output]
+    if not CONFIG.replay:
+        files += [*PREFLIGHT, *rules.acquire_benchmark.output, *rules.split.output, *rules.acquire_model.output]
+        trained = rules.train_verifier.output if CONFIG.verifier.source == "embedded" else []
+        files += [*rules.acquire_verifier.output, *trained]
+        files += [f"{RUN}/adapters/{name}" for name, arm in CONFIG.sampled_arms.items() if arm.adapter not in ("none", "trained")]
+        files += flat(sampled_model(None))
+    if not CONFIG.replay and TRAINED:
+        kinds = (("prompts", "jsonl"), ("samples/train", "jsonl"), ("support/train", "jsonl"), ("scores/train", "parquet"))
+        files += [f"{RUN}/{kind}/train.{end}" for kind, end in kinds]
+        files += [*rules.distill.output, *(f"{RUN}/training/{variant}/adapter" for variant in TRAINED)]
+    return list(dict.fromkeys(map(str, files)))
+
+
+def flat(files):
+    """One file or several, as a list."""
+    return [files] if isinstance(files, str) else list(files)

@@ -6,7 +6,7 @@ rule distill:
         prompts=f"{RUN}/prompts/train.jsonl",
         samples=f"{RUN}/samples/train/train.jsonl",
         scores=f"{RUN}/scores/train/train.parquet",
-        templates=sorted(str(p) for p in Path(workflow.basedir, "prompts").iterdir()),
+        templates=sorted(str(p) for p in Path(SOURCE, "prompts").iterdir()),
     output:
         examples=f"{RUN}/distill/raft.jsonl",
         selection=f"{RUN}/distill/selection.json",

@@ -32,7 +32,8 @@ The meaning of each setting ends with one of three marks:
 
 A changed setting reruns only the steps that depend on it. `sampling.rows`, `sampling.shards`, `training.gradient_checkpointing`,
 `runtime.gpus` and `runtime.memory_gb` affect speed and memory, never a result (on a GPU `sampling.rows` also last bits). Of these, only
-`sampling.shards` reruns anything.
+`sampling.shards` runs a model again. After a change of another one, what shows the configuration is written again, in seconds: provenance,
+verdicts, figures, card, page.
 """
 
 

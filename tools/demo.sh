@@ -2,7 +2,16 @@
 # `make demo`: run the demo, or continue one that was killed, and print where its results are. Needs .venv/bin on PATH.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mkdir -p .snakemake
+if ! mkdir -p .snakemake results 2>/dev/null || ! { : > .snakemake/demo.lock; } 2>/dev/null; then
+    echo "cardproof: error: $PWD cannot be written." >&2
+    echo "Hint: clone into a folder of your own; results are written to its folder results/." >&2
+    exit 2
+fi
+# Snakemake and Matplotlib keep caches in the home folder, and end or complain where they cannot.
+if ! mkdir -p "${XDG_CACHE_HOME:-$HOME/.cache}/snakemake" 2>/dev/null || ! [ -w "${XDG_CACHE_HOME:-$HOME/.cache}/snakemake" ]; then
+    export XDG_CACHE_HOME="$PWD/.snakemake/cache" MPLCONFIGDIR="$PWD/.snakemake/cache/matplotlib"
+    mkdir -p "$MPLCONFIGDIR"
+fi
 
 exec 9> .snakemake/demo.lock
 if ! flock -n 9; then
@@ -34,12 +43,35 @@ if [ -n "$(ls -A .snakemake/locks 2>/dev/null)" ]; then
     snakemake --unlock --configfile config/demo.yaml > /dev/null 2>&1
 fi
 
+# One line for each job; all that Snakemake and the jobs say goes to LOG. Bars of two jobs would be written over each other.
+LOG=.snakemake/demo.log
+jobs() {
+    local line done=
+    trap '' INT
+    while IFS= read -r line; do
+        printf '%s\n' "$line" >&3
+        case $line in
+            *' of '*' steps ('*') done') done="[${line%% *}/$(cut -d ' ' -f 3 <<< "$line")] " ;;
+            'Nothing to be done'*) printf '%s\n' "$line" ;;
+            'Job '*': '*) printf '  %s%s\n' "$done" "${line#Job *: }" ;;
+        esac
+    done 3> "$LOG"
+}
+
 started=$SECONDS
-snakemake --cores all --configfile config/demo.yaml 9>&-
+if ! TQDM_DISABLE=1 snakemake --cores all --configfile config/demo.yaml 2>&1 9>&- | jobs 9>&-; then
+    # From the first error on, or the last lines where none is named.
+    told=$(sed -n '/^\(Error\|.*Error in rule\|.*Error:\|.*Exception\|Traceback\|cardproof: error\)/,$p' "$LOG")
+    { if [ -n "$told" ]; then echo "$told"; else tail -n 40 "$LOG"; fi; echo "All that was said: $LOG"; } >&2
+    exit 1
+fi
+# Done is what follows from its inputs, with every file that it rests on.
+run=results/$(cardproof config --configfile config/demo.yaml | sed -n 's/^run: "\(.*\)"$/\1/p')
+said=$(cardproof verify "$run" 2>&1) || { echo "$said" >&2; exit 4; }
 seconds=$((SECONDS - started))
 echo
 echo "Done in $((seconds / 60)) min $((seconds % 60)) s."
-echo "  card     results/demo/card/README.md"
-echo "  report   results/demo/report/index.html (open it in a browser)"
-echo "  figures  results/demo/figures/"
-echo "  verdicts results/demo/claims.json"
+echo "  card     $run/card/README.md"
+echo "  report   $run/report/index.html (open it in a browser)"
+echo "  figures  $run/figures/"
+echo "  verdicts $run/claims.json"

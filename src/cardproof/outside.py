@@ -185,7 +185,10 @@ def tree(root: Path) -> tuple[list[str], dict[str, str]]:
         folder = todo.pop()
         with os.scandir(folder) as entries:
             for entry in entries:
-                mode = entry.stat(follow_symlinks=False).st_mode
+                try:
+                    mode = entry.stat(follow_symlinks=False).st_mode
+                except FileNotFoundError:  # another job's temporary file
+                    continue
                 name = Path(entry.path).relative_to(root).as_posix()
                 if stat.S_ISDIR(mode):
                     todo.append(Path(entry.path))

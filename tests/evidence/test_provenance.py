@@ -31,8 +31,8 @@ MODULES = {
     "dequantise": "acquire: model_hash, weights; models: architecture, device, layers, nf4; sampling: dequantise",
     "sample": (
         "acquire: adapters, beside, lora, model_hash, weights; contract: reasoning; evidence: sealed_lines; models: architecture, "
-        "cache, chat, device, layers, loading, nf4, template_process, templates, tokens; sampling: generate, kinds, packed, sample, "
-        "sampler, shared_prefix, store, transformers_backend"
+        "cache, chat, device, layers, loading, nf4, template_process, templates, tokens; sampling: generate, kinds, packed, recorded, "
+        "sample, sampler, shared_prefix, store, transformers_backend"
     ),
     "gather": "sampling: gather",
     "train_verifier": (
@@ -79,15 +79,16 @@ MODULES = {
         "audit, checks, claims, claims_file, comparable, denominators, family, findings, found, grim, identities, pointers, predicates, "
         "printed, ranges, recipe_checks, reconcile, verdicts, words; config: texts; evaluation: axes, bounded, contrast, noticed, "
         "of_run, printed, results, statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, "
-        "card_metadata, definitions, formats, usage; scoring: frames; training: results; verifier: results"
+        "card_metadata, definitions, formats, over, usage; scoring: frames; training: results; verifier: results"
     ),
     "report": (
         "acquire: sources; cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, "
         "audit, checks, claims, claims_file, comparable, denominators, family, findings, found, grim, identities, pointers, predicates, "
         "printed, ranges, recipe_checks, reconcile, verdicts, words; config: texts; contract: citing, form, grounding, ids, ladder, "
-        "reading, reasoning; evaluation: axes, bounded, contrast, noticed, of_run, printed, rerank, results, statistics; evidence: "
-        "sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, card_metadata, definitions, diff, drawing, figures, "
-        "formats, inline_figures, items, report, usage; scoring: frames; training: results; verifier: results"
+        "reading, reasoning; evaluation: axes, bounded, contrast, evaluate, mechanism, noticed, of_run, printed, rerank, results, "
+        "statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, card_metadata, definitions, diff, "
+        "drawing, figures, formats, inline_figures, items, over, per_item, report, usage; scoring: frames; training: results; verifier: "
+        "results"
     ),
 }
 """Every module in the fingerprint of each step, by room. An import that joins two steps must be meant: say so here."""

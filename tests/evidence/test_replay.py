@@ -15,6 +15,7 @@ from cardproof.config import reading, texts
 from cardproof.errors import CardproofError
 from cardproof.evidence import archive, replay
 from cardproof.evidence.verify import check
+from cardproof.pages import publish
 from helpers.places import ROOT
 from helpers.workflow import RUN, planned, snakemake
 
@@ -84,6 +85,8 @@ def test_an_unpacked_archive_is_whole(packed: Path, tmp_path: Path) -> None:
     chain = check(tmp_path)
     assert chain.state == "whole", chain.problems
     assert any("models/base" in note for note in chain.notes)
+    with pytest.raises(CardproofError, match="no weights of the adapter that its card is about"):
+        publish.prepare(tmp_path, "someone/name")
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from cardproof.pages import card
 from cardproof.pages.figures import FIGURES
 from helpers.places import ROOT
@@ -21,6 +23,11 @@ def with_figures(folder):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     return folder
+
+
+def unlinked(text):
+    """The card's text with each number that links to its rows as the number alone."""
+    return re.sub(r"\[([^\[\]]+)\]\(\.\./report/index\.html#rows=[^)]*\)", r"\1", text)
 
 
 def rendered(folder, claims=None):

@@ -20,7 +20,7 @@ from cardproof.evaluation.results import EquivalentN
 from cardproof.files import read_json, write_json, write_text
 from cardproof.pages import card, formats
 from cardproof.records import Comparison, Estimate
-from helpers.rendered_card import CLAIMS, NUMBER_WORDS, REPORT, rendered, with_figures
+from helpers.rendered_card import CLAIMS, NUMBER_WORDS, REPORT, rendered, unlinked, with_figures
 from helpers.synthetic_run import ARMS, record_all, write_run
 
 TEMPLATES = sorted(p for p in REPORT.rglob("*.j2") if p.parent.name != "page")
@@ -102,7 +102,7 @@ def body(text):
 
 def part(text, name):
     """A folded part of the card, by the name in its summary."""
-    return text.split(f"<summary><strong>{name}</strong>")[1].split("</details>")[0]
+    return unlinked(text).split(f"<summary><strong>{name}</strong>")[1].split("</details>")[0]
 
 
 MARK = re.compile(r"<!-- (\S+)#(\S*) -->")
@@ -147,7 +147,7 @@ def test_numbers_follow_the_results(run):
     before = rendered(run)
     change(run, "evaluation/axes.json", lambda axes: axes["arms"]["base"]["strict"].update(value=0.123456, low=0.1, high=0.2))
     after = rendered(run)
-    assert "| 0.123<br><sub>[0.100,&nbsp;0.200]</sub> |" in after
+    assert "| 0.123<br><sub>[0.100,&nbsp;0.200]</sub> |" in unlinked(after)
     assert "0.123" not in before
 
 
@@ -179,7 +179,7 @@ def test_at_published_scale_it_is_the_models_card(tmp_path):
 
 
 def summary(text):
-    return text.split("## Answer")[1].split("## Results")[0]
+    return unlinked(text).split("## Answer")[1].split("## Results")[0]
 
 
 def test_the_summary_counts_verdicts_at_published_scale_alone(tmp_path, made):
@@ -271,7 +271,7 @@ PAIR = "grounded-base"
 
 def strict_row(text):
     """The row of strict verbatim grounding in the table of results."""
-    return next(line for line in text.split("## Results")[1].splitlines() if line.startswith("| strict verbatim grounding<br>"))
+    return next(line for line in unlinked(text).split("## Results")[1].splitlines() if line.startswith("| strict verbatim grounding<br>"))
 
 
 @pytest.mark.parametrize(

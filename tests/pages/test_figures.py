@@ -55,7 +55,13 @@ def test_the_data_file_holds_the_results_unchanged(run):
     drawn = read_json(run / "figures" / "axes.json")
     strict = {row["arm"]: row for row in drawn["groups"][0]["rows"]}
     for arm, found in axes["arms"].items():
-        assert strict[arm] == {"arm": arm, "label": arm, **{key: found["strict"][key] for key in ("value", "n", "low", "high", "level")}}
+        result = f"evaluation/axes.json#/arms/{arm}/strict"
+        assert strict[arm] == {
+            "arm": arm,
+            "label": arm,
+            "result": result,
+            **{key: found["strict"][key] for key in ("value", "n", "low", "high", "level")},
+        }
     losses = read_json(run / "training" / "hybrid" / "metrics.json")["loss_per_step"]
     assert read_json(run / "figures" / "training_loss.json")["variants"]["hybrid"] == losses
     curve = read_json(run / "evaluation" / "compute.json")["arms"]["base"]["composite"]

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from cardproof.pages.figures import FIGURES
 from cardproof.records import Rollout, Support
 from cardproof.runs import Run
 from helpers.chromium import BROWSER
+from helpers.opened import SHOTS, Opened
 from helpers.places import ROOT
 from helpers.workflow import PATIENCE, RUN
 
@@ -29,8 +29,6 @@ pytestmark = [
     ),
 ]
 TEMPLATES = ROOT / "report"
-SHOTS = os.environ.get("CARDPROOF_SHOTS")
-"""Folder to keep screenshots in, to be looked at."""
 TOKEN = "x" * 100_000
 HOSTILE = [
     "<script>globalThis.harmed = 1</script><img src=x onerror='globalThis.harmed = 2'>",
@@ -73,50 +71,6 @@ def hostile(ci_run: Path, out: Path) -> Path:
     command += ["--prompts", str(run / "prompts/clean.jsonl"), "--samples", str(samples), "--support", str(support)]
     subprocess.run(command, check=True, timeout=PATIENCE, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
     return run
-
-
-class Opened:
-    """A page with all it said and asked for."""
-
-    def __init__(self, browser: Any, path: Path, hash: str = "", width: int = 1280, scheme: str = "light") -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.page = self.context.new_page()
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        self.dialogs: list[str] = []
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-        self.page.on("request", lambda r: self.requests.append(r.url))
-        self.page.on("dialog", lambda d: (self.dialogs.append(d.message), d.dismiss()))
-        self.page.goto(f"file://{path}{hash}")
-        self.page.wait_for_selector("#item .panes, main table")
-
-    def __enter__(self) -> Opened:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.context.close()
-
-    def quiet(self) -> None:
-        """No error in the console, and nothing asked for but files beside the page."""
-        assert not self.errors
-        assert not self.dialogs
-        assert all(url.startswith("file://") for url in self.requests)
-
-    def until(self, expression: str, seconds: float = 30) -> None:
-        """Wait until a JavaScript expression holds; polled from outside, as the page's policy allows no script but its own."""
-        end = time.monotonic() + seconds
-        while not self.page.evaluate(expression):
-            assert time.monotonic() < end, expression
-            self.page.wait_for_timeout(20)
-
-    def address(self) -> dict[str, str]:
-        """What the address says is open."""
-        return self.page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
-
-    def shoot(self, name: str) -> None:
-        if SHOTS:
-            self.page.screenshot(path=f"{SHOTS}/{name}.png")
 
 
 def first_items(pages: Path) -> list[dict[str, Any]]:
@@ -162,7 +116,7 @@ def test_the_first_screen_has_the_answer(chromium: Any, pages: Path, ci_run: Pat
             assert cells[:2] == [rows[name]["text"], rows[name]["published"]]
             assert cells[2].startswith(f"{rows[name]['regenerated_printed']} [")
         assert it.page.locator(".central th").all_inner_texts()[:3] == ["claim", "printed", "this run"], "nothing compares, so no verdict"
-        shown.first.locator("a").click()
+        shown.first.locator("th a").click()
         it.until(f"document.activeElement.closest('tbody')?.id === 'claim-{claims['central'][0]}'")
         it.quiet()
     with Opened(chromium, pages / "whole/index.html", width=390) as it:
@@ -211,7 +165,7 @@ def test_verdicts_are_filtered_and_opened(chromium: Any, pages: Path, ci_run: Pa
         assert shown.count() == 1
         assert it.page.inner_text("#filter-count") == f"1 of {len(claims)} claims"
         assert not it.page.locator(".why:visible").count()
-        shown.locator("button").press("Enter")
+        shown.locator("button[aria-controls]").press("Enter")
         why = it.page.locator(".why:visible")
         loss = next(c for c in claims if c["id"] == "training.loss")
         assert loss["chain"]["sha256"] in why.inner_text()
@@ -332,12 +286,13 @@ def test_replies_of_a_kind_are_found_one_after_another(chromium: Any, pages: Pat
             it.page.select_option("#item-mark", "")
             it.page.select_option("#item-mark", mark)
             count = len({place["item"] for place in wanted})
-            assert it.page.inner_text("#item-count") == f"{count} of {len(items)} items, {len(wanted)} replies"
+            none = "" if wanted else ": no match"
+            assert it.page.inner_text("#item-count") == f"{count} of {len(items)} items, {len(wanted)} replies{none}"
             assert it.page.locator("#item-next").is_visible() == bool(wanted)
             found = []
             for _ in wanted[:12]:
                 it.until("document.querySelector('#item .panes') !== null")
-                found.append(it.address())
+                found.append({name: value for name, value in it.address().items() if name != "mark"})
                 before = it.page.evaluate("location.hash")
                 it.page.click("#item-next")
                 if len(wanted) > 1:
@@ -354,7 +309,9 @@ def test_links_lead_from_findings_to_claims_and_from_claims_to_replies(chromium:
         why = it.page.locator(".why:visible")
         assert why.count() == 1
         assert "strict.base" in why.inner_text()
-        why.locator("a", has_text="the replies").click()
+        why.locator("a", has_text="the items").click()
+        it.until("!document.getElementById('number').hidden")
+        it.page.locator("#rows-box tbody th a").first.click()
         it.until("location.hash.includes('arm=base')")
         assert it.page.locator("#item .tabs button[aria-pressed=true]").all_inner_texts()[:2] == ["clean", "base"]
         it.page.fill("#filter-text", "no claim says this")
@@ -383,7 +340,7 @@ def test_what_a_model_wrote_is_shown_and_does_nothing(chromium: Any, pages: Path
                 if k == 3:
                     assert "U+0000" in shown.inner_text() and "{{ 7 * 7 }}" in shown.inner_text()
                 assert it.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-                assert not it.page.locator("#item script, #item img, #item svg, #item b, #item i").count()
+                assert not it.page.locator("#item script, #item img, #item .panes svg, #item b, #item i").count()
                 it.shoot(f"hostile-{width}-{k}")
             assert it.page.evaluate("globalThis.harmed") is None
             it.quiet()

@@ -1,69 +1,23 @@
 """A recorded step gives the same bits as the model's own forward pass, while items come, grow and go around it.
 
-A CUDA graph needs a GPU. Here a recorder keeps the operations themselves and runs them again on the same memory, as a graph does.
+A CUDA graph needs a GPU; see `helpers.recording` for what takes its place here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from cardproof.sampling.recorded import Piece
 from cardproof.sampling.sampler import Decoding
 from cardproof.sampling.shared_prefix import SharedPrefixDecoder, Tokens
 from helpers.decoding import random_model
+from helpers.recording import Recorder
 
 ROWS = 12
 DECODING = Decoding(temperature=1.0, top_p=0.95, max_new_tokens=70)
-
-
-class Operations(TorchDispatchMode):
-    """The operations of one piece, and the memory of their results."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kept: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        self.kept.append((func, args, kwargs or {}, result))
-        return result
-
-    def replay(self) -> None:
-        """Run them again; a result that is no view of something older is written where the first one was."""
-        for func, args, kwargs, result in self.kept:
-            for old, new in zip(_tensors(result), _tensors(func(*args, **kwargs)), strict=True):
-                if old.data_ptr() != new.data_ptr():
-                    old.copy_(new)
-
-
-def _tensors(result: Any) -> list[torch.Tensor]:
-    return [t for t in (result if isinstance(result, (tuple, list)) else [result]) if isinstance(t, torch.Tensor)]
-
-
-class Recorder:
-    """A `Recorder` on a CPU."""
-
-    kept: ClassVar[list[Operations]] = []
-    """All pieces that any of them recorded."""
-
-    def begin(self) -> None:
-        self.now = Operations()
-        self.now.__enter__()
-
-    def end(self) -> Piece:
-        self.now.__exit__(None, None, None)
-        self.kept.append(self.now)
-        return self.now
-
-    @contextmanager
-    def stream(self) -> Iterator[None]:
-        yield
 
 
 def work() -> list[Tokens]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cardproof.cli.group import ROOT, cli
+from cardproof.cli.group import OVERLAYS, cli, overlaid
 from cardproof.cli.recording import FILE, makes, reads
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @cli.command()
-@click.option("--configfile", "files", type=FILE, multiple=True, help="YAML files, later ones win; default: config.yaml.")
+@OVERLAYS
 @click.option("--manifest", type=FILE, default=None, help="Write what would be fetched: every file with its size and hash (JSON).")
 @click.option("--mirror", type=FILE, default=None, help="Fetch everything into this folder, for machines without a network.")
 def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None) -> None:
@@ -26,10 +26,9 @@ def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None)
     """
     from cardproof.acquire import hub
     from cardproof.acquire.sources import hub_sources
-    from cardproof.config import reading
     from cardproof.files import write_json
 
-    sources = hub_sources(reading.load(*(files or (ROOT / "config.yaml",))))
+    sources = hub_sources(overlaid(files))
     if not sources:
         click.echo("This configuration takes nothing from the hub.")
         return

@@ -14,11 +14,14 @@ import click
 
 from cardproof import runs
 from cardproof.cli.group import CLAIMS, OF_RUN, ask_the_hub, card_of_run, cli, show, with_config
-from cardproof.cli.recording import EVALUATED, TRAINING, below, makes, reads
+from cardproof.cli.recording import EVALUATED, TRAINING, below, following, makes, reads
 from cardproof.errors import CardproofError
 
 if TYPE_CHECKING:
     from cardproof.config.settings import Config
+
+JUDGED_BY = below(runs.CONFIG, runs.AUDIT, *EVALUATED, TRAINING, runs.SELECTION, runs.STEPS, runs.samples("*", "clean"))
+"""What verdicts rest on."""
 
 
 @cli.command()
@@ -27,11 +30,15 @@ if TYPE_CHECKING:
 @reads("--claims", "The card's numbers, as data.", default=CLAIMS, show_default=True)
 @makes("--out", "Write reconcile.json there.", required=False)
 def reconcile(config: Config, run: Path, claims: Path, out: Path | None) -> None:
-    """Compare the readings of the printed recipe, which contradicts itself, by their steps and training losses."""
+    """Compare the readings of the printed recipe, which contradicts itself, by their steps and training losses.
+
+    The chain of evidence behind the losses is checked first; exits with 4 where it is broken.
+    """
     from cardproof.claims import reconcile as judge
     from cardproof.files import write_json
 
-    found = judge.reconcile(config, run, claims)
+    with following(run, [run / runs.metrics(name) for name in dict.fromkeys(config.reading_runs.values())]):
+        found = judge.reconcile(config, run, claims)
     if out:
         write_json(out, found)
     click.echo(judge.render_text(found))
@@ -142,22 +149,22 @@ def draft(ctx: click.Context, card: str, out: Path | None, against: Path | None)
 
 
 @cli.command()
-@reads(
-    "--run",
-    "Folder of the run.",
-    below(runs.CONFIG, runs.AUDIT, *EVALUATED, TRAINING, runs.SELECTION, runs.STEPS, runs.samples("{arm}", "clean")),
-    is_eager=True,
-)
+@reads("--run", "Folder of the run.", JUDGED_BY, is_eager=True)
 @reads("--claims", OF_RUN, required=False, callback=card_of_run)
 @makes("--out", "Write claims.json there.", required=False)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--fail-on", type=click.Choice(["differs"]), default=None, help="Exit with 3 when a comparable claim differs.")
 def claims(run: Path, claims: Path | None, out: Path | None, form: str, fail_on: str | None) -> None:
-    """Judge every number on the published card by a run's results, if they compare; say what keeps them from that if they do not."""
+    """Judge every number on the published card by a run's results, if they compare; say what keeps them from that if they do not.
+
+    The chain of evidence behind the results is checked first. Exits with 4, and judges nothing, where it is broken; where a run has no
+    records, a note says that nobody checked it.
+    """
     from cardproof.claims import claims as judge
     from cardproof.files import plain, write_json
 
-    report = judge.judge(run, claims)
+    with following(run, JUDGED_BY(run, None)):
+        report = judge.judge(run, claims)
     if out:
         write_json(out, report)
     show(form, plain(report), partial(judge.render_text, report))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,18 @@ def card_of_run(ctx: click.Context, parameter: click.Parameter, value: Path | No
         return value
     named = Run(ctx.params["run"]).settings.get("published", PUBLISHED)
     return CLAIMS if named == PUBLISHED else None if named is None else Path(named)
+
+
+OVERLAYS = click.option("--configfile", "files", type=FILE, multiple=True, help="Overlays on config.yaml, later ones win.")
+
+
+def overlaid(files: Sequence[Path]) -> Config:
+    """The published recipe with overlays on it, as the Snakefile merges them. The recipe itself may be named as well."""
+    from cardproof.config.reading import load
+
+    recipe = ROOT / "config.yaml"
+    beneath = [recipe] if recipe.is_file() else []  # outside a checkout the model's defaults, which are the same
+    return load(*beneath, *(file for file in files if file.resolve() != recipe))
 
 
 class Verbs(click.Group):
@@ -73,6 +86,8 @@ def cli(ctx: click.Context, debug: bool) -> None:
       cardproof config --explain           every setting, what it means, and whether the card states it
       cardproof rehearse                   will the published run work on this machine? (stand-ins of the real sizes, minutes)
     """
+    # It says of each process that a kernel from the Hub is missing, which nothing here asks for.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     ctx.obj = os.environ.get("HF_HUB_OFFLINE")
     if not (ctx.invoked_subcommand or "").startswith(ASKING_THE_HUB):
         os.environ["HF_HUB_OFFLINE"] = "1"

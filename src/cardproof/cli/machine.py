@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from cardproof.cli.group import CLAIMS, ROOT, cli
+from cardproof.cli.group import CLAIMS, OVERLAYS, ROOT, cli, overlaid
 from cardproof.cli.recording import FILE, makes
 from cardproof.errors import CardproofError
-
-if TYPE_CHECKING:
-    from cardproof.config.settings import Config
-
 
 TEMPLATES = click.option("--templates", type=FILE, default=ROOT / "prompts", show_default=True, help="Prompt templates.")
 PUBLISHED = click.option("--claims", type=FILE, default=CLAIMS, show_default=True, help="The card's numbers, as data.")
 FORMAT = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-OVERLAYS = click.option("--configfile", "files", type=FILE, multiple=True, help="Overlays on config.yaml, later ones win.")
-
-
-def _resolved(files: tuple[Path, ...]) -> Config:
-    """The published recipe with overlays on it, as the Snakefile merges them."""
-    from cardproof.config.reading import load
-
-    return load(*dict.fromkeys([ROOT / "config.yaml", *(f.resolve() for f in files)]))
 
 
 @cli.command()
@@ -42,7 +30,7 @@ def plan(files: tuple[Path, ...], form: str, templates: Path, claims: Path, rehe
     from cardproof.machine import plan as planning
     from cardproof.machine import rates
 
-    config = _resolved(files)
+    config = overlaid(files)
     found = rehearsal or (Path(rates.FILE) if Path(rates.FILE).is_file() else None)
     measured = rates.read(found) if found else None
     figures = planning.plan(config, Path("results") / config.run, templates, claims, ROOT / "Snakefile", measured)
@@ -64,7 +52,7 @@ def preflight(files: tuple[Path, ...], resolved: Path | None, form: str, templat
     from cardproof.files import write_json
     from cardproof.machine import preflight as checking
 
-    config = load(resolved) if resolved else _resolved(files)
+    config = load(resolved) if resolved else overlaid(files)
     checks = checking.preflight(config, Path("results") / config.run, templates, claims)
     if out is None:
         click.echo(json.dumps(checking.as_json(config, checks), indent=2) if form == "json" else checking.as_text(checks))
@@ -130,7 +118,7 @@ def init(model: str | None, adapter: str | None, data: str | None, card: str | N
 
 
 @cli.command()
-@click.option("--configfile", "files", type=FILE, multiple=True, help="YAML files, later ones win; default: config.yaml.")
+@OVERLAYS
 @click.option("--explain", is_flag=True, help="Print every setting with its meaning and origin.")
 @click.option("--assumptions", is_flag=True, help="Print only what the card does not state.")
 @click.option("--defaults", is_flag=True, help="Print config.yaml as the model's defaults give it.")
@@ -139,8 +127,8 @@ def config(files: tuple[Path, ...], explain: bool, assumptions: bool, defaults: 
     """Check a configuration, and print it, its meaning, its assumptions or its schema."""
     import json
 
-    from cardproof.config import reading, texts
     from cardproof.config import settings as model
+    from cardproof.config import texts
 
     if schema:
         click.echo(json.dumps(texts.schema(), indent=2))
@@ -148,7 +136,7 @@ def config(files: tuple[Path, ...], explain: bool, assumptions: bool, defaults: 
     if defaults:
         click.echo(texts.PUBLISHED_HEADER + texts.to_yaml(model.Config()), nl=False)
         return
-    loaded = reading.load(*(files or (ROOT / "config.yaml",)))
+    loaded = overlaid(files)
     if assumptions or explain:
         for path, value, text in texts.described(loaded):
             if explain or texts.mark(text) == texts.ASSUMED:

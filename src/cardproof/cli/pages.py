@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
 from cardproof import runs
 from cardproof.cli.group import OF_RUN, ROOT, card_of_run, cli
-from cardproof.cli.recording import EVALUATED, TRAINING, below, beside, makes, reads
+from cardproof.cli.recording import EVALUATED, FILE, TRAINING, below, beside, makes, reads
 
 ROWS = (runs.samples("{arm}", "{condition}"), runs.scores("{arm}", "{condition}"))
 """Files for each arm and condition that the page shows."""
@@ -63,3 +64,31 @@ def report(run: Path, templates: Path, out: Path) -> None:
     pages = reporter.write(run, out, templates)
     size = sum(p.stat().st_size for p in pages)
     click.echo(f"{out / 'index.html'}: {len(pages)} files, {size / 1e6:.2f} MB", err=True)
+
+
+@cli.command()
+@click.argument("first", metavar="RUN_A", type=FILE)
+@click.argument("second", metavar="RUN_B", type=FILE)
+@makes("--html", "Write the comparison as a page there as well.", required=False)
+@reads("--templates", "Templates of card, page and captions.", default=ROOT / "report", show_default=True)
+@click.option("--format", "form", type=click.Choice(["markdown", "json"]), default="markdown", show_default=True)
+def diff(first: Path, second: Path, html: Path | None, templates: Path, form: str) -> None:
+    """Set two runs side by side: verdicts, axes, items that changed, settings, packages, inputs. Prints Markdown.
+
+    A run is a folder (results/NAME) or an archive made by `cardproof archive`. Both chains of evidence are checked first: where one is
+    broken, or the runs were scored in different ways, that is said first and no differences are given. Differences over the items that
+    both runs asked are paired.
+    """
+    from cardproof.evidence.unpack import unpacked
+    from cardproof.files import plain
+    from cardproof.pages import two_runs_text
+    from cardproof.pages.two_runs import diff as side_by_side
+
+    with unpacked(first) as folder, unpacked(second) as other:
+        found = side_by_side(folder, other)
+    if html:
+        two_runs_text.write_page(found, html, templates)
+    if form == "json":
+        click.echo(json.dumps(plain(found), indent=2, ensure_ascii=False))
+    else:
+        click.echo(two_runs_text.markdown(found), nl=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,21 @@ class Recorded(click.Command):
             if isinstance(parameter, Roles)
             for path in parameter.files(ctx.params.get(str(parameter.name)), getattr(parameter, role), config)
         ]
+
+
+@contextmanager
+def following(run: Path, files: Iterable[Path]) -> Iterator[None]:
+    """Check that files of a run follow from their inputs, then let a verb judge by them; afterwards a note if the run has no records.
+
+    Raises `verify.Broken`.
+    """
+    from cardproof.errors import shown
+    from cardproof.evidence.verify import follow
+
+    note = follow(run, [path.relative_to(run).as_posix() for path in files if path.is_file()])
+    yield
+    if note is not None:
+        click.echo(f"note: {shown(note)}", err=True)
 
 
 def _paths(values: Iterable[Any]) -> Iterator[Path]:

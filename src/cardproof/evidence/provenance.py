@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cardproof.config.settings import CONDITIONS, Config, Training
+from cardproof.evidence.skeleton import skeleton
 from cardproof.files import sha256_text
 
 PACKAGE = Path(__file__).parents[1]
@@ -98,7 +99,18 @@ RESCORED = frozenset({"score", "evaluate", "reconcile", "figures"})
 
 # The vocabulary and the plumbing: a change there that matters shows in the rows themselves.
 IGNORED = frozenset(
-    {"errors", "files", "outside", "records", "runs", "config/settings", "config/reading", "config/places", "evidence/provenance"}
+    {
+        "errors",
+        "files",
+        "outside",
+        "records",
+        "runs",
+        "config/settings",
+        "config/reading",
+        "config/places",
+        "evidence/provenance",
+        "evidence/skeleton",
+    }
 )
 
 
@@ -142,22 +154,7 @@ def _module(module: str) -> _Module:
                 packages.append(top)
             elif path and (PACKAGE / f"{path}.py").exists():
                 imports.append(path)
-    return _Module(tuple(imports), tuple(dict.fromkeys(packages)), sha256_text(_skeleton(tree)))
-
-
-def _skeleton(node: object) -> str:
-    """A syntax tree as text, without docstrings and without what Python versions write differently: empty fields, kinds of constants."""
-    if isinstance(node, list):
-        return f"[{','.join(_skeleton(n) for n in node if not _is_docstring(n))}]"
-    if isinstance(node, ast.AST):
-        fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, []) and name not in ("kind", "ctx")]
-        return f"{type(node).__name__}({','.join(f'{name}={_skeleton(value)}' for name, value in fields)})"
-    return repr(node)
-
-
-def _is_docstring(node: object) -> bool:
-    """A string on its own: the documentation of a module, a class, a function or the field above it."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return _Module(tuple(imports), tuple(dict.fromkeys(packages)), sha256_text(skeleton(tree)))
 
 
 def code_fingerprint(step: str, engine: str = "transformers") -> str:

@@ -118,7 +118,7 @@ def record(call: Call, run: Path, config: Config | None) -> None:
     code, values = code_of(call.step, engine), settings_of(call.step, call.wildcards, config)
     fingerprint = settings_fingerprint(config, call.step, **call.wildcards) if config is not None and values else None
     spelling = _spelling(call.command, run)
-    command = ["cardproof", *command_without_places(call.command, {spelling: "{run}", str(PROJECT): "{project}"})]
+    command = ["cardproof", *command_without_places(_of_project(call.command, run), {spelling: "{run}", str(PROJECT): "{project}"})]
     for output in call.outputs:
         if not output.exists():
             continue
@@ -261,6 +261,17 @@ def _input_digest(path: Path, run: Path) -> str:
 def config_digest(path: Path) -> str:
     """sha256 of a run's configuration as it may leave the machine, so that it is the same in the run and in its archive."""
     return sha256_bytes(published(outside.read_bytes(path, outside.MOST_YAML), str(path)))
+
+
+def _of_project(arguments: list[str], run: Path) -> list[str]:
+    """A command line with the checkout's files by their absolute paths, so that it is told in the same way from any working folder."""
+
+    def absolute(before: str, argument: str) -> str:
+        path = _absolute(Path(argument))
+        ours = before.startswith("--") and path.is_relative_to(PROJECT) and not path.is_relative_to(run) and path.exists()
+        return str(path) if ours else argument
+
+    return [absolute(before, argument) for before, argument in zip(["", *arguments], arguments, strict=False)]
 
 
 def _spelling(arguments: Iterable[str], run: Path) -> str:

@@ -47,6 +47,8 @@ SOURCES = ("prompts", "published", "report", "config")
 """What results are made from in the checkout: a record that names anything else there is not looked up."""
 PRODUCTS = (runs.CLAIMS, "card/", "evaluation/", "figures/", "report")
 """What a reader looks at. A result that none of these depends on may be left from an earlier configuration."""
+PRODUCED = (runs.CLAIMS, "figures/", "card/", "report")
+"""The products that are made from verdicts."""
 AGAIN = "delete the file and run the workflow again, which remakes it; or take the files from where they were made."
 
 
@@ -73,6 +75,13 @@ class Chain(NamedTuple):
     def state(self) -> str:
         """`whole`, `broken`, or `unrecorded` if no result has a record."""
         return "broken" if self.problems else "whole" if self.results else "unrecorded"
+
+    def withholds(self, comparable: bool) -> bool:
+        """True if nobody can say that the results were computed from these inputs, so no verdict may rest on them.
+
+        A run that compares with the published card needs records; that is its point.
+        """
+        return self.state == "broken" or (self.state == "unrecorded" and comparable)
 
 
 class Files:
@@ -112,10 +121,11 @@ class Files:
         return {other.removeprefix(f"{name}/") for other, kind in self.other.items() if kind == "a link" and other.startswith(f"{name}/")}
 
 
-def check(run: Path, skip: tuple[str, ...] = (), links: bool = False) -> Chain:
+def check(run: Path, skip: tuple[str, ...] = (), links: bool = False, of: tuple[str, ...] = PRODUCTS) -> Chain:
     """Follow a run's chain. `skip` names results (paths below the run) that are about to be remade; they are not checked.
 
-    `links`: the run is one's own, and links to local models are followed. CardproofError if the folder is not a run.
+    `links`: the run is one's own, and links to local models are followed. `of`: what is looked at, with all that it is made from.
+    CardproofError if the folder is not a run.
     """
     run = Path(run)
     if not (run / runs.CONFIG).exists():
@@ -123,7 +133,7 @@ def check(run: Path, skip: tuple[str, ...] = (), links: bool = False) -> Chain:
     files = Files(run, links)
     problems, notes = _links(files)
     records = _records(files, skip, problems)
-    used = _used(records)
+    used = _used(records, of)
     config = _config(files, problems)
     ordered = _ordered(records, problems)
     left_out = _left_out(files, problems)
@@ -135,13 +145,40 @@ def check(run: Path, skip: tuple[str, ...] = (), links: bool = False) -> Chain:
                 notes.append(f"{name}: no result of this run rests on it; left from an earlier configuration.")
             continue
         problems += [p for p in _follows(files, records[name], records, config) if not (p.file in left_out and not files.has(p.file))]
-    problems += [] if skip else _stray(files, records)
+    # Where no file has a record, that is the one thing to say.
+    problems += [] if skip or not records else _stray(files, records)
     problems += [] if skip else [*_store(files), *_logs(files)]
     notes += _other_code(records[name] for name in ordered if name in used)
     digest = sha256_text(
         "\n".join(f"{name} {records[name].digest}" for name in sorted(used) if not name.endswith("cost.json") and name != "report")
     )
     return Chain(len(records), _once(problems), notes, digest)
+
+
+class Broken(CardproofError):
+    """Results that do not follow from their inputs, where a verdict was to rest on them."""
+
+    exit_code = 4
+
+
+def follow(run: Path, results: Iterable[str]) -> str | None:
+    """Check that some results of a run (paths below it) follow from their inputs, as the card does before it gives a verdict.
+
+    Returns a sentence if nothing was checked, since the run has no records. Broken names the first file that does not follow.
+    """
+    read = tuple(name for name in results if name != runs.CONFIG)
+    if not read:
+        return None
+    chain = check(run, skip=PRODUCED, of=read)
+    if chain.state == "unrecorded":
+        return f"{run} has no record of how its results were made, so nobody checked that they follow from their inputs."
+    unrecorded = next((name for name in read if not record_path(run, name).is_file()), None)
+    problem = chain.problems[0].sentence if chain.problems else None
+    if problem is None and unrecorded is not None:
+        problem = f"{run / unrecorded} has no record: no step of this run is known to have made it."
+    if problem is not None:
+        raise Broken(problem, AGAIN)
+    return None
 
 
 def _links(files: Files) -> tuple[list[Problem], list[str]]:
@@ -199,9 +236,9 @@ def _left_out(files: Files, problems: list[Problem]) -> set[str]:
     return set(listed)
 
 
-def _used(records: Mapping[str, Record]) -> set[str]:
+def _used(records: Mapping[str, Record], products: tuple[str, ...]) -> set[str]:
     """The products and everything they are made from; every result if there is no product yet."""
-    todo = [name for name in records if name.startswith(PRODUCTS)] or list(records)
+    todo = [name for name in records if name.startswith(products)] or list(records)
     seen: set[str] = set()
     while todo:
         name = todo.pop()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from cardproof.config.settings import REFERENCE, Config
 from cardproof.errors import CardproofError, of_template
 from cardproof.evaluation.axes import STRESS_TITLES, TITLES
 from cardproof.evaluation.of_run import Evaluation
+from cardproof.evaluation.printed import DASH
 from cardproof.evidence.verify import check
 from cardproof.files import write_json, write_text
 from cardproof.pages import card_metadata
@@ -68,12 +69,15 @@ from cardproof.pages.formats import (
     value,
     words,
 )
+from cardproof.pages.over import over
 from cardproof.pages.usage import told_adapter, usage
 from cardproof.records import Estimate
 from cardproof.runs import AUDIT, CLAIMS, EVAL_RESULTS, LEAKAGE, PROMPT, RECONCILE, SELECTION, VERIFIER, Run, figure, figures_of
 from cardproof.training.results import TrainingMetrics
 from cardproof.verifier.results import VerifierMetrics
 
+PAGE = "../report/index.html"
+"""The reviewer's page, as the card links it."""
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
@@ -98,7 +102,8 @@ def fill(templates_dir: Path, context: Mapping[str, Any]) -> str:
     """The card's text from its templates and the content of a run."""
     sources = Sources()
     try:
-        text = environment(templates_dir).get_template("card.md.j2").render(**context, source=sources.mark, sources=sources.files)
+        template = environment(templates_dir).get_template("card.md.j2")
+        text = template.render(**context, source=sources.mark, sources=sources.files, rows=Rows(context["arms"]).link)
     except jinja2.TemplateError as e:
         raise of_template(e, templates_dir, "card.md.j2", "the run lacks this result: evaluate again, or correct the template.") from None
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
@@ -128,9 +133,8 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
     results, trained = Evaluation.of(run), run.training(TrainingMetrics)
     claims = _claims(run, published_claims)
     chain = check(run_dir, skip=("card/", "report"))
-    # Without a whole chain nobody can say that these results were computed from these inputs; at published scale that is the card's point.
     compares = claims is not None and claims.comparable
-    withheld = chain.state == "broken" or (chain.state == "unrecorded" and compares)
+    withheld = chain.withholds(compares)
     carded = claims.card is not None if claims else config.published is not None
     reproduction = compares and not withheld and not config.synthetic
     published = reproduction if carded or config.synthetic else None
@@ -154,6 +158,7 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
         "arms": list(results.axes.arms),
         "usage": usage(run, base, subject),
         "adapter": told_adapter(run, subject),
+        "first_point": 0,  # where a curve over N begins
         "definitions": DEFINITIONS,
         "titles": TITLES,
         "stress_titles": STRESS_TITLES,
@@ -252,6 +257,19 @@ class Sources:
     def files(self) -> list[tuple[str, list[str]]]:
         """Every file marked so far with its pointers, in order of first use."""
         return [(file, [pointer for pointer in pointers if pointer]) for file, pointers in self._pointers.items()]
+
+
+class Rows:
+    """Links from a card's numbers to the items that they are over, on the reviewer's page."""
+
+    def __init__(self, arms: Sequence[str]) -> None:
+        self._arms = arms
+
+    def link(self, text: str, file: str | None, pointer: str | None) -> str:
+        """A number as a link to its rows; its interval and n stay as they are, and so does a number that is not over items."""
+        found = over(file, pointer, self._arms, REFERENCE)
+        number = re.split(r"<br>| ", text, maxsplit=1)[0]
+        return f"[{number}]({PAGE}{found.address}){text[len(number) :]}" if found and not number.startswith(DASH) else text
 
 
 FILTERS = (

@@ -141,7 +141,13 @@ def axes(results: Results) -> Data:
         "source": f"{evaluation('axes')}#/arms/{{arm}}/{{axis}}",
         "items": table.items,
         "groups": [
-            {"name": name, "rows": [{"arm": arm, "label": arm, **_interval(getattr(values, axis))} for arm, values in table.arms.items()]}
+            {
+                "name": name,
+                "rows": [
+                    {"arm": arm, "label": arm, "result": f"{evaluation('axes')}#/arms/{arm}/{axis}", **_interval(getattr(values, axis))}
+                    for arm, values in table.arms.items()
+                ],
+            }
             for axis, name in LABELS.items()
         ],
     }
@@ -162,9 +168,10 @@ def stress(results: Results) -> Data:
                         "arm": arm,
                         "label": f"{name}, best of {table.best_of}",
                         "hollow": name == "stress",
+                        "result": f"{evaluation(file)}#/arms/{arm}/strict",
                         **_interval(table.arms[arm].strict),
                     }
-                    for name, table in tables.items()
+                    for (name, table), file in zip(tables.items(), ("axes", "stress"), strict=True)
                 ],
             }
             for arm in tables["clean"].arms
@@ -179,13 +186,14 @@ def near_miss(results: Results) -> Data:
     """Shares of the kinds of quotes per condition and arm, picked and all candidates, and the ladder steps that repair the near misses."""
     conditions = results.evaluation.mechanism.conditions
 
-    def part(condition: str, arm: str, counts: QuoteCounts) -> Data:
+    def part(condition: str, arm: str, counts: QuoteCounts, below: str = "") -> Data:
         ladder = counts.ladder
         # A repair without a step is Unicode normalisation alone, which comes before the ladder.
         unicode = sum(repair.count for repair in ladder.repairs if not repair.steps)
         return {
             "condition": condition,
             "arm": arm,
+            "result": f"{evaluation('mechanism')}#/conditions/{condition}/{arm}{below}",
             "quotes": counts.quotes,
             "kinds": {kind: share.model_dump() for kind, share in counts.kinds.items()},
             "near_misses": ladder.near_misses,
@@ -198,7 +206,7 @@ def near_miss(results: Results) -> Data:
         "source": f"{evaluation('mechanism')}#/conditions/{{condition}}/{{arm}}",
         "panels": {
             "picked": [part(condition, arm, entry) for condition, arm, entry in entries],
-            "candidates": [part(condition, arm, entry.candidates) for condition, arm, entry in entries],
+            "candidates": [part(condition, arm, entry.candidates, "/candidates") for condition, arm, entry in entries],
         },
     }
 
@@ -232,6 +240,7 @@ def published(results: Results) -> Data:
             "claim": row.id,
             "label": row.text,
             "arm": row.arm,
+            "result": f"{row.chain.file}#{row.chain.pointer}" if row.chain.file else None,
             "printed": row.published,
             "verdict": row.verdict.replace("_", " ") if claims.comparable else None,
             **_interval(row.regenerated),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from cardproof import outside
@@ -12,7 +12,7 @@ from cardproof.errors import CardproofError
 from cardproof.evaluation.printed import DASH, measured, number
 from cardproof.pages.drawing import COLOURS, GRID, INK, LETTERS, MUTED, said_of_equivalence
 from cardproof.pages.figures import narrow
-from cardproof.runs import Run, figure, figures_of
+from cardproof.runs import Run, evaluation, figure, figures_of
 
 PAPER = "#ffffff"
 VARIABLES = {
@@ -23,11 +23,19 @@ VARIABLES = {
 """What changes between light and dark; the other colours can be seen on both. Blue is the same for marks and words."""
 
 
+class Cell(NamedTuple):
+    """A number with the result that it is from."""
+
+    text: str
+    file: str
+    pointer: str
+
+
 class Table(NamedTuple):
     """A figure's numbers."""
 
     head: list[str]
-    rows: list[list[str]]
+    rows: list[list[str | Cell]]
 
 
 def figures(run: Run) -> list[dict[str, Any]]:
@@ -58,7 +66,26 @@ def inline(svg: str, name: str, prefix: str) -> str:
     for colour, variable in VARIABLES.items():
         body = body.replace(colour, variable)
     body = re.sub(r"\n\s*", "\n", body)
+    # The same in fewer letters: groups whose names nobody uses, and places of letters.
+    body = re.sub(r'<g id="[^"]*"', "<g", body)
+    body = re.sub(r'(<use href="[^"]*") transform="translate\(([\d.]+) 0\)"', r'\1 x="\2"', body)
     return re.sub(r"<svg\b", f'<svg role="img" aria-labelledby="figure-{name}"', body, count=1)
+
+
+_LETTER = re.compile(r'<path id="([fn]\d+-\w+)" (d="[^"]*" transform="scale\(0\.015625\)"/>)\n?')
+
+
+def letters(entries: Iterable[dict[str, Any]]) -> str:
+    """Take the outlines of letters out of all drawings, and return each once: every drawing has the same few."""
+    shared: dict[str, str] = {}
+    for entry in entries:
+        for form in ("svg", "narrow"):
+            names = {name: shared.setdefault(shape, f"l{len(shared)}") for name, shape in _LETTER.findall(entry[form])}
+            body = re.sub(r"<defs>\s*</defs>\n?", "", _LETTER.sub("", entry[form]))
+            for name, letter in names.items():
+                body = body.replace(f'href="#{name}"', f'href="#{letter}"')
+            entry[form] = body
+    return "".join(f'<path id="{name}" {shape}\n' for shape, name in shared.items())
 
 
 ELEMENTS = {
@@ -96,40 +123,68 @@ def _estimate(e: Mapping[str, Any]) -> str:
     return measured(e["value"], e["low"], e["high"])
 
 
+def _from(text: str, result: str | None, below: str = "") -> str | Cell:
+    """A cell that leads to `FILE#POINTER`, and from there `below`; the text alone where there is no result."""
+    file, _, pointer = (result or "").partition("#")
+    return Cell(text, file, pointer + below) if file else text
+
+
 def _groups(data: Mapping[str, Any]) -> Table:
-    rows = [[group["name"], row["label"], _estimate(row), str(row["n"])] for group in data["groups"] for row in group["rows"]]
+    rows: list[list[str | Cell]] = [
+        [group["name"], row["label"], _from(_estimate(row), row.get("result")), _from(str(row["n"]), row.get("result"))]
+        for group in data["groups"]
+        for row in group["rows"]
+    ]
     return Table(["", "arm or condition", "value [interval]", "n"], rows)
 
 
 def _losses(data: Mapping[str, Any]) -> Table:
     variants = data["variants"]
     steps = max(map(len, variants.values()), default=0)
-    rows = [[str(i + 1), *(number(v[i]) if i < len(v) else "" for v in variants.values())] for i in range(steps)]
+    rows: list[list[str | Cell]] = [[str(i + 1), *(number(v[i]) if i < len(v) else "" for v in variants.values())] for i in range(steps)]
     return Table(["step", *variants], rows)
 
 
 def _curves(data: Mapping[str, Any]) -> Table:
-    rows = [[str(n), *(_estimate(a[i]) for a in data["arms"].values())] for i, n in enumerate(data["n"])]
+    place = f"{evaluation('compute')}#/arms"
+    rows: list[list[str | Cell]] = [
+        [str(n), *(_from(_estimate(points[i]), f"{place}/{arm}/{data['metric']}/{i}") for arm, points in data["arms"].items())]
+        for i, n in enumerate(data["n"])
+    ]
     met = {arm: said_of_equivalence(entry, data["n"][-1]) for arm, entry in data["equivalence"].items()}
     equal = f"rollouts of {data['reference']} that equal a single one"
-    return Table(["N", *data["arms"]], [*rows, [equal, *(met.get(arm, DASH) for arm in data["arms"])]])
+    of_curve = f"{evaluation('compute')}#/equivalence"
+    return Table(
+        ["N", *data["arms"]], [*rows, [equal, *(_from(met[arm], f"{of_curve}/{arm}") if arm in met else DASH for arm in data["arms"])]]
+    )
 
 
 def _quotes(data: Mapping[str, Any]) -> Table:
-    rows = []
+    rows: list[list[str | Cell]] = []
     for panel, bars in data["panels"].items():
         for bar in bars:
-            kinds = [f"{kind['count']} ({kind['share']:.1%})" if bar["quotes"] else "0" for kind in bar["kinds"].values()]
+            result = bar.get("result")
+            kinds = [
+                _from(f"{kind['count']} ({kind['share']:.1%})" if bar["quotes"] else "0", result, f"/kinds/{name}")
+                for name, kind in bar["kinds"].items()
+            ]
             repairs = ", ".join(f"{step} {count}" for step, count in bar["steps"].items() if count) or DASH
-            rows.append([panel, bar["condition"], bar["arm"], str(bar["quotes"]), *kinds, repairs])
-    kinds = next(iter(next(iter(data["panels"].values()))))["kinds"] if rows else {}
-    return Table(["candidates", "condition", "arm", "quotes", *(k.replace("_", " ") for k in kinds), "near misses repaired by"], rows)
+            quotes = _from(str(bar["quotes"]), result, "/quotes")
+            rows.append([panel, bar["condition"], bar["arm"], quotes, *kinds, _from(repairs, result, "/ladder/near_misses")])
+    kinds_of = next(iter(next(iter(data["panels"].values()))))["kinds"] if rows else {}
+    return Table(["candidates", "condition", "arm", "quotes", *(k.replace("_", " ") for k in kinds_of), "near misses repaired by"], rows)
 
 
 def _published(data: Mapping[str, Any]) -> Table:
     more = ["verdict"] * data["comparable"]
-    rows = [
-        [row["label"], row["printed"] or DASH, _estimate(row), DASH if row["n"] is None else str(row["n"]), *(row[name] for name in more)]
+    rows: list[list[str | Cell]] = [
+        [
+            row["label"],
+            _from(row["printed"] or DASH, row.get("result")),
+            _from(_estimate(row), row.get("result")),
+            DASH if row["n"] is None else _from(str(row["n"]), row.get("result")),
+            *(row[name] for name in more),
+        ]
         for row in data["rows"]
     ]
     return Table(["claim", "printed", "this run [interval]", "n", *more], rows)

@@ -20,6 +20,7 @@ from cardproof.claims.comparable import against, hashes
 from cardproof.claims.verdicts import Compared, verdicts_of
 from cardproof.config.places import published
 from cardproof.errors import CardproofError, shown
+from cardproof.evidence.sidecars import NOT_CONTENT
 from cardproof.evidence.verify import AGAIN, Files, check
 from cardproof.files import sha256_file
 from cardproof.pages import card_metadata
@@ -30,7 +31,10 @@ from cardproof.runs import CARD, CLAIMS, CONFIG, EVAL_RESULTS, PROMPT, Run, adap
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _MARK = re.compile(r"<!-- ([^\s#]+)#\S* -->")
-_LINK = re.compile(r"\]\(\.\./([\w./-]+)\)")
+_LINK = re.compile(r"\]\(\.\./([\w./-]+)(?:#[^)]*)?\)")
+_MOVED = re.compile(r"\]\(\.\./(?=[\w./-]+(?:#[^)]*)?\))")
+_ROWS = re.compile(r"\[([^\[\]]+)\]\(\.\./report/[^)#]*#rows=[^)]*\)")
+"""A number that links to its rows on the page."""
 _PAGE = re.compile(r"\[([^\]]+)\]\(\.\./report/[^)]*\)")
 _PUBLIC = re.compile(
     r"(?:evaluation|verifier|distill|split|provenance)/[\w.-]+\.json|training/[\w.-]+/(?:metrics|cost)\.json|figures/[\w.-]+\.(?:json|svg|png)"
@@ -80,9 +84,9 @@ def prepare(folder: Path, repository: str) -> Upload:
     card_metadata.check(text, results)
     texts = texts_allowed(run.config)
     if not texts:
-        text = _PAGE.sub(r"\1 (not published)", text)
+        text = without_page(text)
     # In the repository the card is beside the folders of figures and page, not in a folder of its own.
-    files: dict[str, Path | bytes] = {"README.md": _LINK.sub(r"](\1)", text).replace(HERE, repository).encode()}
+    files: dict[str, Path | bytes] = {"README.md": moved(text).replace(HERE, repository).encode()}
     if (prompt := (beside / PROMPT).as_posix()) in listed.plain:
         files[PROMPT] = run.path(prompt)
     if results is not None:
@@ -91,7 +95,11 @@ def prepare(folder: Path, repository: str) -> Upload:
     for name in sorted({*_MARK.findall(text), *_LINK.findall(text), CLAIMS}):
         files |= {found: run.path(found) for found in _named(name, listed, texts)}
     if texts:
-        files |= {found: run.path(found) for found in listed.plain if _TEXTS.fullmatch(found) and not found.startswith("samples/")}
+        files |= {
+            found: run.path(found)
+            for found in listed.plain
+            if _TEXTS.fullmatch(found) and not found.startswith("samples/") and PurePosixPath(found).name not in NOT_CONTENT
+        }
     files[CONFIG] = published(outside.read_bytes(run.path(CONFIG), outside.MOST_YAML), str(run.path(CONFIG)))
     subject = subject_of(run.config)
     weights = _weights(run, listed, subject)
@@ -110,6 +118,9 @@ def _weights(run: Run, listed: Files, subject: str) -> dict[str, Path | bytes]:
     if arm.variant:
         of = adapter(arm.variant)
         names = [name for name in listed.below(of) if name.endswith((".safetensors", ".json")) and str(PurePosixPath(name).parent) == of]
+        if not any(name.endswith(".safetensors") for name in names):
+            lacks = f"Not to be published: the run has no weights of the adapter that its card is about ({of})."
+            raise CardproofError(lacks, "publish the run that trained it: an archive has no weights, nor has a run replayed from one.")
         return {PurePosixPath(name).name: run.path(name) for name in names}
     if arm.adapter != "folder":
         return {}
@@ -124,6 +135,16 @@ def _weights(run: Run, listed: Files, subject: str) -> dict[str, Path | bytes]:
             f"Not to be published: the adapter in {given} is not the one that the run evaluated.", "put it back, or run the workflow again."
         )
     return {path.name: path.resolve() for path in own}
+
+
+def moved(text: str) -> str:
+    """A card's text with its links as they are in the repository, where it lies beside the folders of figures and page."""
+    return _MOVED.sub("](", text)
+
+
+def without_page(text: str) -> str:
+    """A card's text where the page is not published: its numbers link to no rows, and the page's name says why."""
+    return _PAGE.sub(r"\1 (not published)", _ROWS.sub(r"\1", text))
 
 
 def _named(name: str, listed: Files, texts: bool) -> list[str]:

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
@@ -38,8 +37,10 @@ from cardproof.files import write_text
 from cardproof.pages import card, diff, formats
 from cardproof.pages import items as report_items
 from cardproof.pages.definitions import DEFINITIONS
-from cardproof.pages.inline_figures import figures
-from cardproof.runs import AUDIT, Run, evaluation
+from cardproof.pages.inline_figures import figures, letters
+from cardproof.pages.over import numbers, over
+from cardproof.pages.per_item import per_item
+from cardproof.runs import AUDIT, EVALUATION, Run, evaluation
 
 MAX_INLINE = 1_600_000
 """Characters of rollouts in the page itself; more are split into a file for each item."""
@@ -47,13 +48,8 @@ SELF = ("report",)
 ITEMS = "items"
 """Folder of the files for each item, empty if the rollouts are in the page."""
 SYNTHETIC = "**Synthetic.** Every number here is made up. No model ran."
-CONDITION_OF = {
-    evaluation("axes"): "clean",
-    evaluation("stress"): "stress",
-    evaluation("compute"): "clean",
-    evaluation("format_lock"): "freeform",
-}
-"""Result file -> the condition that its numbers are about."""
+SCRIPTS = ("common.js", "verdicts.js", "table.js", "items.js", "address.js")
+"""The parts of the page's script, in their order."""
 
 
 def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLINE) -> list[Path]:
@@ -67,6 +63,16 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
     items = report_items.items(run)
     explorer, parts = _explorer(items, report_items.factors(run.config), max_inline)
     by_id = {row.id: row for row in claims.claims}
+    arms = list(Evaluation.of(run).axes.arms)
+    table = per_item(run, arms)
+    drawings = figures(run)
+    outlines = letters(drawings)
+    script = "".join((templates / "page" / name).read_text(encoding="utf-8") for name in SCRIPTS)
+
+    def rows_at(file: str | None, pointer: str | None) -> str | None:
+        found = over(file, pointer, arms, settings.REFERENCE)
+        return found.address if found else None
+
     common = {"run": run.config, "claims": claims, "heading": diff.heading(claims), "warning": diff.warning(claims)}
     page = {
         **common,
@@ -76,26 +82,34 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
         "central": [by_id[name] for name in claims.central],
         "tone": tone(claims),
         "definitions": {TITLES.get(axis, "near-miss gap"): meaning for axis, meaning in DEFINITIONS.items()},
-        "rollouts_of": rollouts_of,
+        "rows_at": rows_at,
+        "rows_of": lambda row: rows_at(row.chain.file, row.chain.pointer) or f"#claim={row.id}",
+        "over_items": lambda row: rows_at(row.chain.file, row.chain.pointer) is not None,
         "sections": list(dict.fromkeys(map(diff.section, claims.claims))),
         "verdict_names": VERDICTS,
         "audit": run.read(AUDIT, Audit) if run.has(AUDIT) else None,
         "differing": against(claims.compared),
         "marks": report_items.MARKS,
-        "figures": [{**figure, "caption": _caption(templates, run, claims, figure["name"])} for figure in figures(run)],
+        "figures": [{**figure, "caption": _caption(templates, run, claims, figure["name"])} for figure in drawings],
+        "letters": Markup(outlines),
         "assumptions": texts.assumptions(without_places(run.config)) if run.config.of_the_subject else [],
         "unpinned": run.unpinned(),
-        "environment": _environment(run),
+        "environment": [(name, ", ".join(found)) for name, found in versions(run).items()],
         "costs": costs(run.folder),
         "spent": report_items.spent(items),
         "explorer": Markup(explorer),  # escaped by `to_json`
+        "table": Markup(report_items.to_json({**table.data, "numbers": _numbers(run, arms), "records": _records(run)})),
+        "per_condition": max(len(entry["items"]) for entry in table.data["conditions"].values()),
+        "parquet": base64.b64encode(table.parquet).decode(),
+        "script": Markup(script),
+        "script_hash": _hash(script),
         "split": bool(parts),
         "count": len(items),
     }
     env = environment(templates / "page")
     files = {
-        "index.html": _page(env, templates / "page", "index.html.j2", page),
-        "diff.html": _page(env, templates / "page", "diff.html.j2", {**common, "groups": diff.by_section(diff.rows(claims))}),
+        "index.html": filled(env, templates / "page", "index.html.j2", page),
+        "diff.html": filled(env, templates / "page", "diff.html.j2", {**common, "groups": diff.by_section(diff.rows(claims))}),
         "diff.md": (f"> {SYNTHETIC}\n\n" if run.config.synthetic else "") + diff.markdown(claims),
         **parts,
     }
@@ -115,7 +129,6 @@ def environment(folder: Path) -> jinja2.Environment:
     env.filters |= {f.__name__: f for f in (*filters, formats.words, formats.number, formats.setting, formats.counted)}
     env.filters |= {"section": diff.section, "over": diff.count, "code_spans": _code_spans, "duration": _duration}
     env.globals["part"] = lambda name: Markup((folder / name).read_text(encoding="utf-8"))
-    env.globals["script_hash"] = lambda name: _hash((folder / name).read_text(encoding="utf-8"))
     return env
 
 
@@ -165,14 +178,25 @@ def _explorer(items: list[report_items.Item], factors: dict[str, list[str]], max
     return report_items.to_json({"factors": factors, "items": listed}), parts
 
 
-def rollouts_of(row: Judgement) -> str | None:
-    """The link to the rollouts a claim's result is about: its arm and condition; None if it is not about a single arm."""
-    named = re.match(r"/conditions/(\w+)/", row.chain.pointer or "")
-    condition = named[1] if named else CONDITION_OF.get(row.chain.file or "")
-    return f"#arm={quote(row.arm)}&condition={quote(condition)}" if row.arm and condition else None
+def _numbers(run: Run, arms: list[str]) -> dict[str, list[Any]]:
+    """Every number that the table opens at its rows: FILE/POINTER -> what the page needs to know of it."""
+    found = numbers(run, arms, settings.REFERENCE).values()
+    return {f"{o.file}{o.pointer}": [o.condition, o.arms, o.column, o.draws, o.counts, o.kind, o.title, said] for o, said in found}
 
 
-def _page(env: jinja2.Environment, folder: Path, name: str, context: Mapping[str, Any]) -> str:
+def _records(run: Run) -> dict[str, dict[str, str]]:
+    """Result file -> its record and the command that made it; left out where there is no record, or it was changed."""
+    found = {}
+    for file in map(evaluation, EVALUATION):
+        place = f"{runs.RECORDS}/{file}.json"
+        record = read_record(run, place)
+        if record is not None:
+            found[file] = {"record": place, "command": " ".join(record.command), "sha256": record.digest}
+    return found
+
+
+def filled(env: jinja2.Environment, folder: Path, name: str, context: Mapping[str, Any]) -> str:
+    """A page from its template; CardproofError if the template lacks something or is broken."""
     try:
         return env.get_template(name).render(context)
     except jinja2.TemplateError as e:
@@ -192,24 +216,25 @@ def _code_spans(text: str) -> Markup:
 
 def _record(run: Run, row: Judgement) -> Any:
     """The record of a claim's result; None if there is none, or it was changed."""
-    return _read_record(run, f"{runs.RECORDS}/{row.chain.file}.json") if row.chain.file else None
+    return read_record(run, f"{runs.RECORDS}/{row.chain.file}.json") if row.chain.file else None
 
 
-def _read_record(run: Run, file: str) -> sidecars.Record | None:
+def read_record(run: Run, file: str) -> sidecars.Record | None:
+    """A record of a run; None if there is none, or it was changed."""
     try:
         return sidecars.read(run.path(file)) if run.has(file) else None
     except CardproofError:  # the page says that the chain is broken
         return None
 
 
-def _environment(run: Run) -> list[tuple[str, str]]:
-    """Every package version that the records name; several if steps ran in different environments."""
+def versions(run: Run) -> dict[str, list[str]]:
+    """Package -> every version of it that the records name; several if steps ran in different environments."""
     packages: dict[str, dict[str, None]] = {}
     for file in Files(run.folder).below(runs.RECORDS):
-        record = _read_record(run, file)
+        record = read_record(run, file)
         for name, version in (record.environment if record else {}).items():
             packages.setdefault(name, {})[version] = None
-    return [(name, ", ".join(versions)) for name, versions in sorted(packages.items())]
+    return {name: list(found) for name, found in sorted(packages.items())}
 
 
 def _duration(seconds: float) -> str:

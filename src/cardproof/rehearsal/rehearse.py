@@ -153,6 +153,8 @@ def _probe(stage: Stage, wanted: Sequence[str], say: Say) -> list[rates.Line]:
             say(f"probe {number} of {len(chosen)}: {name}")
             before = dict(stage.rates)
             found = PROBES[name](stage)
+            for line in found:  # now, since whoever has a GPU for half an hour may not see the table
+                say(f"{line.probe}: {line.measured}{f' (plan: {line.planned})' if line.planned else ''}: {line.verdict}")
             new = {k: v for k, v in stage.rates.items() if before.get(k) != v}
             lines += found
             if not any(line.fails for line in found):

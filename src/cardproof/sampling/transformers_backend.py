@@ -41,7 +41,9 @@ class TransformersSampler:
         text = model.config.get_text_config()
         widest = max(max(pair) for pair in sides(model))
         moments = temporaries(longest, widest, text.hidden_size, text.vocab_size, self.decoder.rows, model.dtype.itemsize)
-        return room(torch.cuda.mem_get_info()[0], moments)
+        # Torch keeps memory that it has used, for what it needs next: the driver counts it as taken, but it is free for keys and values.
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return room(torch.cuda.mem_get_info()[0] + kept, moments)
 
     def sample(self, work: Sequence[Task], decoding: Decoding) -> Iterator[tuple[int, list[Draw]]]:
         """Draw replies; see `Sampler`. CardproofError names an item whose logits are not finite."""

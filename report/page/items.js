@@ -1,95 +1,5 @@
-"use strict";
-// The reviewer's page: filters the verdicts and shows the items. Whatever a model wrote reaches the page as text alone.
-(() => {
-  const $ = (id) => document.getElementById(id);
-  const data = JSON.parse($("data").textContent);
-  const words = (name) => name.replaceAll("_", " ");
-
-  function make(tag, attributes = {}, ...children) {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) if (value !== null && value !== false) element.setAttribute(name, value);
-    element.append(...children);
-    return element;
-  }
-
-  // Shows invisible characters, and those that turn the text around them, by their number.
-  const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ud800-\udfff\ufeff\u{e0000}-\u{e007f}]/u;
-  function plain(text) {
-    const parts = document.createDocumentFragment();
-    let run = "";
-    for (const character of text) {
-      if (HIDDEN.test(character)) {
-        parts.append(run, make("span", { class: "control" }, `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`));
-        run = "";
-      } else run += character;
-    }
-    parts.append(run);
-    return parts;
-  }
-
-  // `spans`: [start, end, kind]; where they overlap, the first one shows.
-  function marked(text, spans) {
-    const out = document.createDocumentFragment();
-    const edges = [...new Set([0, text.length, ...spans.flatMap(([start, end]) => [start, end])])].sort((a, b) => a - b);
-    for (let i = 0; i + 1 < edges.length; i++) {
-      const piece = text.slice(edges[i], edges[i + 1]);
-      const span = spans.find(([start, end]) => start <= edges[i] && edges[i + 1] <= end);
-      out.append(span ? make("mark", { class: span[2], title: words(span[2]) }, plain(piece)) : plain(piece));
-    }
-    return out;
-  }
-
-  // --- verdicts
-  const bodies = [...document.querySelectorAll("#verdict-table tbody")];
-  function filter() {
-    const [section, verdict, text] = ["section", "verdict", "text"].map((name) => $(`filter-${name}`).value);
-    const wanted = text.trim().toLowerCase();
-    let count = 0;
-    for (const body of bodies) {
-      const fits = (!section || body.dataset.section === section) && (!verdict || body.dataset.verdict === verdict) &&
-        (!wanted || body.rows[0].textContent.toLowerCase().includes(wanted) || body.rows[1].textContent.toLowerCase().includes(wanted));
-      body.hidden = !fits;
-      count += fits;
-    }
-    $("filter-count").textContent = `${count} of ${bodies.length} claims`;
-    for (const button of counts) button.setAttribute("aria-pressed", String(button.dataset.verdict === verdict));
-  }
-  const counts = [...document.querySelectorAll(".counts button")];
-  for (const button of counts) {
-    button.addEventListener("click", () => {
-      const chosen = $("filter-verdict");
-      chosen.value = chosen.value === button.dataset.verdict ? "" : button.dataset.verdict;
-      filter();
-    });
-  }
-  for (const name of ["section", "verdict", "text"]) $(`filter-${name}`).addEventListener("input", filter);
-  document.querySelector(".filters").addEventListener("submit", (event) => event.preventDefault());
-  $("verdict-table").addEventListener("click", (event) => {
-    const button = event.target.closest("button[aria-controls]");
-    if (!button) return;
-    unfold(button, button.getAttribute("aria-expanded") !== "true");
-  });
-  function unfold(button, open) {
-    button.setAttribute("aria-expanded", open);
-    $(button.getAttribute("aria-controls")).hidden = !open;
-  }
-  // A link to a claim opens its row, whatever the filters hide.
-  function toClaim(id) {
-    const body = $(`claim-${id}`);
-    if (!body) return false;
-    if (body.hidden) {
-      for (const name of ["section", "verdict", "text"]) $(`filter-${name}`).value = "";
-      filter();
-    }
-    const button = body.querySelector("button");
-    unfold(button, true);
-    button.focus({ preventScroll: true });
-    body.scrollIntoView({ block: "center" });
-    return true;
-  }
-  filter();
-
-  // --- items
+// --- items
+const explorer = (() => {
   const items = new Map(data.items.map((item) => [String(item.id), item]));
   const order = data.items.map((item) => String(item.id));
   const full = (item) => Boolean(item.conditions);
@@ -117,9 +27,9 @@
   const open = (id) => go(places(id)[0] ?? { item: id, k: null });
   function next() {
     if (!$("item-mark").value) return;
-    const here = places(at.item);
-    const now = here.findIndex((p) => p.condition === at.condition && p.arm === at.arm && p.k === at.k);
-    if (visible.includes(at.item) && now + 1 < here.length) return go(here[now + 1]);
+    const found = places(at.item);
+    const now = found.findIndex((p) => p.condition === at.condition && p.arm === at.arm && p.k === at.k);
+    if (visible.includes(at.item) && now + 1 < found.length) return go(found[now + 1]);
     const after = visible[visible.indexOf(at.item) + 1] ?? visible[0];
     if (after !== undefined) return open(after);
   }
@@ -140,10 +50,10 @@
       if (mark) button.append(make("span", { class: "quiet" }, ` ${places(id).length}`));
       return make("li", {}, button);
     });
-    $("item-list").replaceChildren(...rows);
+    $("item-list").replaceChildren(...(rows.length ? rows : [make("li", { class: "quiet" }, "No match.")]));
     const around = visible.length > ROWS ? `, ${from + 1} to ${from + rows.length} listed` : "";
     const replies = mark ? `, ${visible.reduce((sum, id) => sum + places(id).length, 0)} replies` : "";
-    $("item-count").textContent = `${visible.length} of ${order.length} items${replies}${around}`;
+    $("item-count").textContent = `${visible.length} of ${order.length} items${replies}${around}${rows.length ? "" : ": no match"}`;
     reveal();
   }
   // Brings the open item into the list's view without moving the page.
@@ -223,7 +133,7 @@
 
     const article = $("item");
     const parts = [
-      make("p", { class: "question", dir: "auto" }, plain(item.question)),
+      make("div", { class: "asked" }, make("p", { class: "question", dir: "auto" }, plain(item.question)), copier("this reply", fragment(place()))),
       make("details", {}, make("summary", {}, "Reference answer, never shown to the model"), make("p", { class: "text", dir: "auto" }, plain(item.reference))),
       tabs("condition", conditions, at.condition, (name) => go({ condition: name, k: null })),
       tabs("arm", arms, at.arm, (name) => go({ arm: name, k: null })),
@@ -312,23 +222,12 @@
       return;
     }
     show();
-    if (push) {
-      const hash = new URLSearchParams(Object.entries(at).filter(([, v]) => v !== null));
-      history.replaceState(null, "", `#${hash}`);
-    }
+    if (push) visit(place());
   }
-  function fromHash() {
-    const query = new URLSearchParams(location.hash.slice(1));
-    if (query.has("claim")) return toClaim(query.get("claim"));
-    const id = query.get("item") ?? (query.has("arm") || query.has("condition") ? at.item ?? order[0] : null);
-    if (id === null || !items.has(id)) return false;
-    const k = query.get("k");
-    at.item = id;
-    list();
-    go({ arm: query.get("arm"), condition: query.get("condition"), k: k === null ? null : Number(k) }, false).then(() => $(matchMedia("(max-width: 48rem)").matches ? "item" : "items").scrollIntoView());
-    return true;
-  }
+  const place = () => [...Object.entries(at), ["mark", $("item-mark").value], ["search", $("item-search").value.trim()]];
   const step = (names, current, by = 1) => names[(names.indexOf(current) + by + names.length) % names.length];
+  const shown = () => (full(items.get(at.item) ?? {}) ? items.get(at.item) : null);
+  const within = (by) => visible[Math.min(visible.length - 1, Math.max(0, visible.indexOf(at.item) + by))];
 
   $("item-list").addEventListener("click", (event) => {
     const button = event.target.closest("button");
@@ -337,40 +236,58 @@
   $("item-mark").addEventListener("input", () => {
     list();
     if ($("item-mark").value && visible.length) open(visible.includes(at.item) ? at.item : visible[0]);
+    else visit(place());
   });
   $("item-next").addEventListener("click", next);
-  $("item-search").addEventListener("input", list);
-  addEventListener("hashchange", fromHash);
-  addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.matches("input, select, textarea")) {
-      if (event.key === "Escape") event.target.blur();
-      return;
-    }
-    const item = items.get(at.item);
-    const view = item && full(item) ? item.conditions[at.condition] : null;
-    const ks = view?.arms[at.arm]?.map((r) => r.k) ?? [];
-    const within = (by) => visible[Math.min(visible.length - 1, Math.max(0, visible.indexOf(at.item) + by))];
-    const keys = {
-      j: () => open(within(1) ?? at.item),
-      k: () => open(within(-1) ?? at.item),
-      n: () => ks.length && go({ k: step(ks, at.k) }),
-      p: () => ks.length && go({ k: step(ks, at.k, -1) }),
-      m: next,
-      a: () => view && go({ arm: step(Object.keys(view.arms), at.arm), k: null }),
-      c: () => item && full(item) && go({ condition: step(Object.keys(item.conditions), at.condition), k: null }),
-      "/": () => $("item-search").focus(),
-      "?": () => $("help").showModal(),
-    };
-    if (keys[event.key] && !$("help").open) {
-      event.preventDefault();
-      keys[event.key]();
-    }
+  $("item-search").addEventListener("input", () => {
+    list();
+    visit(place(), "item-search");
   });
 
-  at.item = order[0] ?? null;
-  list();
-  // A link to a claim leaves the first item open; the address may also come to name another later.
-  const claim = new URLSearchParams(location.hash.slice(1)).has("claim");
-  if ((!fromHash() || claim) && order.length) go({}, false);
+  function turn(by) {
+    const ks = shown()?.conditions[at.condition].arms[at.arm]?.map((r) => r.k) ?? [];
+    if (ks.length) go({ k: step(ks, at.k, by) });
+  }
+  return {
+    async show(asked) {
+      const complaints = choose("item-mark", asked.get("mark"), "kind of reply");
+      $("item-search").value = asked.get("search") ?? "";
+      const id = asked.get("item");
+      if (id !== null && !items.has(id)) complaints.push(named("item", id));
+      const wish = { item: items.has(id) ? id : at.item ?? order[0] ?? null };
+      if (!asked.has("items")) Object.assign(wish, { arm: asked.get("arm"), condition: asked.get("condition"), k: asked.has("k") ? Number(asked.get("k")) : null });
+      at.item = wish.item;
+      list();
+      await go(wish, false);
+      if (shown()) {
+        for (const [name, word] of [["arm", "arm"], ["condition", "condition"], ["k", "rollout"]])
+          if (asked.has(name) && asked.get(name) !== String(at[name])) complaints.push(named(word, asked.get(name)));
+      }
+      return { wrong: complaints, target: matchMedia("(max-width: 48rem)").matches ? $("item") : document.querySelector(".explorer") };
+    },
+    // Shows the first item where none is shown yet.
+    begin() {
+      if (at.item !== null) return;
+      at.item = order[0] ?? null;
+      list();
+      go({}, false);
+    },
+    reset() {
+      $("item-mark").value = "";
+      $("item-search").value = "";
+      Object.assign(at, { item: order[0] ?? null, arm: null, condition: null, k: null });
+      list();
+      return go({}, false);
+    },
+    keys: {
+      j: () => open(within(1) ?? at.item),
+      k: () => open(within(-1) ?? at.item),
+      n: () => turn(1),
+      p: () => turn(-1),
+      m: next,
+      a: () => shown() && go({ arm: step(Object.keys(shown().conditions[at.condition].arms), at.arm), k: null }),
+      c: () => shown() && go({ condition: step(Object.keys(shown().conditions), at.condition), k: null }),
+      "/": () => $("item-search").focus(),
+    },
+  };
 })();
