@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cardproof.claims.comparable import NEVER
 from cardproof.claims.verdicts import Judgement, Verdicts, verdicts_of
 from cardproof.config.differing import MISSING, differing
 from cardproof.config.settings import CONDITIONS
@@ -189,11 +190,8 @@ def _evaluated(run: Run, label: str, notes: list[str]) -> Evaluation | None:
 
 
 def _compares(run: Run) -> bool:
-    """Whether a run was found to compare with its card; not if its verdicts are missing or cannot be read."""
-    try:
-        return run.has(CLAIMS) and verdicts_of(run).comparable
-    except CardproofError:
-        return False
+    """Whether a run is of a scale that may compare with a card: its records are then its point, whatever its verdicts say."""
+    return run.scale not in NEVER
 
 
 def _side(run: Run, chain: Chain, verdicts: Verdicts | None) -> Side:
