@@ -16,8 +16,8 @@ from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 from cardproof.config import reading, texts
-from cardproof.config.settings import CONDITIONS, REFERENCE
-from cardproof.runs import EVAL_RESULTS, EVALUATION, FIGURES, LOGS, PROMPT
+from cardproof.config.settings import CONDITIONS, PUBLISHED, REFERENCE
+from cardproof.runs import EVAL_RESULTS, EVALUATION, LOGS, PROMPT, figures_of
 from cardproof.machine import containers as deployment
 from cardproof.machine import slurm as cluster
 from cardproof.evidence.replay import configuration as archived_configuration
@@ -39,7 +39,7 @@ report: "report/workflow.rst"
 try:
     # `--config replay=PATH`: the archived run's own configuration counts, and nothing else given here.
     if config.get("replay"):
-        CONFIG = archived_configuration(Path(config["replay"]))
+        CONFIG = archived_configuration(Path(config["replay"]), config["published"] if config.get("published") != PUBLISHED else None)
     else:
         CONFIG = reading.validate(config, " + ".join(str(f) for f in workflow.configfiles))
     CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
@@ -57,7 +57,7 @@ SOURCE = Path(os.path.relpath(workflow.basedir))
 RUN = f"results/{CONFIG.run}"
 CONFIG_FILE = f"{RUN}/config.yaml"
 ARMS = list(CONFIG.sampled_arms)
-SUBJECT = CONFIG.subject or REFERENCE
+SUBJECT = CONFIG.subject_arm or REFERENCE
 TRAINED = list(CONFIG.training_runs)
 SHARDS = list(range(CONFIG.sampling.shards))
 GPUS = CONFIG.runtime.gpus
@@ -121,11 +121,16 @@ localrules:
     prompts,
     gather,
     score,
-    audit,
     provenance,
     claims,
     card,
     report,
+
+
+if CLAIMS_FILE:
+
+    localrules:
+        audit,
 
 
 rule all:

@@ -29,10 +29,10 @@ if CONFIG.replay:
         input:
             Path(CONFIG.replay, "config.yaml") if Path(CONFIG.replay).is_dir() else CONFIG.replay,
         output:
-            [f"{RUN}/prompts/{condition}.jsonl" for condition in (*CONDITIONS, "train")],
+            [f"{RUN}/prompts/{condition}.jsonl" for condition in (*CONDITIONS, *["train"] * bool(TRAINED))],
             [f"{RUN}/{kind}/{arm}/{condition}.jsonl" for kind in ("samples", "support") for arm in ARMS for condition in CONDITIONS],
             [f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
-            f"{RUN}/distill/selection.json",
+            SELECTED,
             f"{RUN}/split/leakage.json",
             f"{RUN}/verifier/metrics.json",
         log:

@@ -7,7 +7,7 @@ rule figures:
         training=[f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
         verdicts=rules.claims.output,
     output:
-        [f"{RUN}/figures/{name}.{kind}" for name in FIGURES for kind in ("json", "png")],
+        [f"{RUN}/figures/{name}.{kind}" for name in DRAWN for kind in ("json", "png")],
         # Only the drawings go into Snakemake's own report.
         [
             report(
@@ -16,7 +16,7 @@ rule figures:
                 category="Figures",
                 labels={"figure": name.replace("_", " "), "scale": CONFIG.scale},
             )
-            for name in FIGURES
+            for name in DRAWN
         ],
     log:
         f"{RUN}/logs/figures.log",
@@ -26,7 +26,7 @@ rule figures:
         settings=settings("figures"),
         code=code("figures"),
         name=CONFIG.run,
-        scale=CONFIG.scale,
+        standing=STANDING,
         run=lambda wildcards: RUN,
         out=lambda wildcards, output: Path(output[0]).parent,
     message:
@@ -39,14 +39,14 @@ rule card:
     input:
         evaluation=rules.evaluate.output,
         training=[f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED],
-        selection=f"{RUN}/distill/selection.json",
+        selection=SELECTED,
         leakage=f"{RUN}/split/leakage.json",
         figures=rules.figures.output,
         verifier=f"{RUN}/verifier/metrics.json",
-        audit=rules.audit.output,
-        reconcile=rules.reconcile.output if CONFIG.reading_runs else [],
+        audit=AUDITED,
+        reconcile=rules.reconcile.output if CLAIMS_FILE and CONFIG.reading_runs else [],
         verdicts=rules.claims.output,
-        claims=Path(SOURCE, "published", "claims.yaml"),
+        claims=CLAIMS_FILE or [],
         templates=sorted(str(p) for p in Path(SOURCE, "report").rglob("*.j2")),
         prompts=f"{RUN}/prompts/clean.jsonl",
         samples=f"{RUN}/samples/{SUBJECT}/clean.jsonl",
@@ -68,20 +68,21 @@ rule card:
     params:
         settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
         code=code("card"),
+        card=CLAIMS_OPTION,
         run=lambda wildcards: RUN,
-        scale=CONFIG.scale,
+        standing=STANDING,
         templates=Path(SOURCE, "report"),
     message:
         "Rendering the card."
     shell:
-        "cardproof card --run {params.run} --templates {params.templates:q} --claims {input.claims:q} --out {output.card} 2>&1 | tee {log}"
+        "cardproof card --run {params.run} --templates {params.templates:q} {params.card} --out {output.card} 2>&1 | tee {log}"
 
 
 rule report:
     input:
         card=rules.card.output.card,
         verdicts=rules.claims.output,
-        audit=rules.audit.output,
+        audit=AUDITED,
         evaluation=rules.evaluate.output,
         figures=rules.figures.output,
         prompts=[f"{RUN}/prompts/{condition}.jsonl" for condition in CONDITIONS],
@@ -112,7 +113,7 @@ rule report:
         code=code("report"),
         run=lambda wildcards: RUN,
         out=lambda wildcards, output: Path(output.page).parent,
-        scale=CONFIG.scale,
+        standing=STANDING,
         templates=Path(SOURCE, "report"),
     message:
         "Writing the reviewer's page."

@@ -17,6 +17,21 @@ SAMPLER = (
 )
 
 
+# The card that the run is judged by; without one nothing is audited, and the claims say so. The project's own is beside the Snakefile, any
+# other where its path says.
+CLAIMS_FILE = Path(SOURCE, PUBLISHED) if CONFIG.of_the_subject else Path(CONFIG.published) if CONFIG.published else None
+CLAIMS_OPTION = f"--claims {shlex.quote(str(CLAIMS_FILE))}" if CLAIMS_FILE else ""
+SELECTED = f"{RUN}/distill/selection.json" if TRAINED else []  # a run that trains nothing distils nothing
+AUDITED = f"{RUN}/audit.json" if CLAIMS_FILE else []
+DRAWN = figures_of(CONFIG)
+STANDING = {
+    "embedded": ", on embedded stand-ins: not a reproduction of the published card",
+    "benchmark": ", with another model: not a reproduction of the published card",
+}.get(CONFIG.scale, "; the card says whether it compares with the published one")
+if not CLAIMS_FILE:
+    STANDING = ""
+
+
 def revision(source):
     """The option that names a hub revision, as a word of a command; none where none is pinned."""
     return f"--revision {shlex.quote(source.revision)}" if source.revision else ""

@@ -50,7 +50,7 @@ def test_nothing_is_read_before_it_is_asked_for_and_nothing_twice(made: Path, mo
 def test_settings_are_typed_and_as_written(made: Path) -> None:
     run = Run(made)
     assert isinstance(run.config, Config)
-    assert (run.scale, run.comparable) == ("embedded", False)
+    assert run.scale == "embedded"
     assert run.settings["run"] == run.config.run == "demo"
     assert [run.adapter(arm) for arm in ("base", "hybrid", "nobody", None)] == ["none", "trained", None, None]
     assert run.at(runs.CONFIG, "/sampling/temperature") == run.config.sampling.temperature
@@ -133,7 +133,7 @@ def test_a_folder_that_is_not_a_run(tmp_path: Path) -> None:
 
 def test_settings_of_another_version_still_tell_their_scale(tmp_path: Path) -> None:
     write_text(tmp_path / runs.CONFIG, "scale: published\nformer: 1\n")
-    assert Run(tmp_path).comparable
+    assert Run(tmp_path).scale == "published"
     with pytest.raises(CardproofError, match="unknown key 'former'"):
         _ = Run(tmp_path).config
 

@@ -8,7 +8,7 @@ const explorer = (() => {
 
   function searchable(item) {
     if (item.searched === undefined) {
-      const parts = [`${item.id} ${item.question} ${item.reference ?? ""}`];
+      const parts = [`${item.id} ${item.name ?? ""} ${item.question} ${item.reference ?? ""}`];
       for (const view of Object.values(item.conditions ?? {})) {
         for (const document of view.documents) parts.push(document.id, document.text);
         for (const rollouts of Object.values(view.arms)) for (const rollout of rollouts) parts.push(rollout.text);
@@ -46,7 +46,7 @@ const explorer = (() => {
       const question = items.get(id).question;
       const text = question.length > 110 ? `${question.slice(0, 110)}…` : question;
       const button = make("button", { type: "button", "data-id": id, "aria-current": id === at.item ? "true" : null });
-      button.append(`${id} · `, plain(text));
+      button.append(plain(String(items.get(id).name ?? id)), " · ", plain(text));
       if (mark) button.append(make("span", { class: "quiet" }, ` ${places(id).length}`));
       return make("li", {}, button);
     });

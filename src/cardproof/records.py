@@ -48,6 +48,20 @@ class Question(Row):
     """The reference answer: what a good reply says."""
     relevant_passage_id: str
     """The oracle passage: the one with what the answer needs."""
+    further_passage_ids: list[str] = Field(default=[], exclude_if=lambda value: not value)
+    """Further oracle passages, where the answer needs several: they are shown together, and left out together."""
+    name: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Its id in the data, where the ids there are texts; `id` is then its place in them, from 1 on."""
+
+    @property
+    def oracles(self) -> list[str]:
+        """Ids of all its oracle passages."""
+        return [self.relevant_passage_id, *self.further_passage_ids]
+
+    @property
+    def called(self) -> str:
+        """What a message calls it: its id in the data."""
+        return repr(self.name) if self.name is not None else str(self.id)
 
 
 # --- prompts/ ---------------------------------------------------------------------------------------------------------
@@ -75,6 +89,8 @@ class Prompt(Row):
 
     item: int
     """The question's id."""
+    name: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The question's name, if it has one."""
     condition: str
     """`train`, `clean`, `stress` or `freeform`."""
     contract: bool
@@ -83,13 +99,17 @@ class Prompt(Row):
     reference: str
     """The reference answer. The model never sees it."""
     oracle_id: str
+    further_oracle_ids: list[str] = Field(default=[], exclude_if=lambda value: not value)
+    """Further oracle passages of the same question."""
     oracle_present: bool
-    """False if the oracle passage was dropped (stress)."""
+    """False if the oracle passages were dropped (stress)."""
     documents: list[Document]
     """In the order of the prompt."""
     messages: list[Message]
     id_examples: list[str] = []
     """Ids of the corpus, one for each shape they have: what else in square brackets is built like them is an invalid citation."""
+    headings: tuple[str, str] | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What heads the quotes and the answer of a reply, where that is not `EVIDENCE` and `ANSWER`."""
     reply_prefix: str = ""
     """Text that the reply starts with; parsing counts it as part of the reply. Empty at published scale."""
     prompt_hash: str

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound="BaseModel")
 
-COMPARABLE_SCALE = "published"
-"""The scale at which a run's numbers compare with the published card's."""
-
 CONFIG = "config.yaml"
 AUDIT = "audit.json"
 CLAIMS = "claims.json"
@@ -94,6 +91,12 @@ def figure(name: str, kind: str) -> str:
     return f"figures/{name}.{kind}"
 
 
+def figures_of(config: Config) -> list[str]:
+    """The figures of a run, in the order of the card: without a published card none is drawn beside it, without training no loss."""
+    has = {"published": config.published is not None, "training_loss": config.trains}
+    return [name for name in FIGURES if has.get(name, True)]
+
+
 class Run:
     """A run's folder. Nothing is read before it is asked for, and nothing twice."""
 
@@ -134,11 +137,6 @@ class Run:
     def scale(self) -> str:
         """The scale that the resolved configuration names."""
         return str(self.settings["scale"])
-
-    @property
-    def comparable(self) -> bool:
-        """True for a run at the published card's own scale."""
-        return self.scale == COMPARABLE_SCALE
 
     def adapter(self, arm: str | None) -> str | None:
         """Where an arm's adapter comes from: `none`, `trained`, `hub` or `folder`; None for an unknown arm."""

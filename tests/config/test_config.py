@@ -29,7 +29,7 @@ OVERLAYS = sorted(p.name for p in (ROOT / "config").glob("*.yaml"))
             "'conditions.clean.n': input should be greater than or equal to 1, found 0",
             "rollouts per item",
         ),
-        ({"scale": "huge"}, "'scale': ", "comparable with the card"),
+        ({"scale": "huge"}, "'scale': ", "compares with a card"),
         ({"run": "../up"}, "'run': ", "Name of the run"),
         ({"arms": {"grounded": {"adapter": "none"}}}, "`arms` must hold `base`", "config"),
         ({"arms": {"base": {}, "x": {"adapter": "trained"}}}, "needs `variant`", "config"),

@@ -16,7 +16,7 @@ RERUNS = {
     "verifier/planted": {"train_verifier", "check_verifier"},
     "verifier/check_verifier": {"check_verifier"},
     "contract/asking": {"prompts", "distill"},
-    "pages/drawing": {"figures", "card", "report"},
+    "pages/drawing": {"figures", "report"},
     "training/distill": {"distill"},
 }
 """A module -> the steps that an edit of it reruns, besides what follows from their results."""
@@ -31,8 +31,8 @@ MODULES = {
     "dequantise": "acquire: model_hash, weights; models: architecture, device, layers, nf4; sampling: dequantise",
     "sample": (
         "acquire: adapters, beside, lora, model_hash, weights; contract: reasoning; evidence: sealed_lines; models: architecture, "
-        "cache, chat, device, layers, loading, nf4, template_process, templates, tokens; sampling: generate, kinds, packed, "
-        "recorded, sample, sampler, shared_prefix, store, transformers_backend"
+        "cache, chat, device, layers, loading, nf4, template_process, templates, tokens; sampling: generate, kinds, packed, recorded, "
+        "sample, sampler, shared_prefix, store, transformers_backend"
     ),
     "gather": "sampling: gather",
     "train_verifier": (
@@ -57,37 +57,38 @@ MODULES = {
         "scoring: frames"
     ),
     "reconcile": (
-        "cards: intervals, numbers; claims: claims_file, grim, identities, pointers, reconcile; evaluation: axes, printed; "
-        "training: results"
+        "cards: intervals, numbers; claims: claims_file, comparable, found, grim, identities, pointers, reconcile, verdicts; "
+        "evaluation: axes, printed; training: results"
     ),
     "provenance": "evidence: provenance",
     "replay": "evidence: archive, replay, sealed_lines, sidecars, verify",
     "audit": (
-        "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: audit, checks, "
-        "claims_file, denominators, findings, grim, identities, pointers, predicates, ranges, recipe_checks; evaluation: axes, "
-        "printed; models: sizes"
+        "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: audit, checks, claims_file, "
+        "denominators, findings, grim, identities, pointers, predicates, ranges, recipe_checks; evaluation: axes, printed; models: "
+        "sizes"
     ),
     "claims": (
-        "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, "
-        "checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
-        "recipe_checks, verdicts, words; evaluation: axes, bounded, contrast, noticed, printed, results, statistics; models: "
+        "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, checks, "
+        "claims, claims_file, comparable, denominators, family, findings, found, grim, identities, pointers, predicates, printed, "
+        "ranges, recipe_checks, verdicts, words; evaluation: axes, bounded, contrast, noticed, printed, results, statistics; models: "
         "sizes"
     ),
     "figures": "claims: verdicts; evaluation: axes, of_run, printed, results; pages: drawing, figures; training: results",
     "card": (
         "acquire: sources; cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, "
-        "audit, checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
-        "recipe_checks, reconcile, verdicts, words; config: texts; evaluation: axes, bounded, contrast, noticed, of_run, printed, "
-        "results, statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, card_metadata, "
-        "definitions, drawing, figures, formats, over, usage; scoring: frames; training: results; verifier: results"
+        "audit, checks, claims, claims_file, comparable, denominators, family, findings, found, grim, identities, pointers, predicates, "
+        "printed, ranges, recipe_checks, reconcile, verdicts, words; config: texts; evaluation: axes, bounded, contrast, noticed, "
+        "of_run, printed, results, statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, "
+        "card_metadata, definitions, formats, over, usage; scoring: frames; training: results; verifier: results"
     ),
     "report": (
         "acquire: sources; cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, "
-        "audit, checks, claims, claims_file, denominators, family, findings, grim, identities, pointers, predicates, printed, ranges, "
-        "recipe_checks, reconcile, verdicts, words; config: texts; contract: citing, form, grounding, ids, ladder, reading, reasoning; "
-        "evaluation: axes, bounded, contrast, evaluate, mechanism, noticed, of_run, printed, rerank, results, statistics; evidence: "
-        "sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, card_metadata, definitions, diff, drawing, figures, "
-        "formats, inline_figures, items, over, per_item, report, usage; scoring: frames; training: results; verifier: results"
+        "audit, checks, claims, claims_file, comparable, denominators, family, findings, found, grim, identities, pointers, predicates, "
+        "printed, ranges, recipe_checks, reconcile, verdicts, words; config: texts; contract: citing, form, grounding, ids, ladder, "
+        "reading, reasoning; evaluation: axes, bounded, contrast, evaluate, mechanism, noticed, of_run, printed, rerank, results, "
+        "statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, card_metadata, definitions, diff, "
+        "drawing, figures, formats, inline_figures, items, over, per_item, report, usage; scoring: frames; training: results; verifier: "
+        "results"
     ),
 }
 """Every module in the fingerprint of each step, by room. An import that joins two steps must be meant: say so here."""

@@ -159,7 +159,7 @@ def test_a_demo_says_it_is_no_reproduction(made):
     assert "# cardproof demo card — not a reproduction of the published card" in text
     assert "say nothing about whether the published ones hold" in text
     table = part(text, "The published card beside this run")
-    assert text.count("not comparable (embedded scale)") == 1, "once, in the heading"
+    assert text.count("</strong>: not comparable</summary>") == 1, "once, in the heading"
     head, *rows = [line for line in table.splitlines() if line.startswith("| ")]
     assert head == "| claim | published | this run | from |"
     assert len(rows) > 40
@@ -168,7 +168,7 @@ def test_a_demo_says_it_is_no_reproduction(made):
 
 
 def test_at_published_scale_it_is_the_models_card(tmp_path):
-    folder = record_all(with_figures(write_run(tmp_path / "run", scale="published")))
+    folder = record_all(with_figures(write_run(tmp_path / "run", scale="published", items=50)))
     text = rendered(folder, CLAIMS)
     assert "# coordinator-qwen3-14b-qlora-grounded, regenerated" in text
     assert "base_model: Qwen/Qwen3-14B" in text
@@ -183,7 +183,7 @@ def summary(text):
 
 
 def test_the_summary_counts_verdicts_at_published_scale_alone(tmp_path, made):
-    folder = with_figures(write_run(tmp_path / "run", scale="published"))
+    folder = with_figures(write_run(tmp_path / "run", scale="published", items=50))
     found = judge(folder, CLAIMS)
     write_json(folder / "claims.json", found)
     text = summary(rendered(record_all(folder)))
@@ -214,7 +214,7 @@ def test_a_broken_chain_is_said_and_no_verdict_given(tmp_path, scale):
 
 
 def test_without_records_a_published_run_is_no_reproduction(tmp_path):
-    text = rendered(with_figures(write_run(tmp_path / "run", scale="published")), CLAIMS)
+    text = rendered(with_figures(write_run(tmp_path / "run", scale="published", items=50)), CLAIMS)
     assert "has no record of how its results were made" in text
     assert "# cardproof card — not a reproduction" in text
     assert "The published card beside this run" not in text
@@ -223,7 +223,7 @@ def test_without_records_a_published_run_is_no_reproduction(tmp_path):
 def test_on_the_cards_benchmark_with_another_model(tmp_path):
     text = rendered(with_figures(write_run(tmp_path / "run", scale="benchmark")), CLAIMS)
     assert "# cardproof benchmark card — not a reproduction of the published card" in text
-    assert text.count("not comparable (benchmark scale)") == 1
+    assert text.count("</strong>: not comparable</summary>") == 1
 
 
 def test_layout_survives_markdown(made):
@@ -358,7 +358,7 @@ def test_the_answer_comes_first(run):
     write_json(run / "claims.json", found)
     said = summary(rendered(run)).strip()
     assert said.startswith(f"**{formats.cell(found.answer.lead)}**<!-- claims.json#/answer/lead -->")
-    assert found.answer.lead == "This run cannot say whether the card holds: it used another model and other data."
+    assert found.answer.lead.startswith("This run cannot say whether the card holds: scale, model, data, verifier")
 
 
 def test_a_difference_is_printed_with_the_interval_that_goes_with_its_p(run):

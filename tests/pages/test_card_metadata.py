@@ -66,7 +66,7 @@ def test_results_come_back_from_the_header_as_they_were_measured(demo):
     for axis, result in clean.items():
         assert result.metric_value == pytest.approx(axes["arms"]["grounded"][axis]["value"], abs=5e-4)
         assert f"n = {axes['arms']['grounded'][axis]['n']}" in result.metric_name
-        assert "not the published card's data" in result.dataset_name
+        assert "cardproof's own questions" in result.dataset_name
     assert len(found) > len(clean), "stress is told as well"
 
 

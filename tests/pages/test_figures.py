@@ -129,7 +129,7 @@ def test_printed_numbers_are_the_claims_and_verdicts_are_at_published_scale_alon
             row = drawn[claim["id"]]
             assert (row["printed"], row["value"]) == (claim["published"], claim["regenerated"]["value"])
             assert row["verdict"] is None, "another model's numbers have none"
-    same = judged(write_run(tmp_path / "run", scale="published"))
+    same = judged(write_run(tmp_path / "run", scale="published", items=50))
     figures.draw(same, same / "figures")
     verdicts = {row["claim"]: row["verdict"] for row in read_json(same / "figures" / "published.json")["rows"]}
     assert verdicts == {c["id"]: c["verdict"].replace("_", " ") for c in read_json(same / "claims.json")["claims"] if c["id"] in drawn}

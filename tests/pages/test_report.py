@@ -43,7 +43,7 @@ def test_every_claim_and_finding_is_on_the_page(ci_run: Path, pages: Path) -> No
         assert f"<code>{row['id']}</code>" in text
         if row["chain"]["file"]:
             assert row["chain"]["sha256"] in text
-    assert "Not a reproduction." in text
+    assert "Not a reproduction" in text
     assert text.count('<svg role="img"') == 2 * len(FIGURES), "each also for a narrow screen"
     assert "http-equiv" in text
     # Nothing is fetched: no address of anything but namespaces.

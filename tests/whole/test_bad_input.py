@@ -324,7 +324,7 @@ CASES: dict[str, Case] = {
         benchmark(None, jsonl(changed(QUESTIONS, 0, relevant_passage_id=None))), ("qa.jsonl, line 1", "'relevant_passage_id'", "None"), ""
     ),
     "questions: id twice": Case(benchmark(None, jsonl(changed(QUESTIONS, 1, id=1))), ("qa.jsonl", "question 1", "question 2"), "unique"),
-    "questions: text for an id": Case(benchmark(None, jsonl(changed(QUESTIONS, 0, id="one"))), ("line 1", "'id'", "found 'one'"), ""),
+    "questions: a list for an id": Case(benchmark(None, jsonl(changed(QUESTIONS, 0, id=["one"]))), ("line 1", "'id'", "found"), ""),
     "questions: blank answer": Case(benchmark(None, jsonl(changed(QUESTIONS, 0, answer=" "))), ("question 1", "'answer' is blank"), ""),
     "questions: none": Case(benchmark(None, b""), ("qa.jsonl has no question",), "empty"),
     "questions: a number without end": Case(

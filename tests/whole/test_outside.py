@@ -107,7 +107,12 @@ DATA: dict[str, Case] = {
     # fields
     "null for a title": Case(data(jsonl(changed(PASSAGES, 0, title=None))), ("corpus.jsonl, line 1", "'title'", "None")),
     "null for a question": Case(asked(question=None), ("qa.jsonl, line 1", "'question'", "None")),
-    "a list of gold passages": Case(asked(relevant_passage_id=["D1-c1-s1"]), ("qa.jsonl, line 1", "'relevant_passage_id'")),
+    "an empty list of gold passages": Case(asked(relevant_passage_id=[]), ("qa.jsonl, line 1", "'relevant_passage_id'")),
+    "a list of what is no gold passage": Case(asked(relevant_passage_id=["D1-c1-s1", 7]), ("qa.jsonl, line 1",)),
+    "a gold passage twice": Case(asked(relevant_passage_id=["D1-c1-s1", "D1-c1-s1"]), ("question 1", "named twice"), "once"),
+    "a second gold passage that is missing": Case(asked(relevant_passage_id=["D1-c1-s1", "D9"]), ("question 1", "'D9' is not in"), ""),
+    "an id of ten thousand characters": Case(asked(id="q" * 10_000), ("qa.jsonl", "'id'", "10000 characters"), "at most 200"),
+    "an id of blanks": Case(asked(id="  "), ("qa.jsonl, line 1", "'id'")),
     "an answer of marks": Case(asked(answer="-"), ("question 1", "'answer'", "no letter or digit"), "word by word"),
     "a question of blanks": Case(asked(question=" \u00a0 "), ("question 1", "'question' is blank"), "leave the row out"),
     "only blank lines": Case(data(b"\n \n\n"), ("corpus.jsonl has no passage",), "empty"),

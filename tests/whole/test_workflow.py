@@ -164,6 +164,21 @@ def test_the_published_dag_builds_without_a_gpu(tmp_path: Path) -> None:
     assert jobs["train"] == 3  # the recipe, and its readings b7x1 and b14x2
 
 
+def test_a_run_whose_adapters_exist_trains_nothing(tmp_path: Path) -> None:
+    """The published recipe with the authors' own adapter in the place of the one that is trained: still their card, and fewer jobs."""
+    arms = {"grounded": {"adapter": "hub", "id": "owner/name", "variant": None}, "hybrid": None}
+    (tmp_path / "authors.yaml").write_text(json.dumps({"arms": arms}))
+    jobs = planned(snakemake(tmp_path, "-n", configfile=str(tmp_path / "authors.yaml")))
+    assert not jobs.keys() & {"train", "distill", "sample_train", "support_train", "reconcile"}
+    assert (jobs["acquire_adapter"], jobs["sample"], jobs["prompts"], jobs["audit"]) == (1, 2, 3, 1)
+
+
+def test_a_run_without_a_card_audits_nothing(tmp_path: Path) -> None:
+    jobs = planned(snakemake(tmp_path, "-n", "--config", "published=null"))
+    assert "audit" not in jobs and jobs["claims"] == 1
+    assert jobs["train"] == 2
+
+
 def test_every_claim_has_a_verdict_and_none_is_compared(first: Path) -> None:
     rows = json.loads((first / RUN / "claims.json").read_text())["claims"]
     assert len(rows) >= 50

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from pydantic import model_validator
 
 from cardproof.contract.ids import same, unfit
 from cardproof.errors import CardproofError, did_you_mean
@@ -17,6 +20,12 @@ Rows = tuple[list[Passage], list[Question]]
 """A benchmark: its passages, and the questions on them."""
 
 
+WHOLE = re.compile(r"\s*[+-]?\d+\s*")
+"""A text that is read as a number."""
+MAX_NAME = 200
+"""Longest id of a question, in characters."""
+MOST_ORACLES = 20
+"""Most gold passages of a question: a prompt shows them all."""
 MAX_TEXT = 200_000
 """Longest text of a passage or question, in characters. Prompts show passages whole, and no model's context is larger."""
 
@@ -27,10 +36,7 @@ def load_folder(folder: Path, pins: Mapping[str, str | None] | None = None) -> R
     Questions are in `qa.jsonl` or `questions.jsonl`, the corpus in `corpus.jsonl` or the only other `corpus*.jsonl`. `pins`: file name ->
     sha256; other files are not checked. CardproofError names file, line or id, and field of the first fault.
     """
-    if not folder.is_dir():
-        raise CardproofError(f"{folder} is not a folder.", "give the folder with the corpus and the questions.")
-    corpus_file = _find(folder, ("corpus.jsonl",), "corpus*.jsonl", "the corpus")
-    questions_file = _find(folder, ("qa.jsonl", "questions.jsonl"), "q*.jsonl", "the questions")
+    corpus_file, questions_file = files_of(folder)
     for file in (corpus_file, questions_file):
         expected = (pins or {}).get(file.name)
         if expected:
@@ -38,14 +44,54 @@ def load_folder(folder: Path, pins: Mapping[str, str | None] | None = None) -> R
     return read(corpus_file, questions_file)
 
 
+def files_of(folder: Path) -> tuple[Path, Path]:
+    """The corpus and the questions of a benchmark in a folder; CardproofError if either cannot be told."""
+    if not folder.is_dir():
+        raise CardproofError(f"{folder} is not a folder.", "give the folder with the corpus and the questions.")
+    return (
+        _find(folder, ("corpus.jsonl",), "corpus*.jsonl", "the corpus"),
+        _find(folder, ("qa.jsonl", "questions.jsonl"), "q*.jsonl", "the questions"),
+    )
+
+
 def read(corpus: Path, questions: Path) -> Rows:
     """A benchmark from its two files, checked (see `check`). Passage ids are brought to NFC, in which models write them."""
     given = read_rows(corpus, Passage)
     _check_alike(given, str(corpus))
     passages = [_composed(p, "id") for p in given]
-    asked = [_composed(q, "relevant_passage_id") for q in read_rows(questions, Question)]
+    asked = [_cited_in_nfc(q) for q in _numbered(read_rows(questions, GivenQuestion))]
     check(passages, asked, str(corpus), str(questions))
     return passages, asked
+
+
+class GivenQuestion(Question):
+    """A question as data may have it: with a text for an id, and with a list of gold passages."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_given(cls, row: Any) -> Any:
+        if not isinstance(row, dict):
+            return row
+        gold, name = row.get("relevant_passage_id"), row.get("id")
+        if isinstance(gold, list) and gold:
+            row = {**row, "relevant_passage_id": gold[0], "further_passage_ids": gold[1:]}
+        if isinstance(name, str) and name.strip() and not WHOLE.fullmatch(name):
+            row = {**row, "id": 0, "name": name}
+        return row
+
+
+def _numbered(rows: Sequence[GivenQuestion]) -> list[Question]:
+    """Questions with numbers for ids: where any has a text, all are numbered from 1 on, and keep what they were called as `name`."""
+    plain = [Question.model_validate(row.model_dump()) for row in rows]
+    if all(q.name is None for q in plain):
+        return plain
+    names = [q.name or str(q.id) for q in plain]
+    return [q.model_copy(update={"id": number, "name": name}) for number, (q, name) in enumerate(zip(plain, names, strict=True), 1)]
+
+
+def _cited_in_nfc(question: Question) -> Question:
+    composed = [unicodedata.normalize("NFC", id) for id in question.oracles]
+    return question.model_copy(update={"relevant_passage_id": composed[0], "further_passage_ids": composed[1:]})
 
 
 def _composed(row: R, field: str) -> R:
@@ -91,14 +137,21 @@ def check(passages: list[Passage], questions: list[Question], corpus_name: str, 
     for q in questions:
         if not any(ch.isalnum() for ch in q.answer):
             hint = "an answer is compared with it word by word."
-            raise CardproofError(f"{asked}, question {q.id}: field 'answer': {q.answer!r:.80} has no letter or digit.", hint)
+            raise CardproofError(f"{asked}, question {q.called}: field 'answer': {q.answer!r:.80} has no letter or digit.", hint)
     ids = {p.id for p in passages}
     for q in questions:
-        if q.relevant_passage_id not in ids:
-            raise CardproofError(
-                f"{asked}, question {q.id}: field 'relevant_passage_id': {q.relevant_passage_id!r} is not in {corpus_name}.",
-                did_you_mean(q.relevant_passage_id, ids, "take corpus and questions of the same release."),
-            )
+        where = f"{asked}, question {q.called}: field 'relevant_passage_id': "
+        for number, gold in enumerate(q.oracles):
+            if gold not in ids:
+                hint = did_you_mean(gold, ids, "take corpus and questions of the same release.")
+                raise CardproofError(f"{where}{gold!r} is not in {corpus_name}.", hint)
+            if gold in q.oracles[:number]:
+                raise CardproofError(f"{where}{gold!r} is named twice.", "name each passage that the answer needs once.")
+        if len(q.oracles) > MOST_ORACLES:
+            hint = "name the passages that the answer needs: all of them are shown together."
+            raise CardproofError(f"{where}{len(q.oracles)} passages; at most {MOST_ORACLES} are allowed.", hint)
+        if q.name is not None and len(q.name) > MAX_NAME:
+            raise CardproofError(f"{asked}: field 'id': {len(q.name)} characters.", f"give ids of at most {MAX_NAME} characters.")
 
 
 def _check_alike(passages: Sequence[Passage], name: str) -> None:
@@ -114,13 +167,12 @@ def _check_alike(passages: Sequence[Passage], name: str) -> None:
 def _check_rows(rows: Sequence[Passage | Question], name: str, what: str, texts: tuple[str, ...]) -> None:
     seen: dict[str | int, int] = {}
     for number, row in enumerate(rows, 1):
-        if row.id in seen:
-            raise CardproofError(
-                f"{name}: field 'id': {row.id!r} is in {what} {seen[row.id]} and again in {what} {number}.", "ids must be unique."
-            )
-        seen[row.id] = number
+        id = row.id if isinstance(row, Passage) or row.name is None else row.name
+        if id in seen:
+            raise CardproofError(f"{name}: field 'id': {id!r} is in {what} {seen[id]} and again in {what} {number}.", "ids must be unique.")
+        seen[id] = number
         for field in texts:
-            text, where = str(getattr(row, field)), f"{name}, {what} {row.id!r}: field {field!r}"
+            text, where = str(getattr(row, field)), f"{name}, {what} {id!r}: field {field!r}"
             if not text.strip():
                 raise CardproofError(f"{where} is blank.", "give it a text, or leave the row out.")
             if len(text) > MAX_TEXT:

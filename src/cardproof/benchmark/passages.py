@@ -17,7 +17,7 @@ def document_of(passage_id: str) -> str:
 
 def documents_of(questions: Iterable[Question]) -> frozenset[str]:
     """The documents that hold the oracle passages of some questions."""
-    return frozenset(document_of(q.relevant_passage_id) for q in questions)
+    return frozenset(document_of(id) for q in questions for id in q.oracles)
 
 
 def is_section_of(document: str, other: str) -> bool:

@@ -1,4 +1,5 @@
-"""The prompts of each condition. Clean shows only the oracle; stress adds distractors and drops some oracles.
+"""The prompts of each condition. Clean shows only the oracle; stress adds distractors and drops some oracles. A question's oracle is all
+of its gold passages.
 
 Every choice is a rank by sha256 over (seed, condition, item), not a draw from a generator. So it depends on neither the order of the items
 nor the Python version, and a larger share of dropped oracles includes the smaller one.
@@ -16,6 +17,7 @@ from cardproof.benchmark.retrieval import retriever
 from cardproof.benchmark.subset import subset
 from cardproof.config.settings import Condition, Config, Contract
 from cardproof.contract.asking import render
+from cardproof.contract.form import HEADINGS
 from cardproof.contract.ids import examples, unfit
 from cardproof.errors import CardproofError, did_you_mean
 from cardproof.files import sha256_text
@@ -52,25 +54,30 @@ def build_prompts(
     prompts: list[Prompt] = []
     duplicates = 0
     for q in questions:
-        oracle = by_id[q.relevant_passage_id]
-        distractors, skipped = nearest_passages(q.question, oracle) if nearest_passages else ([], 0)
+        oracles = [by_id[id] for id in q.oracles]
+        distractors, skipped = nearest_passages(q.question, oracles) if nearest_passages else ([], 0)
         duplicates += skipped
-        documents = _documents([] if q.id in dropped else [oracle], distractors)
+        documents = _documents([] if q.id in dropped else oracles, distractors)
         if settings.shuffle:
             documents.sort(key=lambda d: _rank(seed, condition, "order", q.id, d.id))
-        messages = render(q.question, documents, settings.contract, templates, demonstration, contract.refusal_phrases[0])
+        messages = render(
+            q.question, documents, settings.contract, templates, demonstration, contract.refusal_phrases[0], contract.headings
+        )
         prompts.append(
             Prompt(
                 item=q.id,
+                name=q.name,
                 condition=condition,
                 contract=settings.contract,
                 question=q.question,
                 reference=q.answer,
-                oracle_id=oracle.id,
+                oracle_id=q.relevant_passage_id,
+                further_oracle_ids=q.further_passage_ids,
                 oracle_present=q.id not in dropped,
                 documents=documents,
                 messages=messages,
                 id_examples=id_examples,
+                headings=None if contract.headings == HEADINGS else contract.headings,
                 reply_prefix=reply_prefix,
                 prompt_hash=prompt_hash(messages, reply_prefix),
             )
@@ -146,9 +153,10 @@ def _check_ids(passages: Sequence[Passage], questions: Sequence[Question]) -> No
         if why := unfit(i):
             raise CardproofError(f"passage id {i!r} cannot be shown as [doc_id]: it {why}.", "give the passage another id.")
     for q in questions:
-        if q.relevant_passage_id not in known:
-            hint = did_you_mean(q.relevant_passage_id, ids, "add the passage, or leave out the question.")
-            raise CardproofError(f"question {q.id}: its passage {q.relevant_passage_id!r} is not in the corpus.", hint)
+        for gold in q.oracles:
+            if gold not in known:
+                hint = did_you_mean(gold, ids, "add the passage, or leave out the question.")
+                raise CardproofError(f"question {q.called}: its passage {gold!r} is not in the corpus.", hint)
 
 
 def _check_counts(condition: str, settings: Condition, corpus: int) -> None:

@@ -25,8 +25,8 @@ def _shingles(text: str) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))}
 
 
-def retriever(passages: Sequence[Passage], k: int) -> Callable[[str, Passage], tuple[list[Passage], int]]:
-    """A function from (question, oracle) to its K distractors and the number of near-duplicates of the oracle that it skipped."""
+def retriever(passages: Sequence[Passage], k: int) -> Callable[[str, Sequence[Passage]], tuple[list[Passage], int]]:
+    """A function from (question, gold passages) to its K distractors and the number of near-duplicates of these that it skipped."""
     import bm25s  # here, because importing it would slow every other verb
 
     index = bm25s.BM25()
@@ -36,7 +36,7 @@ def retriever(passages: Sequence[Passage], k: int) -> Callable[[str, Passage], t
     if searchable:
         index.index(words_of, show_progress=False)
 
-    def distractors(question: str, oracle: Passage) -> tuple[list[Passage], int]:
+    def distractors(question: str, oracles: Sequence[Passage]) -> tuple[list[Passage], int]:
         words = bm25s.tokenize([question], stopwords="en", return_ids=False, show_progress=False)[0]
         scores = index.get_scores(words).tolist() if words and searchable else [0.0] * len(passages)
         ranked = sorted(range(len(passages)), key=lambda i: (-scores[i], passages[i].id))  # equal scores: by id, not by place in the file
@@ -45,15 +45,15 @@ def retriever(passages: Sequence[Passage], k: int) -> Callable[[str, Passage], t
         for i in ranked:
             if len(chosen) == k:
                 break
-            if passages[i].id == oracle.id:
+            if any(passages[i].id == oracle.id for oracle in oracles):
                 continue
-            if near_duplicates(passages[i].text, oracle.text):
+            if any(near_duplicates(passages[i].text, oracle.text) for oracle in oracles):
                 skipped += 1
             else:
                 chosen.append(passages[i])
         if len(chosen) < k:
             raise CardproofError(
-                f"the corpus has {len(chosen)} distractors for oracle {oracle.id!r} (without {skipped} near-duplicates of it), not {k}.",
+                f"the corpus has {len(chosen)} distractors for oracle {oracles[0].id!r} (without {skipped} near-duplicates), not {k}.",
                 "lower `distractors`, or use a larger corpus.",
             )
         return chosen, skipped

@@ -62,8 +62,8 @@ def split(passages: list[Passage], questions: list[Question], settings: config.S
         "near_duplicate_threshold": settings.near_duplicate_threshold,
         "seed": seed,
         "questions": len(questions),
-        "passages": len({q.relevant_passage_id for q in questions}),
-        "documents": len({document_of(q.relevant_passage_id) for q in questions}),
+        "passages": len({id for q in questions for id in q.oracles}),
+        "documents": len(documents_of(questions)),
         "joined": edges,
         "components": len(groups),
         "component_sizes": sorted(map(len, groups), reverse=True),
@@ -89,18 +89,19 @@ class _Texts(NamedTuple):
 def _texts(passages: list[Passage], questions: list[Question], n: int) -> _Texts:
     by_id = {p.id: p for p in passages}
     for q in questions:
-        if q.relevant_passage_id not in by_id:
-            raise CardproofError(
-                f"Question {q.id}: passage {q.relevant_passage_id!r} is not in the corpus.", "split the benchmark that acquire wrote."
-            )
-    asked = {document_of(q.relevant_passage_id) for q in questions}
+        for gold in q.oracles:
+            if gold not in by_id:
+                raise CardproofError(
+                    f"Question {q.called}: passage {gold!r} is not in the corpus.", "split the benchmark that acquire wrote."
+                )
+    asked = documents_of(questions)
     documents: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     for p in passages:
         if document_of(p.id) in asked:
             documents[document_of(p.id)] |= word_ngrams(p.text, n)
     return _Texts(
         {q.id: word_ngrams(q.question, n) for q in questions},
-        {q.relevant_passage_id: word_ngrams(by_id[q.relevant_passage_id].text, n) for q in questions},
+        {id: word_ngrams(by_id[id].text, n) for q in questions for id in q.oracles},
         documents,
     )
 
@@ -112,7 +113,8 @@ def components(questions: list[Question], texts: _Texts, threshold: float) -> tu
     near_documents = [p for p in shared(texts.documents) if p.value >= threshold]
     joined = _Union()
     for q in questions:
-        joined.union(("question", str(q.id)), ("document", document_of(q.relevant_passage_id)))
+        for id in q.oracles:
+            joined.union(("question", str(q.id)), ("document", document_of(id)))
     for p in near_questions:
         joined.union(("question", p.a), ("question", p.b))
     for p in near_oracles:
@@ -162,15 +164,15 @@ def measure(train: list[Question], held_out: list[Question], texts: _Texts) -> d
         return {"value": round(worst.value, 6), "train": a, "eval": b}
 
     sides = [(q, True) for q in train] + [(q, False) for q in held_out]
-    passages = [{q.relevant_passage_id for q in half} for half in (train, held_out)]
-    documents = [{document_of(q.relevant_passage_id) for q in half} for half in (train, held_out)]
+    passages = [{id for q in half for id in q.oracles} for half in (train, held_out)]
+    documents = [documents_of(half) for half in (train, held_out)]
     return {
         "shared_passages": len(passages[0] & passages[1]),
         "shared_documents": len(documents[0] & documents[1]),
         "max_overlap": {
             "questions": crossing(texts.questions, {str(q.id): side for q, side in sides}),
-            "oracle_passages": crossing(texts.oracles, {q.relevant_passage_id: side for q, side in sides}),
-            "documents": crossing(texts.documents, {document_of(q.relevant_passage_id): side for q, side in sides}),
+            "oracle_passages": crossing(texts.oracles, {id: side for q, side in sides for id in q.oracles}),
+            "documents": crossing(texts.documents, {document_of(id): side for q, side in sides for id in q.oracles}),
         },
     }
 
@@ -181,7 +183,7 @@ def distractors(passages: list[Passage], train: list[Question], held_out: list[Q
     `shown` counts all of them, `train_documents` those of a document with a question of the train side, `train_oracles` those that answer
     such a question. With `kept_out` none is drawn from those documents. K ends where the corpus has no more.
     """
-    documents, oracles = documents_of(train), {q.relevant_passage_id for q in train}
+    documents, oracles = documents_of(train), {id for q in train for id in q.oracles}
     pool = [p for p in passages if not kept_out or document_of(p.id) not in documents]
     by_id = {p.id: p for p in passages}
     # The oracle and what nearly repeats it are never drawn; a small corpus has fewer to give.
@@ -190,7 +192,7 @@ def distractors(passages: list[Passage], train: list[Question], held_out: list[Q
     for k in range(most, 0, -1):
         try:
             nearest = retriever(pool, k)
-            drawn = [nearest(q.question, by_id[q.relevant_passage_id])[0] for q in held_out]
+            drawn = [nearest(q.question, [by_id[id] for id in q.oracles])[0] for q in held_out]
         except CardproofError:
             continue
         for n in range(1, k + 1):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cardproof.claims.claims_file import MEASURED
+from cardproof.claims.comparable import against, comparable
 from cardproof.claims.findings import Finding
 from cardproof.claims.printed import ALPHA
-from cardproof.claims.verdicts import Answer, Judgement
-
-OTHER = {"benchmark": "another model", "embedded": "another model and other data"}
-"""Scale -> what such a run used instead of the card's."""
+from cardproof.claims.verdicts import Answer, Compared, Judgement
 
 
-def answer(rows: Sequence[Judgement], findings: Sequence[Finding], comparable: bool, scale: str) -> Answer:
-    """The answer from the rows of `claims.json` and the audit's findings."""
+def answer(rows: Sequence[Judgement], findings: Sequence[Finding], checks: Sequence[Compared]) -> Answer:
+    """The answer from the rows of `claims.json`, the audit's findings and what was held against the card."""
+    compares = comparable(checks)
     measured = [row for row in rows if row.kind in MEASURED]
     numbers = {word: [row.id for row in measured if row.verdict == word] for word in ("agrees", "differs", "not_resolved")}
     predicates = [row for row in rows if row.kind == "predicate"]
@@ -23,15 +23,15 @@ def answer(rows: Sequence[Judgement], findings: Sequence[Finding], comparable: b
     noticed = [row.noticed for row in shares if row.noticed is not None]
     errors = [finding.title for finding in findings if finding.severity == "error"]
     warnings = sum(finding.severity == "warning" for finding in findings)
-    if comparable:
+    if compares:
         parts = [_numbers(numbers), *([_power(noticed)] if shares else []), *([_words(words)] if any(words.values()) else [])]
     else:
-        parts = [_elsewhere(scale)]
+        parts = [_elsewhere(checks)]
     sentence = f"{'; '.join([*parts, _alone(errors, warnings)])}."
     return Answer(
-        lead=_lead(numbers, words) if comparable else f"{_elsewhere(scale)}.",
+        lead=_lead(numbers, words) if compares else f"{_elsewhere(checks)}.",
         sentence=sentence,
-        measured=sum(map(len, numbers.values())) if comparable else None,
+        measured=sum(map(len, numbers.values())) if compares else None,
         agree=len(numbers["agrees"]),
         differ=len(numbers["differs"]),
         not_resolved=len(numbers["not_resolved"]),
@@ -47,8 +47,28 @@ def answer(rows: Sequence[Judgement], findings: Sequence[Finding], comparable: b
     )
 
 
-def _elsewhere(scale: str) -> str:
-    return f"This run cannot say whether the card holds: it used {OTHER.get(scale, 'another model or other data')}"
+def no_card() -> Answer:
+    """The answer of a run that has no published card to compare with."""
+    lead = "This run has no published card to compare with."
+    nothing: dict[str, Any] = {"shown": [], "refuted": [], "open": [], "contradictions": []}
+    none = {"noticed_least": None, "noticed_most": None, "measured": None}
+    zero = dict.fromkeys(("agree", "differ", "not_resolved", "unnoticed", "warnings"), 0)
+    return Answer(lead=lead, sentence=lead, alpha=ALPHA, **nothing, **none, **zero)
+
+
+def _elsewhere(checks: Sequence[Compared]) -> str:
+    """Why a run says nothing about its card: what differs, by name, and what nobody stated."""
+    found = against(checks)
+    differ = [check.what for check in found if check.holds is False]
+    unknown = [check.what for check in found if check.holds is None]
+    parts = [f"{_and(differ)} {'is' if len(differ) == 1 else 'are'} not the card's"] * bool(differ)
+    parts += [f"whether its {_and(unknown)} {'is' if len(unknown) == 1 else 'are'} the card's is not known"] * bool(unknown)
+    return f"This run cannot say whether the card holds: {'; '.join(parts)}"
+
+
+def _and(words: Sequence[str]) -> str:
+    """A list in words: a, b and c."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def _lead(numbers: Mapping[str, Sequence[str]], words: Mapping[str, Sequence[str]]) -> str:

@@ -5,21 +5,18 @@
 
 from __future__ import annotations
 
-import math
 import re
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Sequence
-from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cardproof.claims.answer import answer
+from cardproof.claims.answer import answer, no_card
 from cardproof.claims.audit import Audit, run_audit
 from cardproof.claims.claims_file import (
     CLAIMS_PATH,
-    FACTOR,
     MEASURED,
     Claim,
     ClaimsFile,
@@ -29,26 +26,26 @@ from cardproof.claims.claims_file import (
     read_claims,
     with_unit,
 )
+from cardproof.claims.comparable import against, comparable, compared, why_not
 from cardproof.claims.family import judge_together
+from cardproof.claims.found import decimal, lookup
 from cardproof.claims.grim import decimals, rounded
 from cardproof.claims.identities import Ordered, references
 from cardproof.claims.pointers import rule_of, split_pointer
 from cardproof.claims.predicates import pointer_of
 from cardproof.claims.printed import OverItems, OverSeeds, printed_items
-from cardproof.claims.verdicts import VERDICTS, Chain, Judgement, OtherReading, SettingsLink, Tier, VerdictName, Verdicts
+from cardproof.claims.verdicts import VERDICTS, Chain, Compared, Judgement, OtherReading, SettingsLink, Tier, VerdictName, Verdicts
 from cardproof.claims.words import Measured, on_run
-from cardproof.errors import CardproofError
 from cardproof.evaluation.printed import number
 from cardproof.evaluation.statistics import Column, column
 from cardproof.files import sha256_file
 from cardproof.records import Estimate
-from cardproof.runs import AUDIT, COMPARABLE_SCALE, CONFIG, Run, metrics
+from cardproof.runs import AUDIT, CONFIG, Run, metrics
 
 DIFFERS_EXIT_CODE = 3
 FAILING: tuple[VerdictName, ...] = ("differs", "refuted")
 """What `--fail-on differs` fails on."""
 SAME_RECIPE = "the same recipe with seed"
-SCALAR = "a single number; no interval"
 
 
 class Ruling(NamedTuple):
@@ -66,28 +63,46 @@ class Ruling(NamedTuple):
     readings: Sequence[OtherReading] = ()
 
 
-def judge(run_dir: Path, claims_path: Path = CLAIMS_PATH) -> Verdicts:
-    """The answer and one row per claim, the content of `claims.json`.
+def judge(run_dir: Path, claims_path: Path | None = CLAIMS_PATH) -> Verdicts:
+    """The answer and one row per claim, the content of `claims.json`; without a claims file, that there is no card to compare with.
 
     The run's audit counts if it is one of this claims file; else the card is audited here, without building modules. Raises CardproofError
     for a bad claims file, a folder that is not a run, or a result that is not a number.
     """
-    file = read_claims(claims_path)
     run = Run(run_dir)
-    scale = run.scale
+    if claims_path is None:
+        return _without_card(run)
+    file, scale = read_claims(claims_path), run.scale
     audit = _audit(run, claims_path)
     rows = judged(file, run, audit)
+    checks = compared(file, run)
     counts = Counter(row.verdict for row in rows)
     return Verdicts(
-        answer=answer(rows, audit.findings, run.comparable, scale),
+        answer=answer(rows, audit.findings, checks),
         card=file.card,
         run=run.settings.get("run"),
         scale=scale,
-        comparable=run.comparable,
+        comparable=comparable(checks),
+        compared=checks,
         claims_sha256=audit.claims_sha256,
         counts={verdict: counts[verdict] for verdict in VERDICTS},
         central=file.central_claims(),
         claims=rows,
+    )
+
+
+def _without_card(run: Run) -> Verdicts:
+    return Verdicts(
+        answer=no_card(),
+        card=None,
+        run=run.settings.get("run"),
+        scale=run.scale,
+        comparable=False,
+        compared=[],
+        claims_sha256=None,
+        counts=dict.fromkeys(VERDICTS, 0),
+        central=[],
+        claims=[],
     )
 
 
@@ -98,7 +113,9 @@ def judged(file: ClaimsFile, run: Run, audit: Audit, power: Collection[str] | No
         if finding.severity == "error":
             for claim_id in finding.claims:
                 contradictions.setdefault(claim_id, []).append(finding.title)
-    rows = {claim.id: _row(claim, file, run, contradictions.get(claim.id, [])) for claim in file.claims}
+    checks = compared(file, run)
+    elsewhere = None if comparable(checks) else f"{why_not(checks)}."
+    rows = {claim.id: _row(claim, file, run, contradictions.get(claim.id, []), elsewhere) for claim in file.claims}
     items: dict[str, tuple[ValueClaim, OverItems]] = {}
     seeds: dict[str, tuple[ValueClaim, OverSeeds]] = {}
     for claim in file.values().values():
@@ -130,7 +147,7 @@ def _column(run: Run, result: str | None) -> Column | None:
 def _losses(run: Run, claim: ValueClaim) -> list[float]:
     """A loss under every training seed of its recipe."""
     others = [result for text, result in _recipe_variants(run, claim) if text.startswith(SAME_RECIPE)]
-    found = [_lookup(run, result, None)[0] for result in (claim.result, *others)]
+    found = [lookup(run, result, None)[0] for result in (claim.result, *others)]
     return [estimate.value for estimate in found if estimate is not None and estimate.value is not None]
 
 
@@ -151,12 +168,13 @@ def _audit(run: Run, claims_path: Path) -> Audit:
 # --- one row -----------------------------------------------------------------------------------------------------------
 
 
-def _row(claim: Claim, file: ClaimsFile, run: Run, contradictions: list[str]) -> Judgement:
+def _row(claim: Claim, file: ClaimsFile, run: Run, contradictions: list[str], elsewhere: str | None) -> Judgement:
+    """The row of a claim; `elsewhere` says why the run does not compare with the card, if it does not."""
     if isinstance(claim, ValueClaim):
-        ruling = _judge_value(claim, run, contradictions)
+        ruling = _judge_value(claim, run, contradictions, elsewhere)
         printed, unit, arm, result = claim.value, claim.unit, claim.arm, claim.result
     else:
-        ruling = _judge_words(claim, file, run)
+        ruling = _judge_words(claim, file, run, elsewhere)
         printed, unit, arm, result = claim.phrase, None, None, pointer_of(claim.expression)
     return Judgement(
         id=claim.id,
@@ -172,34 +190,34 @@ def _row(claim: Claim, file: ClaimsFile, run: Run, contradictions: list[str]) ->
     )
 
 
-def _judge_value(claim: ValueClaim, run: Run, contradictions: list[str]) -> Ruling:
-    found, missing = _lookup(run, claim.result, claim)
+def _judge_value(claim: ValueClaim, run: Run, contradictions: list[str], elsewhere: str | None) -> Ruling:
+    found, missing = lookup(run, claim.result, claim)
     value = None if found is None else found.value
     places = decimals(claim.value or "0.000")
-    printed = None if value is None else rounded(_exact(value), places)
+    printed = None if value is None else rounded(decimal(value), places)
     tier = None if value is None else _tier(run, claim.result, [claim.arm])
     verdict: VerdictName
     remark = None
     if claim.value is None:
         verdict, reason = "absent", "the card prints no number here; what the run finds has nothing to be compared with."
     elif contradictions:
-        has = f" The run has {printed}." if run.comparable and printed else ""
+        has = f" The run has {printed}." if not elsewhere and printed else ""
         verdict, reason = "inconsistent_as_published", f"the card contradicts itself: {contradictions[0]}{has}"
-        tier = tier if run.comparable and tier else "audited"
+        tier = tier if not elsewhere and tier else "audited"
     elif found is None or value is None:
         verdict, reason = "not_run" if found is None else "undefined", missing
-    elif not run.comparable:
-        verdict, reason = "not_comparable", _other_scale(run)
+    elif elsewhere:
+        verdict, reason = "not_comparable", elsewhere
     else:
         verdict, reason, remark = compare(claim, value)
-    compares = run.comparable and claim.value is not None and value is not None
+    compares = not elsewhere and claim.value is not None and value is not None
     return Ruling(
         verdict,
         reason,
         tier,
         regenerated=None if value is None else found,
         regenerated_printed=printed,
-        difference=float(_exact(value) - claim.exact) if compares and value is not None else None,
+        difference=float(decimal(value) - claim.exact) if compares and value is not None else None,
         interval=_interval(found),
         readings=_readings(run, claim, places),
         remark=remark,
@@ -213,9 +231,9 @@ def _interval(found: Estimate | None) -> tuple[float, float] | None:
 def _readings(run: Run, claim: ValueClaim, places: int) -> list[OtherReading]:
     found = []
     for text, result in [*((r.text, r.result) for r in claim.readings), *_recipe_variants(run, claim)]:
-        other, _ = _lookup(run, result, claim)
+        other, _ = lookup(run, result, claim)
         value = None if other is None else other.value
-        printed = None if value is None else rounded(_exact(value), places)
+        printed = None if value is None else rounded(decimal(value), places)
         found.append(OtherReading(text=text, result=result, value=value, printed=printed))
     return found
 
@@ -257,9 +275,9 @@ def compare(claim: ValueClaim, value: float) -> tuple[VerdictName, str, str | No
 
 def _prints(claim: ValueClaim, value: float) -> str | None:
     """The remark that a value prints as the card's number; None if it does not."""
-    if not claim.interval.holds(_exact(value)):
+    if not claim.interval.holds(decimal(value)):
         return None
-    nearest = rounded(_exact(value), decimals(claim.value or ""))
+    nearest = rounded(decimal(value), decimals(claim.value or ""))
     if nearest == claim.value:
         return f"{_shown(claim, value)} prints as {claim.value}."
     why = "cut off" if claim.compare == "rounded_or_truncated" else "with its last half rounded the other way"
@@ -271,12 +289,12 @@ def _shown(claim: ValueClaim, value: float) -> str:
     return number(value, max(places + 2, 1)) if places else f"{value:g}"
 
 
-def _judge_words(claim: PredicateClaim, file: ClaimsFile, run: Run) -> Ruling:
+def _judge_words(claim: PredicateClaim, file: ClaimsFile, run: Run, elsewhere: str | None) -> Ruling:
     values = file.values()
     found: dict[str, Measured] = {}
     named = references(claim.expression)
     for name in named:
-        estimate, missing = _lookup(run, values[name].result, None)
+        estimate, missing = lookup(run, values[name].result, None)
         if estimate is None or estimate.value is None:
             return Ruling("not_run" if estimate is None else "undefined", f"needs {name}: {missing}")
         found[name] = Measured(estimate, _column(run, values[name].result))
@@ -285,12 +303,12 @@ def _judge_words(claim: PredicateClaim, file: ClaimsFile, run: Run) -> Ruling:
     if missing:
         return Ruling("not_run", missing)
     said = on_run(claim.expression, found, result, _ordered(claim, file))
-    estimate = _lookup(run, pointer, None)[0] if pointer else None
+    estimate = lookup(run, pointer, None)[0] if pointer else None
     verdict: VerdictName
-    if run.comparable:
-        verdict, reason = said.verdict, f"{said.verdict.replace('_', ' ')}, as read here: {said.shown}."
+    if elsewhere:
+        verdict, reason = "not_comparable", f"{elsewhere} Here: {said.shown}."
     else:
-        verdict, reason = "not_comparable", f"{_other_scale(run)} Here: {said.shown}."
+        verdict, reason = said.verdict, f"{said.verdict.replace('_', ' ')}, as read here: {said.shown}."
     return Ruling(
         verdict,
         reason,
@@ -320,10 +338,6 @@ def _ordered(claim: PredicateClaim, file: ClaimsFile) -> bool:
     if not isinstance(expression, Greater):
         return False
     return any(isinstance(rule, Ordered) and (rule.smaller, rule.larger) == (expression.right, expression.left) for rule in file.identities)
-
-
-def _other_scale(run: Run) -> str:
-    return f"the run's scale is {run.scale!r}; only a run at scale {COMPARABLE_SCALE!r} compares with the card."
 
 
 def _tier(run: Run, result: str | None, arms: list[str | None]) -> Tier | None:
@@ -358,77 +372,20 @@ def _chain(claim: Claim, result: str | None, run: Run) -> Chain:
     )
 
 
-# --- results as estimates ----------------------------------------------------------------------------------------------
-
-
-def _lookup(run: Run, result: str | None, claim: ValueClaim | None) -> tuple[Estimate | None, str]:
-    """A result as an Estimate in the claim's unit; or None and the sentence why there is none."""
-    if result is None:
-        return None, f"{(claim and claim.unmeasured) or 'it has no result'}."
-    file, pointer = split_pointer(result)
-    if not run.has(file):
-        return None, f"{file} is not in the run; the rule {rule_of(file)} makes it."
-    try:
-        found = run.at(file, pointer)
-    except KeyError:
-        return None, f"{file} has nothing at {pointer}."
-    if claim is not None and isinstance(found, str) and found in claim.words:
-        found = float(claim.words[found])
-    estimate = as_estimate(found, f"{run.path(file)}#{pointer}")
-    if estimate.value is None:
-        return estimate, f"{file}#{pointer} is undefined in this run (n = {estimate.n})."
-    return _scaled(estimate, FACTOR.get(claim.unit, Fraction(1)) if claim else Fraction(1)), ""
-
-
-def as_estimate(found: Any, where: str) -> Estimate:
-    """A result as an Estimate: an Estimate or Comparison as stored, or a single number; CardproofError for anything else."""
-    if isinstance(found, dict) and ("value" in found or "difference" in found):
-        value = found.get("value", found.get("difference"))
-        if value is None or _is_number(value):
-            return Estimate(
-                value=value,
-                n=int(found.get("n") or 0),
-                low=found.get("low"),
-                high=found.get("high"),
-                level=found.get("level", 0.95),
-                method=str(found.get("method", "")),
-                count=found.get("count"),
-            )
-    if found is None or _is_number(found):
-        return Estimate(value=found, n=0 if found is None else 1, low=None, high=None, method=SCALAR)
-    raise CardproofError(
-        f"{where} is not a number but {found!r:.60}.", "let the claim point to a number, an estimate or a paired difference."
-    )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _scaled(estimate: Estimate, factor: Fraction) -> Estimate:
-    if factor == 1:
-        return estimate
-    return estimate.model_copy(
-        update={key: float(_exact(v) * factor) for key in ("value", "low", "high") if (v := getattr(estimate, key)) is not None}
-    )
-
-
-def _exact(value: float) -> Fraction:
-    """A float as the decimal it prints as, so that 0.8235 is on the edge of 0.824 and not a hair below it."""
-    return Fraction(repr(value))
-
-
 # --- text --------------------------------------------------------------------------------------------------------------
 
 
 def render_text(found: Verdicts, width: int = 100) -> str:
     """The answer and the verdicts for a terminal of `width` columns, grouped, worst first; a reason common to a group is said once."""
     counts = ", ".join(f"{n} {verdict.replace('_', ' ')}" for verdict, n in found.counts.items() if n)
+    if found.card is None:
+        return "\n".join(textwrap.wrap(found.answer.sentence, width)) + "\n"
     title = f"Claims of {found.card} against run {found.run} (scale {found.scale}): {counts}."
     lines = [
         *textwrap.wrap(found.answer.sentence, width),
         "",
         *textwrap.wrap(title, width),
+        *(line for check in against(found.compared) for line in _differing(check, width)),
         "A row is: claim, published -> regenerated, evidence tier.",
     ]
     rows = sorted(found.claims, key=lambda row: VERDICTS.index(row.verdict))
@@ -446,6 +403,10 @@ def render_text(found: Verdicts, width: int = 100) -> str:
             indent = " " * (longest + 4)
             lines += textwrap.wrap(text, width, initial_indent=f"  {row.id.ljust(longest)}  ", subsequent_indent=indent)
     return "\n".join(lines) + "\n"
+
+
+def _differing(check: Compared, width: int) -> list[str]:
+    return textwrap.wrap(f"  {check.what}: the card's {check.card}; this run's {check.run}", width, subsequent_indent="    ")
 
 
 def _pair(row: Judgement) -> str:

@@ -242,6 +242,46 @@ class Tolerance(Row):
         return tolerance
 
 
+class Origin(Row):
+    """Where a model, an adapter or data come from. A hash tells more than a name; without one, name and revision count."""
+
+    id: str | None = None
+    """Name on the Hub, or of what is embedded."""
+    revision: str | None = None
+    """Revision on the Hub; null where the card names none: then any counts."""
+    sha256: str | None = None
+    """Of a model or adapter: the `model_hash` or `adapter_hash` of the rollouts."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """Of data: sha256 by name of the file."""
+    folder: str | None = None
+    """Name of a local folder. It tells nothing by itself: another folder may have the same name."""
+    trained: bool = False
+    """Of an adapter: one that a run trains by the card's recipe counts as well."""
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        name = self.id or (f"the local folder {self.folder}" if self.folder else "")
+        parts = [f"revision {self.revision}"] * bool(self.revision) + [f"sha256 {self.sha256}"] * bool(self.sha256)
+        parts += [f"{file} {digest}" for file, digest in self.files.items()]
+        told = f"{name}, {', '.join(parts)}" if name and parts else name or ", ".join(parts)
+        return f"{told} or trained by its recipe" if self.trained and told else told or "trained by its recipe"
+
+
+class MeasuredWith(Row):
+    """What a card's numbers were measured with. A run compares with them only where it used the same."""
+
+    model: Origin | None = None
+    data: Origin | None = None
+    verifier: Origin | None = None
+    adapters: dict[str, Origin] = Field(default_factory=dict)
+    """By arm."""
+    claims: list[Id] = Field(default_factory=list)
+    """Ids of printed numbers that a run has to share before any other compares: items, rollouts of each, ..."""
+    settings: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
+    """Settings of the configuration by dotted path, with the card's value."""
+
+
 class ClaimsFile(Row):
     """A card's claims."""
 
@@ -249,6 +289,8 @@ class ClaimsFile(Row):
     """The model's name."""
     arms: list[str]
     names: list[Name] = Field(default_factory=list)
+    measured_with: MeasuredWith | None = None
+    """Without it no run compares with the card."""
     central: list[str] = Field(default_factory=list)
     """Ids of the claims that the card is about, most important first: card and page show them first. Empty: the first measured ones of the
     last arm."""
@@ -380,6 +422,7 @@ def _check_references(file: ClaimsFile, where: str) -> None:
     for name in file.central:
         if name not in known:
             raise CardproofError(f"{where}: central names the claim {name!r}, which is not in this file.", _one_of(name, known))
+    _check_measured_with(file, where)
     for identity in file.identities:
         _check_ids(identity, values, f"{where}, identity {identity.id!r}")
     seen: set[str] = set()
@@ -391,6 +434,17 @@ def _check_references(file: ClaimsFile, where: str) -> None:
             if name in seen:
                 raise CardproofError(f"{place}: the claim {name!r} has a tolerance already.", "give each claim one tolerance.")
             seen.add(name)
+
+
+def _check_measured_with(file: ClaimsFile, where: str) -> None:
+    """What a run has to share with the card must be numbers that a run has."""
+    values = file.values()
+    usable = [claim.id for claim in values.values() if claim.value is not None and claim.result is not None]
+    for name in file.measured_with.claims if file.measured_with else []:
+        if name not in usable:
+            raise CardproofError(
+                f"{where}: measured_with names {name!r}, which is not a claim with a value and a result.", _one_of(name, usable)
+            )
 
 
 def _check_ids(row: Row, values: dict[str, ValueClaim], where: str) -> None:

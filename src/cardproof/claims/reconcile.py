@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from cardproof.claims.claims_file import CLAIMS_PATH, ValueClaim, read_claims
+from cardproof.claims.comparable import comparable, compared
 from cardproof.config.settings import Config, optimizer_steps
 from cardproof.errors import CardproofError
 from cardproof.evaluation.printed import number
 from cardproof.records import Result
-from cardproof.runs import COMPARABLE_SCALE, Run, metrics
+from cardproof.runs import Run, metrics
 from cardproof.training.results import TrainingMetrics
 
 LossName = Literal["train_loss", "last_loss"]
@@ -68,15 +69,15 @@ class Reconciliation(Result):
     scale: str
     """Scale of the run."""
     comparable: bool
-    """True if the run is at the card's own scale; only then can losses favour a reading."""
+    """True if the run compares with the card; only then can losses favour a reading."""
     published: Published
     """What the card prints."""
     readings: dict[str, RecipeReading]
     """Name of the reading -> what it makes."""
     nearest: str | None
-    """The reading whose mean loss is nearest to the printed one; None at another scale."""
+    """The reading whose mean loss is nearest to the printed one; None if the run does not compare with the card."""
     favoured: str | None
-    """The only reading with a loss that prints as published; None if there is not exactly one, or at another scale."""
+    """The only reading with a loss that prints as published; None if there is not exactly one, or the run does not compare."""
 
 
 def reconcile(config: Config, run_dir: Path, claims_path: Path = CLAIMS_PATH) -> Reconciliation:
@@ -84,18 +85,19 @@ def reconcile(config: Config, run_dir: Path, claims_path: Path = CLAIMS_PATH) ->
 
     Raises CardproofError if a training record or one of the three claims is missing.
     """
-    claims, run = read_claims(claims_path).values(), Run(run_dir)
+    file, run = read_claims(claims_path), Run(run_dir)
+    claims = file.values()
     published = {name: _claim(claims, name, claims_path) for name in (EXAMPLES, STEPS, LOSS)}
     readings = {name: _reading(config, run, training, published) for name, training in config.reading_runs.items()}
     exact = [name for name, found in readings.items() if found.prints_as_published]
-    comparable = config.scale == COMPARABLE_SCALE
+    compares = comparable(compared(file, run, finished=False))
     return Reconciliation(
         scale=config.scale,
-        comparable=comparable,
+        comparable=compares,
         published=Published(examples=int(published[EXAMPLES].exact), steps=int(published[STEPS].exact), loss=str(published[LOSS].value)),
         readings=readings,
-        nearest=min(readings, key=lambda name: readings[name].distance) if comparable and readings else None,
-        favoured=exact[0] if comparable and len(exact) == 1 else None,
+        nearest=min(readings, key=lambda name: readings[name].distance) if compares and readings else None,
+        favoured=exact[0] if compares and len(exact) == 1 else None,
     )
 
 
@@ -144,7 +146,7 @@ def render_text(found: Reconciliation) -> str:
 def conclusion(found: Reconciliation) -> str:
     """What the losses say, in one sentence."""
     if not found.comparable:
-        return f"At {found.scale} scale the losses favour no reading: they are another model's on other examples."
+        return "The losses favour no reading: the run does not compare with the card."
     if found.favoured:
         return f"The evidence favours {found.favoured}: it alone has a loss that prints as {found.published.loss}."
     return f"No single reading has a loss that prints as {found.published.loss}; {found.nearest} is nearest."

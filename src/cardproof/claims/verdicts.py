@@ -29,8 +29,8 @@ VerdictName = Literal[
 noticed), `not_resolved` (no significant difference, but it would not have been), `differs` (a significant one). Claims in words: `shown`,
 `refuted` (the interval lies wholly where the words say, or wholly outside), `not_resolved`. `as_set`: a setting, or what follows from
 settings, is the card's; that confirms nothing. `inconsistent_as_published`: the card contradicts itself here, whatever a run finds;
-`undefined`: a number over no items; `not_comparable`: the run is at another scale; `not_run`: there is no result yet; `absent`: the card
-prints no number."""
+`undefined`: a number over no items; `not_comparable`: the run used something that is not the card's; `not_run`: there is no result yet;
+`absent`: the card prints no number."""
 Tier = Literal["audited", "replayed", "regenerated", "retrained"]
 VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
 """Worst first."""
@@ -145,7 +145,7 @@ class Answer(Result):
     sentence: str
     """All of it in words, for a reader who reads nothing else."""
     measured: int | None
-    """Measured numbers that the run has a verdict on; None if its scale is not the card's."""
+    """Measured numbers that the run has a verdict on; None if it does not compare with the card."""
     agree: int
     """Of these, how many agree."""
     differ: int
@@ -172,22 +172,37 @@ class Answer(Result):
     """The audit's warnings."""
 
 
+class Compared(Result):
+    """One thing that a card's numbers depend on: what the card used, and what the run used."""
+
+    what: str
+    """What it is, in words: model, data, verifier, the adapter of an arm, a number of the card, or a setting."""
+    card: str
+    """The card's."""
+    run: str
+    """The run's."""
+    holds: bool | None
+    """True if the two are the same; None if that cannot be told."""
+
+
 class Verdicts(Result):
     """`claims.json`: every claim of the published card, judged by a run."""
 
     answer: Answer
     """Does the card hold, and how sure is that?"""
 
-    card: str
-    """Name of the published model."""
+    card: str | None
+    """Name of the published model; None if the run has no card to compare with."""
     run: str | None
     """Name of the run."""
     scale: str
     """Scale of the run."""
     comparable: bool
-    """True if the run is at the card's own scale."""
-    claims_sha256: str
-    """sha256 of the claims file."""
+    """True if nothing that the card's numbers depend on differs, and model and data are known to be the card's."""
+    compared: list[Compared]
+    """What the card's numbers depend on, each held against the run's."""
+    claims_sha256: str | None
+    """sha256 of the claims file; None without a card."""
     counts: dict[VerdictName, int]
     """Claims by verdict."""
     central: list[str]

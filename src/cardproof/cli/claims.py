@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import click
 
 from cardproof import runs
-from cardproof.cli.group import CLAIMS, ask_the_hub, cli, show, with_config
+from cardproof.cli.group import CLAIMS, OF_RUN, ask_the_hub, card_of_run, cli, show, with_config
 from cardproof.cli.recording import EVALUATED, TRAINING, below, following, makes, reads
 from cardproof.errors import CardproofError
 
 if TYPE_CHECKING:
     from cardproof.config.settings import Config
 
-JUDGED_BY = below(runs.CONFIG, runs.AUDIT, *EVALUATED, TRAINING, runs.SELECTION, runs.STEPS)
+JUDGED_BY = below(runs.CONFIG, runs.AUDIT, *EVALUATED, TRAINING, runs.SELECTION, runs.STEPS, runs.samples("*", "clean"))
 """What verdicts rest on."""
 
 
@@ -149,13 +149,13 @@ def draft(ctx: click.Context, card: str, out: Path | None, against: Path | None)
 
 
 @cli.command()
-@reads("--run", "Folder of the run.", JUDGED_BY)
-@reads("--claims", "The card's numbers, as data.", default=CLAIMS, show_default=True)
+@reads("--run", "Folder of the run.", JUDGED_BY, is_eager=True)
+@reads("--claims", OF_RUN, required=False, callback=card_of_run)
 @makes("--out", "Write claims.json there.", required=False)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--fail-on", type=click.Choice(["differs"]), default=None, help="Exit with 3 when a comparable claim differs.")
-def claims(run: Path, claims: Path, out: Path | None, form: str, fail_on: str | None) -> None:
-    """Judge every number on the published card by a run's results.
+def claims(run: Path, claims: Path | None, out: Path | None, form: str, fail_on: str | None) -> None:
+    """Judge every number on the published card by a run's results, if they compare; say what keeps them from that if they do not.
 
     The chain of evidence behind the results is checked first. Exits with 4, and judges nothing, where it is broken; where a run has no
     records, a note says that nobody checked it.

@@ -25,6 +25,19 @@ ROOT = Path(__file__).resolve().parents[3]
 # Only these verbs may ask the hub; every other runs offline, on a cluster's nodes as in a container without network.
 ASKING_THE_HUB = ("acquire", "preflight", "publish")
 CLAIMS = ROOT / "published" / "claims.yaml"
+OF_RUN = "The card's numbers, as data.  [default: the claims file that the run's configuration names]"
+
+
+def card_of_run(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """The claims file given, else the one that the run's configuration names (`published`); None if the run has no card."""
+    from cardproof.config.settings import PUBLISHED
+    from cardproof.runs import Run
+
+    if value is not None or ctx.resilient_parsing:
+        return value
+    named = Run(ctx.params["run"]).settings.get("published", PUBLISHED)
+    return CLAIMS if named == PUBLISHED else None if named is None else Path(named)
+
 
 OVERLAYS = click.option("--configfile", "files", type=FILE, multiple=True, help="Overlays on config.yaml, later ones win.")
 

@@ -10,6 +10,7 @@ import click
 
 from cardproof.cli.group import CLAIMS, OVERLAYS, ROOT, cli, overlaid
 from cardproof.cli.recording import FILE, makes
+from cardproof.errors import CardproofError
 
 TEMPLATES = click.option("--templates", type=FILE, default=ROOT / "prompts", show_default=True, help="Prompt templates.")
 PUBLISHED = click.option("--claims", type=FILE, default=CLAIMS, show_default=True, help="The card's numbers, as data.")
@@ -60,6 +61,60 @@ def preflight(files: tuple[Path, ...], resolved: Path | None, form: str, templat
     checking.raise_for(config, checks)
     if out is not None:
         write_json(out, checking.as_json(config, checks))
+
+
+@cli.command()
+@click.option("--model", help="Base model: a folder, OWNER/NAME@REVISION on the Hub, or the name of an embedded one.")
+@click.option("--adapter", help="LoRA adapter: a folder in PEFT's format, or OWNER/NAME@REVISION on the Hub.")
+@click.option("--data", help="Folder with qa.jsonl and corpus.jsonl.")
+@click.option("--card", default=None, help="The published card to judge: Markdown, or its claims file. Without it nothing is compared.")
+@click.option("--name", default="mine", show_default=True, help="Name of the run.")
+@click.option("--out", type=FILE, default=None, help="Overlay to write. [default: config/NAME.yaml]")
+@click.option("--force", is_flag=True, help="Replace files that are there.")
+def init(model: str | None, adapter: str | None, data: str | None, card: str | None, name: str, out: Path | None, force: bool) -> None:
+    """Write the overlay that evaluates your own adapter on your own data, and check each input first.
+
+    In a terminal it asks for what is missing. A card in Markdown is drafted as a claims file beside the overlay, which states these inputs
+    as what its numbers were measured with. Where a check fails, nothing is written and it exits with 1.
+    """
+    import yaml
+
+    from cardproof.config import reading
+    from cardproof.files import write_text
+    from cardproof.machine import new_run
+    from cardproof.machine import preflight as checking
+
+    asked = {"model": model, "adapter": adapter, "data": data}
+    missing = [option for option, value in asked.items() if not value]
+    if missing and not sys.stdin.isatty():
+        hint = "give them, or start it in a terminal, where it asks."
+        raise CardproofError(f"Missing: {', '.join(f'--{option}' for option in missing)}.", hint)
+    for option in missing:
+        asked[option] = click.prompt(f"{option} ({new_run.ASKED[option]})")
+    if missing and card is None:
+        card = click.prompt("card (Markdown or a claims file; empty for none)", default="", show_default=False) or None
+    overlay = out or Path("config", f"{name}.yaml")
+    claims = overlay.with_suffix(".claims.yaml")
+    if not force and (taken := next((path for path in (overlay, claims) if path.exists()), None)):
+        raise CardproofError(f"{taken} is there already.", "choose another --name or --out, or add --force to replace it.")
+    given = new_run.Given(name, str(asked["model"]), str(asked["adapter"]), str(asked["data"]), card)
+    found = new_run.prepare(given, ROOT / "config" / "own-cpu.yaml", claims)
+    checks = found.checks
+    if not any(check.status == "failed" for check in checks):
+        resolved = reading.validate(
+            reading.merge(reading.parse((ROOT / "config.yaml").read_bytes(), "config.yaml"), found.overlay), str(overlay)
+        )
+        checks = [*checks, *checking.preflight(resolved, Path("results") / name, ROOT / "prompts", CLAIMS)]
+    click.echo(checking.as_text(checks))
+    if any(check.status == "failed" for check in checks):
+        click.echo("\nNothing was written.")
+        sys.exit(1)
+    write_text(overlay, new_run.HEAD + yaml.safe_dump(found.overlay, sort_keys=False, allow_unicode=True, width=140))
+    click.echo(f"\nWrote {overlay}.")
+    if found.claims is not None:
+        write_text(claims, found.claims)
+        click.echo(f"Wrote {claims}: give each number its arm and its `result`, then `cardproof audit --claims {claims}`.")
+    click.echo(f"Next: snakemake --cores all --configfile {overlay}")
 
 
 @cli.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from cardproof import runs
-from cardproof.cli.group import CLAIMS, ROOT, cli
+from cardproof.cli.group import OF_RUN, ROOT, card_of_run, cli
 from cardproof.cli.recording import EVALUATED, FILE, TRAINING, below, beside, makes, reads
 
 ROWS = (runs.samples("{arm}", "{condition}"), runs.scores("{arm}", "{condition}"))
@@ -34,11 +34,12 @@ def figures(run: Path, out: Path) -> None:
     "--run",
     "Folder of the run.",
     below(runs.CONFIG, runs.AUDIT, runs.CLAIMS, runs.evaluation("*"), TRAINING, *BESIDE_CARD, *ASKED),
+    is_eager=True,
 )
 @reads("--templates", "Templates of card, page and captions.", default=ROOT / "report", show_default=True)
-@reads("--claims", "The card's numbers, as data.", default=CLAIMS, show_default=True)
+@reads("--claims", OF_RUN, required=False, callback=card_of_run)
 @makes("--out", "Card to write (Markdown).", beside(runs.EVAL_RESULTS, runs.PROMPT))
-def card(run: Path, templates: Path, claims: Path, out: Path) -> None:
+def card(run: Path, templates: Path, claims: Path | None, out: Path) -> None:
     """Render the model card from results alone."""
     from cardproof.pages.card import render
 

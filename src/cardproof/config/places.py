@@ -29,7 +29,7 @@ def without_places(config: Config) -> Config:
         named = {field: getattr(section, field) for field in fields}
         return section.model_copy(update={field: name_of(place) for field, place in named.items() if place})
 
-    clean = local(config, "replay").model_copy(
+    clean = local(config, "replay", *([] if config.of_the_subject else ["published"])).model_copy(
         update={
             "benchmark": local(config.benchmark, "path"),
             "model": local(config.model, *(["id"] if config.model.source == "folder" else [])),

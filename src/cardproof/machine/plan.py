@@ -17,7 +17,7 @@ from cardproof.acquire import hub
 from cardproof.claims.claims_file import read_claims
 from cardproof.claims.reconcile import EXAMPLES
 from cardproof.config.settings import CONDITIONS, Config, optimizer_steps
-from cardproof.config.texts import to_yaml
+from cardproof.config.texts import overlay
 from cardproof.errors import CardproofError
 from cardproof.files import write_text
 from cardproof.machine import memory, rates
@@ -154,9 +154,9 @@ def _counts(config: Config, work: Workload) -> list[Figure]:
     figures = [Figure("prompts", "questions", work.questions, "questions", known, work.benchmark_how)]
     figures += [Figure("prompts", name, a.prompts, "prompts", known, "items of its side of the split") for name, a in work.asked.items()]
     figures.append(Figure("prompts", "all", sum(a.prompts for a in work.asked.values()), "prompts", known, "their sum"))
-    train = work.asked[TRAIN]
-    how = f"{train.prompts} prompts x {train.n} candidates, base model"
-    figures.append(Figure("rollouts", TRAIN, train.rollouts, "rollouts", known, how))
+    if train := work.asked.get(TRAIN):
+        how = f"{train.prompts} prompts x {train.n} candidates, base model"
+        figures.append(Figure("rollouts", TRAIN, train.rollouts, "rollouts", known, how))
     for name in CONDITIONS:
         a = work.asked[name]
         how = f"{a.prompts} prompts x {a.n} rollouts x {arms} arms ({names})"
@@ -175,6 +175,8 @@ def _arms(config: Config, condition: str) -> int:
 
 
 def _training(config: Config, work: Workload, sizes: sizes.Shapes) -> list[Figure]:
+    if not config.trains:
+        return []
     kind: Kind = work.examples_kind
     figures = [Figure("training", "examples", work.examples, "examples", kind, work.examples_how)]
     total = 0
@@ -209,6 +211,8 @@ def _tokens(config: Config, work: Workload) -> list[Figure]:
             f"{rollouts(config, work)} rollouts x {config.sampling.max_new_tokens}",
         ),
     ]
+    if not config.trains:
+        return figures
     how = f"epochs x {work.examples} examples x {work.example_tokens:.0f} tokens, over {len(config.training_runs)} training runs"
     return [*figures, Figure("tokens", "training", round(_training_tokens(config, work)), "tokens", "estimated", how)]
 
@@ -271,7 +275,8 @@ def _memory(config: Config, work: Workload, sizes: sizes.Shapes) -> list[Figure]
     limit, rows = config.sampling.max_new_tokens, config.sampling.rows
     largest = max(work.asked.values(), key=lambda a: max(1, rows // a.n) * (a.longest + a.n * limit))
     tokens = min(config.training.max_tokens, work.longest_example)
-    return [*training_memory(config, sizes, tokens), *sampling_memory(config, sizes, largest.longest, largest.n)]
+    training = training_memory(config, sizes, tokens) if config.trains else []
+    return [*training, *sampling_memory(config, sizes, largest.longest, largest.n)]
 
 
 def training_memory(config: Config, sizes: sizes.Shapes, tokens: int) -> list[Figure]:
@@ -424,13 +429,13 @@ def _hours(config: Config, work: Workload, sizes: sizes.Shapes, rehearsal: rates
     for name, device in devices.items():
         if rehearsal is not None and rates.same_device(name, rehearsal.device.name):
             continue
-        parts = _seconds(config, work, {n: assumed_rates(config, sizes, device, n) for n in config.rollouts.values()})
+        parts = _seconds(config, work, {n: assumed_rates(config, sizes, device, n) for n in {a.n for a in work.asked.values()}})
         short = f"; too small: {need / GB:.0f} GB are needed" if "memory" in device and device["memory"] * GB < need else ""
         figures.append(_hour(name, parts, "GPU hours" if gpu else "hours", "assumed", short))
     if rehearsal is not None:
         name = rehearsal.device.name
         device = next((d for n, d in devices.items() if rates.same_device(n, name)), next(iter(devices.values())))
-        each = {n: rates.with_measured(assumed_rates(config, sizes, device, n), rehearsal) for n in config.rollouts.values()}
+        each = {n: rates.with_measured(assumed_rates(config, sizes, device, n), rehearsal) for n in {a.n for a in work.asked.values()}}
         memory_of = rehearsal.device.memory
         short = f"; too small: {need / GB:.0f} GB are needed" if memory_of and memory_of < need else ""
         parts = _seconds(config, work, each)
@@ -476,7 +481,7 @@ def jobs(config: Config, snakefile: Path) -> list[Figure]:
     if not snakefile.is_file():
         return []
     with tempfile.TemporaryDirectory(prefix="cardproof-plan-") as folder:
-        write_text(Path(folder, "config.yaml"), to_yaml(config, comments=False))
+        write_text(Path(folder, "config.yaml"), overlay(config))
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", folder, "--nolock"]
         command += ["--cores", "1", "--dry-run", "--configfile", str(Path(folder, "config.yaml"))]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}

@@ -140,6 +140,7 @@ def workload(config: Config, run_dir: Path, folder: Path | None, templates: Path
     asked = {
         name: Asked(prompts=c.prompts, n=config.rollouts[name], mean=c.mean, longest=c.longest, longest_item=c.longest_item, new=new[name])
         for name, c in counted.items()
+        if name != TRAIN or config.trains
     }
     examples, kind, examples_how = _examples(config, run_dir, counted[TRAIN].prompts, printed_examples)
     return Workload(
@@ -223,7 +224,9 @@ def _counted(config: Config, passages: list[Any], questions: list[Any], template
 
 def _trained_on(config: Config, prompt: Prompt, templates: Path) -> list[Message]:
     demonstration = config.contract.demonstration and config.distill.demonstration
-    return render(prompt.question, prompt.documents, True, templates, demonstration, config.contract.refusal_phrases[0])
+    return render(
+        prompt.question, prompt.documents, True, templates, demonstration, config.contract.refusal_phrases[0], config.contract.headings
+    )
 
 
 def _estimated(config: Config, templates: Path, encode: Encode) -> tuple[int, dict[str, _Counted]]:
@@ -251,7 +254,9 @@ def _estimated(config: Config, templates: Path, encode: Encode) -> tuple[int, di
                 for share in [1.0] * int(documents) + ([documents % 1] if documents % 1 else [])
             ]
             question = "x" * round(known["question"][size])
-            messages = render(question, shown, condition.contract, templates, demonstration, config.contract.refusal_phrases[0])
+            messages = render(
+                question, shown, condition.contract, templates, demonstration, config.contract.refusal_phrases[0], config.contract.headings
+            )
             return encode(messages, config.contract.reply_prefix if condition.contract else "")
 
         shows = config.contract.demonstration and condition.contract

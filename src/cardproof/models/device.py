@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 from typing import Any, Literal
 
@@ -43,7 +42,8 @@ def computed_on(rows: int) -> dict[str, Any]:
     gpu = device() == "cuda"
     name = torch.cuda.get_device_name() if gpu else f"CPU with {torch.backends.cpu.get_cpu_capability()}"
     libraries = ("torch", "transformers", "bitsandbytes", "peft", "vllm")
-    found = {package: importlib.metadata.version(package) for package in libraries if importlib.util.find_spec(package)}
+    # By what is installed, not by what can be imported: any folder of that name could be.
+    found = {package: importlib.metadata.version(package) for package in libraries if any(importlib.metadata.distributions(name=package))}
     return {"device": name, "dtype": str(compute_dtype()), "rows": rows if gpu else None, **found}
 
 

@@ -17,6 +17,7 @@ import jinja2
 
 from cardproof.claims.audit import Audit
 from cardproof.claims.claims import judge
+from cardproof.claims.comparable import against
 from cardproof.claims.reconcile import Reconciliation, conclusion
 from cardproof.claims.verdicts import Verdicts, verdicts_of
 from cardproof.config import texts
@@ -31,7 +32,6 @@ from cardproof.files import write_json, write_text
 from cardproof.pages import card_metadata
 from cardproof.pages.base_card import base_of
 from cardproof.pages.definitions import DEFINITIONS
-from cardproof.pages.figures import FIGURES
 from cardproof.pages.formats import (
     above_chance,
     apart,
@@ -70,9 +70,9 @@ from cardproof.pages.formats import (
     words,
 )
 from cardproof.pages.over import over
-from cardproof.pages.usage import usage
+from cardproof.pages.usage import told_adapter, usage
 from cardproof.records import Estimate
-from cardproof.runs import AUDIT, CLAIMS, EVAL_RESULTS, LEAKAGE, PROMPT, RECONCILE, SELECTION, VERIFIER, Run, figure
+from cardproof.runs import AUDIT, CLAIMS, EVAL_RESULTS, LEAKAGE, PROMPT, RECONCILE, SELECTION, VERIFIER, Run, figure, figures_of
 from cardproof.training.results import TrainingMetrics
 from cardproof.verifier.results import VerifierMetrics
 
@@ -133,16 +133,22 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
     results, trained = Evaluation.of(run), run.training(TrainingMetrics)
     claims = _claims(run, published_claims)
     chain = check(run_dir, skip=("card/", "report"))
-    withheld = chain.withholds(run.comparable)
-    published = run.comparable and not withheld and not config.synthetic
+    compares = claims is not None and claims.comparable
+    withheld = chain.withholds(compares)
+    carded = claims.card is not None if claims else config.published is not None
+    reproduction = compares and not withheld and not config.synthetic
+    published = reproduction if carded or config.synthetic else None
     base = base_of(run)
     by_id = {row.id: row for row in claims.claims} if claims else {}
-    name = claims.card if claims and published else f"cardproof-{config.run}-{subject}"
+    name = str(claims.card) if claims and reproduction else config.header.title or f"cardproof-{config.run}-{subject}"
     return {
         "run": config,
         "chain": chain,
         "problem": first_problem(chain, run_dir),
         "withheld": withheld,
+        "reproduction": reproduction,
+        "carded": carded,
+        "differing": against(claims.compared) if claims else [],
         "base": base,
         "metadata": card_metadata.header(config, base, results, subject, name, published),
         "eval_results": card_metadata.eval_results(config, results, subject, published),
@@ -151,6 +157,7 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
         "pair": f"{subject}-{REFERENCE}",
         "arms": list(results.axes.arms),
         "usage": usage(run, base, subject),
+        "adapter": told_adapter(run, subject),
         "first_point": 0,  # where a curve over N begins
         "definitions": DEFINITIONS,
         "titles": TITLES,
@@ -164,7 +171,8 @@ def collect(run_dir: Path, out_path: Path, published_claims: Path | None) -> dic
         "audit": run.read(AUDIT, Audit) if run.has(AUDIT) else None,
         "unpinned": run.unpinned(),
         "adapter_notes": run.adapter_notes(),
-        "assumptions": texts.assumptions(without_places(config)),
+        # What is assumed is assumed of the card that the project is about; another card has its own assumptions in its claims file.
+        "assumptions": texts.assumptions(without_places(config)) if config.of_the_subject else [],
         "figures": _figures(run, out_path),
     }
 
@@ -196,9 +204,9 @@ def _verifier(run: Run) -> dict[str, Any]:
 
 def subject_of(run: Config) -> str:
     """The arm the card is about; CardproofError if no arm has an adapter."""
-    if run.subject is None:
+    if run.subject_arm is None:
         raise CardproofError("The run has no arm with an adapter, so there is no model to write a card about.", "add one under `arms`.")
-    return run.subject
+    return run.subject_arm
 
 
 def _claims(run: Run, published_claims: Path | None) -> Verdicts | None:
@@ -227,7 +235,7 @@ def _packages(variants: Mapping[str, TrainingMetrics]) -> dict[str, str]:
 
 def _figures(run: Run, out_path: Path) -> dict[str, str]:
     links = {}
-    for name in FIGURES:
+    for name in figures_of(run.config):
         path = run.path(figure(name, "png"))
         if not path.is_file():
             raise CardproofError(f"{path} does not exist.", "draw the figures first: `cardproof figures`.")

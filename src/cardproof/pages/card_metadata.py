@@ -32,8 +32,8 @@ CONFIGURATIONS = {"axes": "clean", "stress": "stress"}
 HUB = "https://huggingface.co"
 
 
-def header(run: Config, base: Base, results: Evaluation, subject: str, name: str, published: bool) -> str:
-    """The card's YAML header; `published`: it may go by the published card's name."""
+def header(run: Config, base: Base, results: Evaluation, subject: str, name: str, published: bool | None) -> str:
+    """The card's YAML header; `published`: it may go by the published card's name (None: there is no such card)."""
     from huggingface_hub import EvalResult, ModelCardData
 
     kind, called = dataset(run.benchmark)
@@ -69,21 +69,22 @@ def header(run: Config, base: Base, results: Evaluation, subject: str, name: str
     return data.to_yaml().strip()
 
 
-def tags(run: Config, subject: str, published: bool) -> list[str]:
+def tags(run: Config, subject: str, published: bool | None) -> list[str]:
     """Tags of the method, those of the configuration, and what the run is not."""
     quantized = run.arms[subject].adapter == "trained" and run.model.quantization == "nf4"
-    marks = {"qlora": quantized, "synthetic": run.synthetic, "not-a-reproduction": not published}
+    marks = {"qlora": quantized, "synthetic": run.synthetic, "not-a-reproduction": published is False}
     further = [tag for tag, holds in marks.items() if holds]
     return list(dict.fromkeys(["cardproof", "lora", "grounded-generation", *run.header.tags, *further]))
 
 
-def eval_results(run: Config, results: Evaluation, subject: str, published: bool) -> str | None:
+def eval_results(run: Config, results: Evaluation, subject: str, published: bool | None) -> str | None:
     """The content of the Hub's list of results; None if the run's data set is not on the Hub or defines no task that the run knows."""
     import yaml
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     if not run.hub_tasks:
         return None
+    further = ["not a reproduction"] * (published is False)
     asked = {f"{'' if file == 'axes' else file + '_'}{axis}": (file, axis) for file in DOCUMENTS for axis in LABELS}
     if unknown := sorted(run.hub_tasks.keys() - asked):
         raise CardproofError(
@@ -96,7 +97,7 @@ def eval_results(run: Config, results: Evaluation, subject: str, published: bool
             dataset_revision=run.benchmark.revision,
             task_id=tasks[file, axis],
             value=value,
-            notes=f"{DOCUMENTS[file]}; {note(estimate, table(results, file).best_of)}{'' if published else '; not a reproduction'}",
+            notes="; ".join([DOCUMENTS[file], note(estimate, table(results, file).best_of), *further]),
         )
         for file, axis, value, estimate in measured(results, subject)
         if (file, axis) in tasks
@@ -140,7 +141,7 @@ def dataset(benchmark: Benchmark) -> tuple[str, str]:
     if benchmark.source == "hub":
         return benchmark.id, benchmark.id.rpartition("/")[2]
     if benchmark.source == "embedded":
-        return "cardproof-licence-questions", "cardproof's own questions on open-source licences (not the published card's data)"
+        return "cardproof-licence-questions", "cardproof's own questions on open-source licences"
     folder = Path(str(benchmark.path)).name
     return folder, f"{folder} (a local folder)"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from cardproof.claims.claims import SCALAR
+from cardproof.claims.comparable import why_not
+from cardproof.claims.found import SCALAR
 from cardproof.claims.verdicts import Judgement, Verdicts
 from cardproof.evaluation.printed import DASH
 from cardproof.pages.formats import cell, published, regenerated, remark, words
-from cardproof.runs import COMPARABLE_SCALE
 
 
 def rows(claims: Verdicts) -> list[dict[str, Any]]:
@@ -44,19 +44,19 @@ def section(row: Judgement) -> str:
 
 def heading(claims: Verdicts) -> str:
     """The comparison's title, which says if the two are not comparable."""
-    if claims.scale == COMPARABLE_SCALE:
+    if claims.card is None:
+        return f"Run {claims.run}"
+    if claims.comparable:
         return f"The published card and the run {claims.run}"
     return f"Run {claims.run} beside the published card (not comparable)"
 
 
 def warning(claims: Verdicts) -> str:
-    """What the comparison does not show; empty if the run compares."""
-    if claims.comparable:
+    """What the comparison does not show, and why; empty if the run compares, or has no card to compare with."""
+    if claims.comparable or claims.card is None:
         return ""
-    return (
-        f"This run has another scale ({claims.scale}): its model, data or verifier are not the card's. "
-        "Its numbers say nothing about whether the printed ones hold, in either direction."
-    )
+    why = why_not(claims.compared)
+    return f"{why[0].upper()}{why[1:]}. So its numbers say nothing about whether the printed ones hold, in either direction."
 
 
 def markdown(claims: Verdicts) -> str:
@@ -65,6 +65,8 @@ def markdown(claims: Verdicts) -> str:
     if warning(claims):
         lines += [f"**{cell(warning(claims))}**", ""]
     counted = [f"{count} {words(verdict)}" for verdict, count in claims.counts.items() if count]
+    if claims.card is None:
+        return "\n".join([*lines, cell(claims.answer.sentence), ""])
     lines += [f"**Does the card hold?** {cell(claims.answer.sentence)}", ""]
     lines += [f"{len(claims.claims)} claims of {cell(claims.card)}: {', '.join(counted)}.", ""]
     for name, group in by_section(rows(claims)):

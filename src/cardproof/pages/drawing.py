@@ -72,13 +72,6 @@ STYLE: Any = {
 }
 
 
-SCALES = {
-    "published": "published scale",
-    "benchmark": "the card's benchmark, another model: not a reproduction of the published card",
-    "embedded": "embedded scale: not a reproduction of the published card",
-}
-
-
 LINE = 0.155
 """Inches from one line of small print to the next."""
 LETTER = 0.068
@@ -127,11 +120,17 @@ class Sheet(NamedTuple):
 
 
 def sheet(data: Data, narrow: bool = False) -> Sheet:
-    """A sheet with the title, and below which run at which scale it shows: no picture of a demo travels without saying so."""
-    scale = "synthetic: made-up results, no model ran" if data.get("synthetic") else SCALES[data["scale"]]
+    """A sheet with the title, and below it the run and whether that reproduces the card: no picture of a demo travels without saying so."""
     width = NARROW if narrow else WIDTH
     title = textwrap.wrap(data["title"], 36) if narrow else [data["title"]]
-    return Sheet(width, title, textwrap.wrap(f"run {data['run']}, {scale}", round(0.94 * width / LETTER)))
+    return Sheet(width, title, textwrap.wrap(f"run {data['run']}{standing(data)}", round(0.94 * width / LETTER)))
+
+
+def standing(data: Data) -> str:
+    """What a run is, in words that follow its name; nothing for a run without a published card."""
+    if data.get("synthetic"):
+        return ", synthetic: made-up results, no model ran"
+    return {True: ", beside the published card", False: ", not a reproduction of the published card"}.get(data.get("reproduction", ...), "")
 
 
 def palette(names: Sequence[str], arms: Sequence[str] = ()) -> dict[str, tuple[str, str]]:

@@ -31,7 +31,7 @@ from cardproof.pages.drawing import (
     sheet,
 )
 from cardproof.records import Estimate
-from cardproof.runs import CLAIMS, Run, evaluation, metrics
+from cardproof.runs import CLAIMS, Run, evaluation, figures_of, metrics
 from cardproof.training.results import TrainingMetrics
 
 # --- entry ------------------------------------------------------------------------------------------------------------
@@ -44,9 +44,11 @@ def draw(run_dir: Path, out_dir: Path) -> list[Path]:
     """
     results = Results.of(Run(run_dir))
     written = []
-    for name, (collect, _) in FIGURES.items():
-        which = {"run": results.config.run, "scale": results.config.scale, "synthetic": results.config.synthetic}
-        data = {"figure": name, **which, **collect(results)}
+    card = results.claims.card
+    which = {"run": results.config.run, "scale": results.config.scale, "synthetic": results.config.synthetic}
+    which |= {"reproduction": results.claims.comparable} if card is not None else {}
+    for name in figures_of(results.config):
+        data = {"figure": name, **which, **FIGURES[name][0](results)}
         write_json(Path(out_dir) / f"{name}.json", data)
         written += [Path(out_dir) / f"{name}.json", *render(data, Path(out_dir))]
     return written
@@ -231,7 +233,7 @@ def compute_curve(results: Results) -> Data:
 
 
 def published(results: Results) -> Data:
-    """Every share and score that the card prints or the run has, side by side; with verdicts if the run is at the published scale."""
+    """Every share and score that the card prints or the run has, side by side; with verdicts if the run compares with the card."""
     claims = results.claims
     rows = [
         {

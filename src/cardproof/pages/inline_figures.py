@@ -11,8 +11,8 @@ from cardproof import outside
 from cardproof.errors import CardproofError
 from cardproof.evaluation.printed import DASH, measured, number
 from cardproof.pages.drawing import COLOURS, GRID, INK, LETTERS, MUTED, said_of_equivalence
-from cardproof.pages.figures import FIGURES, narrow
-from cardproof.runs import Run, evaluation, figure
+from cardproof.pages.figures import narrow
+from cardproof.runs import Run, evaluation, figure, figures_of
 
 PAPER = "#ffffff"
 VARIABLES = {
@@ -41,7 +41,7 @@ class Table(NamedTuple):
 def figures(run: Run) -> list[dict[str, Any]]:
     """Every figure of a run: name, title, SVG as part of a page, the same for a narrow screen, and its numbers."""
     entries = []
-    for i, name in enumerate(FIGURES):
+    for i, name in enumerate(figures_of(run.config)):
         data = run.json(figure(name, "json"))
         entry = {"name": name, "title": data["title"], "source": data["source"], "table": TABLES[name](data)}
         entry["svg"] = inline(outside.read_text(run.path(figure(name, "svg"))), name, f"f{i}")

@@ -33,10 +33,12 @@ def items(run: Run) -> list[Item]:
         rows = read_rows(run.path(prompts(condition)), Prompt)
         by_item = {p.item: p for p in rows}
         for p in rows:
-            item = entries.setdefault(p.item, {"id": p.item, "question": p.question, "reference": p.reference, "conditions": {}})
+            item = entries.setdefault(
+                p.item, {"id": p.item, **_name(p), "question": p.question, "reference": p.reference, "conditions": {}}
+            )
             item["conditions"][condition] = {
                 "contract": p.contract,
-                "oracle": p.oracle_id,
+                "oracle": ", ".join([p.oracle_id, *p.further_oracle_ids]),
                 "oracle_present": p.oracle_present,
                 "documents": [{"id": d.id, "role": d.role, "text": d.text} for d in p.documents],
                 "arms": {},
@@ -46,6 +48,11 @@ def items(run: Run) -> list[Item]:
                 rollouts = entries[rollout.item]["conditions"][condition]["arms"].setdefault(arm, [])
                 rollouts.append(_rollout(rollout, row, by_item[rollout.item], run.config.contract.refusal_phrases))
     return list(entries.values())
+
+
+def _name(prompt: Prompt) -> dict[str, str]:
+    """What a question is called in the data, if its id there is a text."""
+    return {} if prompt.name is None else {"name": prompt.name}
 
 
 def marks(item: Item) -> dict[str, dict[str, dict[str, list[int]]]]:

@@ -1,4 +1,4 @@
-"""Publishing a finished run on the Hub: the adapter it trained, its card, every file that the card names as a source, prompts and page.
+"""Publishing a finished run on the Hub: the adapter that the card is about, the card, the files that it names as sources, prompts and page.
 
 Nothing is sent unless asked for. A run whose chain of records is broken is refused, and so are made-up results. A run that is not a
 reproduction cannot use the published card's name. Prompts and page hold the data's texts, so they are sent only where its licence allows
@@ -15,7 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from cardproof import outside
-from cardproof.claims.verdicts import verdicts_of
+from cardproof.acquire.model_hash import fingerprint
+from cardproof.claims.comparable import against, hashes
+from cardproof.claims.verdicts import Compared, verdicts_of
 from cardproof.config.places import published
 from cardproof.errors import CardproofError, shown
 from cardproof.evidence.sidecars import NOT_CONTENT
@@ -23,9 +25,10 @@ from cardproof.evidence.verify import AGAIN, Files, check
 from cardproof.files import sha256_file
 from cardproof.pages import card_metadata
 from cardproof.pages.card import subject_of
-from cardproof.pages.usage import HERE, texts_allowed
+from cardproof.pages.usage import HERE, texts_allowed, told_adapter
 from cardproof.runs import CARD, CLAIMS, CONFIG, EVAL_RESULTS, PROMPT, Run, adapter
 
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _MARK = re.compile(r"<!-- ([^\s#]+)#\S* -->")
 _LINK = re.compile(r"\]\(\.\./([\w./-]+)(?:#[^)]*)?\)")
@@ -49,10 +52,14 @@ class Upload(NamedTuple):
     """OWNER/NAME."""
     files: dict[str, Path | bytes]
     """Path in the repository -> file, or its content if that is not a file's."""
-    adapter: str | None
-    """The training run whose adapter is among the files; None if the arm's adapter is somebody else's."""
-    reproduction: bool
-    """True if the run is at the published scale."""
+    adapter: str
+    """The adapter that the card is about, in words: its arm, its hash, and where it is from."""
+    sent: bool
+    """Whether its weights are among the files; an adapter of the Hub is there already."""
+    reproduction: bool | None
+    """Whether the run compares with its published card; None without one."""
+    differing: list[Compared]
+    """What keeps it from comparing."""
     texts: bool
     """True if prompts and page are among the files: the licence of the data allows it."""
 
@@ -94,15 +101,40 @@ def prepare(folder: Path, repository: str) -> Upload:
             if _TEXTS.fullmatch(found) and not found.startswith("samples/") and PurePosixPath(found).name not in NOT_CONTENT
         }
     files[CONFIG] = published(outside.read_bytes(run.path(CONFIG), outside.MOST_YAML), str(run.path(CONFIG)))
-    arm = run.config.arms[subject_of(run.config)]
-    variant = arm.variant if arm.adapter == "trained" else None
-    if variant:
-        weights = [name for name in listed.below(adapter(variant)) if name.endswith((".safetensors", ".json"))]
-        if not any(name.endswith(".safetensors") for name in weights):
-            lacks = f"Not to be published: the run has no weights of the adapter that its card is about ({adapter(variant)})."
+    subject = subject_of(run.config)
+    weights = _weights(run, listed, subject)
+    files |= weights
+    verdicts = verdicts_of(run)
+    reproduction = None if verdicts.card is None else verdicts.comparable
+    return Upload(repository, files, told_adapter(run, subject), bool(weights), reproduction, against(verdicts.compared), texts)
+
+
+def _weights(run: Run, listed: Files, subject: str) -> dict[str, Path | bytes]:
+    """The files of the adapter that the card is about: trained by the run, or from a local folder; none of one that is on the Hub.
+
+    CardproofError if a folder's adapter is not the one that the rollouts were drawn with.
+    """
+    arm = run.config.arms[subject]
+    if arm.variant:
+        of = adapter(arm.variant)
+        names = [name for name in listed.below(of) if name.endswith((".safetensors", ".json")) and str(PurePosixPath(name).parent) == of]
+        if not any(name.endswith(".safetensors") for name in names):
+            lacks = f"Not to be published: the run has no weights of the adapter that its card is about ({of})."
             raise CardproofError(lacks, "publish the run that trained it: an archive has no weights, nor has a run replayed from one.")
-        files |= {PurePosixPath(name).name: run.path(name) for name in weights if PurePosixPath(name).parent.as_posix() == adapter(variant)}
-    return Upload(repository, files, variant, run.comparable, texts)
+        return {PurePosixPath(name).name: run.path(name) for name in names}
+    if arm.adapter != "folder":
+        return {}
+    given = Path(str(arm.id))
+    taken = run.folder / "adapters" / subject
+    own = [taken / name for name in ADAPTER_FILES]
+    if (
+        not all(path.is_file() and path.resolve().parent == given.resolve() for path in own)
+        or fingerprint(taken) != hashes(run, subject)[1]
+    ):
+        raise CardproofError(
+            f"Not to be published: the adapter in {given} is not the one that the run evaluated.", "put it back, or run the workflow again."
+        )
+    return {path.name: path.resolve() for path in own}
 
 
 def moved(text: str) -> str:
@@ -156,10 +188,12 @@ def push(upload: Upload, private: bool, message: str, environment: Mapping[str, 
 
 def render_text(upload: Upload) -> str:
     """What would be sent, a line for each file: size, sha256, path."""
-    kind = "a reproduction" if upload.reproduction else "not a reproduction, and its card says so"
-    lines = [f"{upload.repository}: {len(upload.files)} files ({kind})"]
-    if upload.adapter is None:
-        lines.append("  no adapter: the one the card is about was not trained in this run")
+    kind = {True: " (a reproduction)", False: " (not a reproduction, and its card says so)"}
+    lines = [f"{upload.repository}: {len(upload.files)} files{'' if upload.reproduction is None else kind[upload.reproduction]}"]
+    lines += [f"  {check.what} differs: the card's {check.card}; this run's {check.run}" for check in upload.differing]
+    lines.append(f"  {upload.adapter}")
+    if not upload.sent:
+        lines.append("  its weights are not sent: they are on the Hub already")
     if not upload.texts:
         lines.append("  no prompts and no page: they hold texts of the data; set header.texts if its licence allows sending them")
     for name, content in upload.files.items():
@@ -173,8 +207,9 @@ def _check_name(repository: str, run: Run) -> None:
     """Refuse an invalid repository name, or the published model's own."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise CardproofError(f"{repository!r} is not a repository of the Hub.", "name it OWNER/NAME.")
-    taken = verdicts_of(run).card
-    if not run.comparable and repository.endswith(f"/{taken}"):
+    verdicts = verdicts_of(run)
+    taken = verdicts.card
+    if taken is not None and not verdicts.comparable and repository.endswith(f"/{taken}"):
         raise CardproofError(
             f"{taken!r} is the published model's name, and the run {run.config.run!r} is not a reproduction of it.",
             "publish under a name of your own.",

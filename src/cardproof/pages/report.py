@@ -23,6 +23,7 @@ from markupsafe import Markup
 
 from cardproof import outside, runs
 from cardproof.claims.audit import Audit
+from cardproof.claims.comparable import against
 from cardproof.claims.verdicts import VERDICTS, Judgement, Verdicts, verdicts_of
 from cardproof.config import settings, texts
 from cardproof.config.places import without_places
@@ -86,11 +87,12 @@ def write(run_dir: Path, out: Path, templates: Path, max_inline: int = MAX_INLIN
         "over_items": lambda row: rows_at(row.chain.file, row.chain.pointer) is not None,
         "sections": list(dict.fromkeys(map(diff.section, claims.claims))),
         "verdict_names": VERDICTS,
-        "audit": run.read(AUDIT, Audit),
+        "audit": run.read(AUDIT, Audit) if run.has(AUDIT) else None,
+        "differing": against(claims.compared),
         "marks": report_items.MARKS,
         "figures": [{**figure, "caption": _caption(templates, run, claims, figure["name"])} for figure in drawings],
         "letters": Markup(outlines),
-        "assumptions": texts.assumptions(without_places(run.config)),
+        "assumptions": texts.assumptions(without_places(run.config)) if run.config.of_the_subject else [],
         "unpinned": run.unpinned(),
         "environment": [(name, ", ".join(found)) for name, found in versions(run).items()],
         "costs": costs(run.folder),
@@ -169,7 +171,7 @@ def _explorer(items: list[report_items.Item], factors: dict[str, list[str]], max
     if len(whole) <= max_inline:
         return whole, {}
     listed = [
-        {"id": item["id"], "question": item["question"], "marks": item["marks"], "file": f"{ITEMS}/{i:05}.js"}
+        {key: item[key] for key in ("id", "name", "question", "marks") if key in item} | {"file": f"{ITEMS}/{i:05}.js"}
         for i, item in enumerate(marked)
     ]
     parts = {entry["file"]: f"cardproofItem({report_items.to_json(item)});\n" for entry, item in zip(listed, items, strict=True)}

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cardproof.claims.comparable import NEVER
 from cardproof.claims.verdicts import Judgement, Verdicts, verdicts_of
 from cardproof.config.differing import MISSING, differing
 from cardproof.config.settings import CONDITIONS
@@ -188,8 +189,13 @@ def _evaluated(run: Run, label: str, notes: list[str]) -> Evaluation | None:
     return _read(run, label, missing, "is not evaluated", partial(Evaluation.of, run), notes)
 
 
+def _compares(run: Run) -> bool:
+    """Whether a run is of a scale that may compare with a card: its records are then its point, whatever its verdicts say."""
+    return run.scale not in NEVER
+
+
 def _side(run: Run, chain: Chain, verdicts: Verdicts | None) -> Side:
-    withheld = chain.withholds(run.comparable)
+    withheld = chain.withholds(_compares(run))
     return Side(
         name=str(run.settings.get("run")),
         scale=run.scale,
@@ -235,7 +241,7 @@ def _of_scorer(settings: list[Difference], made_from: list[Difference], code: li
 
 def _of_chains(both: tuple[Run, Run], chains: list[Chain]) -> Iterator[Obstacle]:
     for (label, run), chain in zip(_named(both), chains, strict=True):
-        if chain.withholds(run.comparable):
+        if chain.withholds(_compares(run)):
             why = first_problem(chain, run.folder)
             said = f"do not follow from its inputs: {why}" if why else "have no records, so nobody can say what they were computed from."
             yield Obstacle(sentence=f"the results of run {label} {said}", axes=list(EVERY))
@@ -243,7 +249,7 @@ def _of_chains(both: tuple[Run, Run], chains: list[Chain]) -> Iterator[Obstacle]
 
 def _unchecked(both: tuple[Run, Run], chains: list[Chain]) -> Iterator[str]:
     for (label, run), chain in zip(_named(both), chains, strict=True):
-        if chain.state == "unrecorded" and not chain.withholds(run.comparable):
+        if chain.state == "unrecorded" and not chain.withholds(_compares(run)):
             yield f"Run {label} has no records, so nobody checked that its results follow from its inputs."
 
 

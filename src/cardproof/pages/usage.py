@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from cardproof.claims.comparable import hashes
+from cardproof.config.places import name_of
 from cardproof.config.settings import Config
 from cardproof.files import read_rows
 from cardproof.pages.base_card import Base
@@ -47,7 +49,19 @@ def usage(run: Run, base: Base, subject: str) -> Usage:
     documents = {d.id: d.text for d in shown.documents} if best else INVENTED
     question = shown.question if best else INVENTED_QUESTION
     reply = _reply(run, subject, *best) if best else None
-    return Usage(_code(run.config, base, documents, question), _prompt(shown), question, reply, best[0] if best else None)
+    return Usage(_code(run.config, base, documents, question, subject), _prompt(shown), question, reply, best[0] if best else None)
+
+
+def told_adapter(run: Run, subject: str) -> str:
+    """The adapter of an arm in words: its hash, and where it is from."""
+    arm, digest = run.config.arms[subject], hashes(run, subject)[1]
+    revision = f" at revision {arm.revision}" if arm.revision else ""
+    origin = {
+        "trained": "trained by this run",
+        "folder": f"from the local folder {name_of(str(arm.id))}",
+        "hub": f"{arm.id}{revision} on the Hub",
+    }[arm.adapter]
+    return f"adapter of {subject}, {origin}{f' (sha256 {digest})' if digest else ''}"
 
 
 def texts_allowed(config: Config) -> bool:
@@ -79,12 +93,16 @@ def _prompt(shown: Prompt) -> dict[str, Any]:
     return {"messages": [m.model_dump() for m in before], "user": user, "reply_prefix": shown.reply_prefix}
 
 
-def _code(config: Config, base: Base, documents: dict[str, str], question: str) -> str:
+def _code(config: Config, base: Base, documents: dict[str, str], question: str, subject: str) -> str:
     """The code, for the base model by its id on the Hub."""
     held = config.model.sampling_quantization == "nf4"
     options = 'dtype="auto", device_map="auto"' + (", quantization_config=nf4" if held else "")
     nf4 = 'nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)\n' if held else ""
     imports = "AutoModelForCausalLM, AutoTokenizer" + (", BitsAndBytesConfig" if held else "")
+    arm = config.arms[subject]
+    revision = f', revision="{arm.revision}"' if arm.revision else ""
+    # An adapter of the Hub stays where it is; the card's own repository has the prompt alone.
+    weights = f'snapshot_download("{arm.id}"{revision})' if arm.adapter == "hub" else "adapter"
     shown = "".join(f"    {_literal(name)}: {_text(text)},\n" for name, text in documents.items())
     return f"""import json
 from pathlib import Path
@@ -97,7 +115,7 @@ adapter = Path(snapshot_download("{HERE}"))
 base = "{base.id or "BASE/MODEL"}"
 tokenizer = AutoTokenizer.from_pretrained(base)
 {nf4}model = AutoModelForCausalLM.from_pretrained(base, {options})
-model = PeftModel.from_pretrained(model, adapter)
+model = PeftModel.from_pretrained(model, {weights})
 
 documents = {{
 {shown}}}
