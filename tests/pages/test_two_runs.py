@@ -273,7 +273,7 @@ def test_what_does_not_compare_is_said_first_and_has_no_differences(runs: Path, 
         ({"scoring__composite": ["strict"]}, {"composite"}),
         ({"verifier__max_tokens": 99}, {"support", "composite"}),
     ],
-    ids=str,
+    ids=["threshold", "words", "composite", "verifier"],
 )
 def test_only_the_axes_that_were_measured_otherwise_are_withheld(runs: Path, changed: dict[str, Any], withheld: set[str]) -> None:
     set_in(runs / "b", **changed)
