@@ -69,7 +69,7 @@ def behind_results():
     files += [f"{RUN}/scores/{arm}/{condition}.parquet" for arm, condition in arms]
     files += [f"{RUN}/prompts/{condition}.jsonl" for condition in CONDITIONS]
     files += [f"{RUN}/training/{variant}/metrics.json" for variant in TRAINED]
-    files += [f"{RUN}/distill/selection.json", f"{RUN}/split/leakage.json", f"{RUN}/verifier/metrics.json", *rules.provenance.output]
+    files += [*flat(SELECTED), f"{RUN}/split/leakage.json", f"{RUN}/verifier/metrics.json", *rules.provenance.output]
     if not CONFIG.replay:
         files += [*PREFLIGHT, *rules.acquire_benchmark.output, *rules.split.output, *rules.acquire_model.output]
         trained = rules.train_verifier.output if CONFIG.verifier.source == "embedded" else []

@@ -205,7 +205,7 @@ def test_every_setting_that_names_a_place_is_known() -> None:
     config = reading.load(ROOT / "config.yaml", overrides=LOCAL)
     clean = dict(places.without_places(config).values_at(key for key, _, _ in texts.described(config) if "arms." not in key))
     named = {key for key, value, _ in texts.described(config) if isinstance(value, str) and "/" in value and "arms." not in key}
-    assert {key for key in named if "/" in str(clean[key])} == {"benchmark.id"}, "only the Hub's ids keep their slash"
+    assert {key for key in named if "/" in str(clean[key])} == {"published"}, "the project's own file keeps its slash"
 
 
 @pytest.mark.parametrize(

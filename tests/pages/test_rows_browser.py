@@ -102,7 +102,7 @@ LINKS = [
     (".central tbody tr:nth-child(1) td:nth-child(2) a", "evaluation/axes.json", "/arms/grounded/strict"),
     (".central tbody tr:nth-child(2) td:nth-child(3) a", "evaluation/stress.json", "/arms/grounded/strict"),
     (".central tbody tr:nth-child(3) td:nth-child(3) a", "evaluation/mechanism.json", "/conditions/clean/grounded/gap"),
-    (".central tbody tr:nth-child(4) td:nth-child(4) a", "evaluation/axes.json", "/arms/grounded/support"),
+    (".central tbody tr:nth-child(4) td:nth-child(3) a", "evaluation/axes.json", "/arms/grounded/support"),
     (".central tbody tr:nth-child(5) td:nth-child(2) a", "evaluation/compute.json", "/arms/grounded/composite/0"),
     ("#claim-strict\\.base td.printed a", "evaluation/axes.json", "/arms/base/strict"),
     ("#claim-content\\.hybrid a.from", "evaluation/axes.json", "/arms/hybrid/content"),
@@ -266,12 +266,12 @@ def test_back_returns_to_where_the_reader_was(it: Opened) -> None:
 def test_opening_a_claim_or_a_filter_changes_the_address_and_back_undoes_it(it: Opened, run: Path) -> None:
     claims = read_json(run / "claims.json")["claims"]
     shown = it.page.locator("#verdict-table tbody[id]:visible")
-    it.page.select_option("#filter-verdict", "not_resolved")
-    assert it.address() == {"verdicts": "", "verdict": "not_resolved"}
+    it.page.select_option("#filter-verdict", "not_comparable")
+    assert it.address() == {"verdicts": "", "verdict": "not_comparable"}
     some = shown.count()
     assert 0 < some < len(claims)
     it.page.locator("#claim-strict\\.base button[aria-controls]").click()
-    assert it.address() == {"claim": "strict.base", "verdict": "not_resolved"}
+    assert it.address() == {"claim": "strict.base", "verdict": "not_comparable"}
     it.page.go_back()
     it.until("document.querySelectorAll('.why:not([hidden])').length === 0")
     assert shown.count() == some
@@ -317,7 +317,7 @@ def test_a_wrong_address_says_so(chromium: Any, run: Path, address: str, said: s
 
 
 @pytest.mark.parametrize(
-    "address", ["", "#audit", "#claim=strict.base", "#verdicts&verdict=not_resolved", "#rows", "#items", "#item=3&arm=base&k=1"]
+    "address", ["", "#audit", "#claim=strict.base", "#verdicts&verdict=not_comparable", "#rows", "#items", "#item=3&arm=base&k=1"]
 )
 def test_a_right_address_says_nothing(chromium: Any, run: Path, address: str) -> None:
     with Opened(chromium, run / "report/index.html", address) as it:

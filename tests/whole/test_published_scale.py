@@ -144,7 +144,7 @@ def test_every_rule_of_the_published_run_ran(done: tuple[Path, dict[str, int]], 
     """Every rule there is but three: the embedded verifier's training, the replay of an archive, and what only vLLM needs."""
     published = rules(snakemake(tmp_path, "-n", "--configfile", str(ROOT / "config.yaml")))
     text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
-    every = {b or a for a, b in re.findall(r"^(?:use )?rule (\w+)(?: as (\w+) with)?:", text, re.MULTILINE)}
+    every = {b or a for a, b in re.findall(r"^\s*(?:use )?rule (\w+)(?: as (\w+) with)?:", text, re.MULTILINE)}
     assert published.keys() == done[1].keys() == every - {"train_verifier", "replay", "dequantise"}
 
 
