@@ -29,7 +29,7 @@ def answer(rows: Sequence[Judgement], findings: Sequence[Finding], checks: Seque
         parts = [_elsewhere(checks)]
     sentence = f"{'; '.join([*parts, _alone(errors, warnings)])}."
     return Answer(
-        lead=_lead(numbers, words) if compares else f"{_elsewhere(checks)}.",
+        lead=_lead(numbers, words) if compares else _apart(checks),
         sentence=sentence,
         measured=sum(map(len, numbers.values())) if compares else None,
         agree=len(numbers["agrees"]),
@@ -64,6 +64,14 @@ def _elsewhere(checks: Sequence[Compared]) -> str:
     parts = [f"{_and(differ)} {'is' if len(differ) == 1 else 'are'} not the card's"] * bool(differ)
     parts += [f"whether its {_and(unknown)} {'is' if len(unknown) == 1 else 'are'} the card's is not known"] * bool(unknown)
     return f"This run cannot say whether the card holds: {'; '.join(parts)}"
+
+
+def _apart(checks: Sequence[Compared]) -> str:
+    """The same for a reader who reads a single line: another model and other data say it all."""
+    differ = {check.what for check in against(checks) if check.holds is False}
+    if {"model", "data"} <= differ:
+        return "This run cannot say whether the card holds: it used another model and other data."
+    return f"{_elsewhere(checks)}."
 
 
 def _and(words: Sequence[str]) -> str:
