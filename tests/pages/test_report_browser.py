@@ -313,7 +313,7 @@ def test_links_lead_from_findings_to_claims_and_from_claims_to_replies(chromium:
         it.until("!document.getElementById('number').hidden")
         it.page.locator("#rows-box tbody th a").first.click()
         it.until("location.hash.includes('arm=base')")
-        assert it.page.locator("#item .tabs button[aria-pressed=true]").all_inner_texts()[:2] == ["clean", "base"]
+        it.until("[...document.querySelectorAll('#item .tabs [aria-pressed=true]')].slice(0, 2).map((b) => b.innerText) == 'clean,base'")
         it.page.fill("#filter-text", "no claim says this")
         it.page.locator(".finding.error .ids a").first.click()
         it.until("document.querySelectorAll('.why:not([hidden])').length === 2")

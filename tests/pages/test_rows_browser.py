@@ -133,8 +133,8 @@ def test_two_clicks_from_a_printed_number_to_the_quotes(chromium: Any, run: Path
         it.page.locator("#rows-box tbody th a").nth(1).click()
         it.until("document.querySelector('#item .quotes, #item .panes') && location.hash.startsWith('#item=')")
         it.until(f"new URLSearchParams(location.hash.slice(1)).get('item') === '{wanted[1]}'")
-        assert it.address()["arm"] == arm
-        assert it.page.locator("#item .tabs button[aria-pressed=true]").nth(1).inner_text() == arm
+        it.until(f"new URLSearchParams(location.hash.slice(1)).get('arm') === '{arm}'")
+        it.until(f"document.querySelectorAll('#item .tabs [aria-pressed=true]')[1].innerText === '{arm}'")
         box = it.page.locator("#item").bounding_box()
         assert box["y"] < 900 and box["y"] + box["height"] > 0
         assert it.page.locator("#item h3", has_text="Quotes").count() == 1
