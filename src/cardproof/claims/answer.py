@@ -7,7 +7,7 @@ from typing import Any
 
 from cardproof.claims.claims_file import MEASURED
 from cardproof.claims.comparable import against, comparable
-from cardproof.claims.findings import Finding
+from cardproof.claims.findings import Finding, listed_words
 from cardproof.claims.printed import ALPHA
 from cardproof.claims.verdicts import Answer, Compared, Judgement
 
@@ -61,8 +61,8 @@ def _elsewhere(checks: Sequence[Compared]) -> str:
     found = against(checks)
     differ = [check.what for check in found if check.holds is False]
     unknown = [check.what for check in found if check.holds is None]
-    parts = [f"{_and(differ)} {'is' if len(differ) == 1 else 'are'} not the card's"] * bool(differ)
-    parts += [f"whether its {_and(unknown)} {'is' if len(unknown) == 1 else 'are'} the card's is not known"] * bool(unknown)
+    parts = [f"{listed_words(differ)} {'is' if len(differ) == 1 else 'are'} not the card's"] * bool(differ)
+    parts += [f"whether its {listed_words(unknown)} {'is' if len(unknown) == 1 else 'are'} the card's is not known"] * bool(unknown)
     return f"This run cannot say whether the card holds: {'; '.join(parts)}"
 
 
@@ -72,11 +72,6 @@ def _apart(checks: Sequence[Compared]) -> str:
     if {"model", "data"} <= differ:
         return "This run cannot say whether the card holds: it used another model and other data."
     return f"{_elsewhere(checks)}."
-
-
-def _and(words: Sequence[str]) -> str:
-    """A list in words: a, b and c."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def _lead(numbers: Mapping[str, Sequence[str]], words: Mapping[str, Sequence[str]]) -> str:

@@ -74,8 +74,8 @@ def judge(run_dir: Path, claims_path: Path | None = CLAIMS_PATH) -> Verdicts:
         return _without_card(run)
     file, scale = read_claims(claims_path), run.scale
     audit = _audit(run, claims_path)
-    rows = judged(file, run, audit)
     checks = compared(file, run)
+    rows = judged(file, run, audit, checks=checks)
     counts = Counter(row.verdict for row in rows)
     return Verdicts(
         answer=answer(rows, audit.findings, checks),
@@ -106,14 +106,19 @@ def _without_card(run: Run) -> Verdicts:
     )
 
 
-def judged(file: ClaimsFile, run: Run, audit: Audit, power: Collection[str] | None = None) -> list[Judgement]:
-    """One row per claim, with its verdict; what would have been noticed is simulated for the claims in `power` (None: for all)."""
+def judged(
+    file: ClaimsFile, run: Run, audit: Audit, power: Collection[str] | None = None, checks: Sequence[Compared] | None = None
+) -> list[Judgement]:
+    """One row per claim, with its verdict; what would have been noticed is simulated for the claims in `power` (None: for all).
+
+    `checks`: what was held against the card (`comparable.compared`), where the caller has it already.
+    """
+    checks = compared(file, run) if checks is None else checks
     contradictions: dict[str, list[str]] = {}
     for finding in audit.findings:
         if finding.severity == "error":
             for claim_id in finding.claims:
                 contradictions.setdefault(claim_id, []).append(finding.title)
-    checks = compared(file, run)
     elsewhere = None if comparable(checks) else f"{why_not(checks)}."
     rows = {claim.id: _row(claim, file, run, contradictions.get(claim.id, []), elsewhere) for claim in file.claims}
     items: dict[str, tuple[ValueClaim, OverItems]] = {}

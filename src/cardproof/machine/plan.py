@@ -425,17 +425,17 @@ def _hours(config: Config, work: Workload, sizes: sizes.Shapes, rehearsal: rates
     if rehearsal is not None and not rehearsal.fits(sizes, config.sampling.rows, gpu):
         rehearsal = None
     figures = []
-    need = with_margin(peak(_memory(config, work, sizes)))
+    need, drawn = with_margin(peak(_memory(config, work, sizes))), {a.n for a in work.asked.values()}
     for name, device in devices.items():
         if rehearsal is not None and rates.same_device(name, rehearsal.device.name):
             continue
-        parts = _seconds(config, work, {n: assumed_rates(config, sizes, device, n) for n in {a.n for a in work.asked.values()}})
+        parts = _seconds(config, work, {n: assumed_rates(config, sizes, device, n) for n in drawn})
         short = f"; too small: {need / GB:.0f} GB are needed" if "memory" in device and device["memory"] * GB < need else ""
         figures.append(_hour(name, parts, "GPU hours" if gpu else "hours", "assumed", short))
     if rehearsal is not None:
         name = rehearsal.device.name
         device = next((d for n, d in devices.items() if rates.same_device(n, name)), next(iter(devices.values())))
-        each = {n: rates.with_measured(assumed_rates(config, sizes, device, n), rehearsal) for n in {a.n for a in work.asked.values()}}
+        each = {n: rates.with_measured(assumed_rates(config, sizes, device, n), rehearsal) for n in drawn}
         memory_of = rehearsal.device.memory
         short = f"; too small: {need / GB:.0f} GB are needed" if memory_of and memory_of < need else ""
         parts = _seconds(config, work, each)

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from cardproof import outside
+from cardproof.acquire.lora import SETTINGS, WEIGHTS
 from cardproof.acquire.model_hash import fingerprint
 from cardproof.claims.comparable import against, hashes
 from cardproof.claims.verdicts import Compared, verdicts_of
@@ -26,9 +27,8 @@ from cardproof.files import sha256_file
 from cardproof.pages import card_metadata
 from cardproof.pages.card import subject_of
 from cardproof.pages.usage import HERE, texts_allowed, told_adapter
-from cardproof.runs import CARD, CLAIMS, CONFIG, EVAL_RESULTS, PROMPT, Run, adapter
+from cardproof.runs import CARD, CLAIMS, CONFIG, EVAL_RESULTS, PROMPT, Run, adapter, adapter_source
 
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _MARK = re.compile(r"<!-- ([^\s#]+)#\S* -->")
 _LINK = re.compile(r"\]\(\.\./([\w./-]+)(?:#[^)]*)?\)")
@@ -125,8 +125,8 @@ def _weights(run: Run, listed: Files, subject: str) -> dict[str, Path | bytes]:
     if arm.adapter != "folder":
         return {}
     given = Path(str(arm.id))
-    taken = run.folder / "adapters" / subject
-    own = [taken / name for name in ADAPTER_FILES]
+    taken = run.path(adapter_source(subject)).parent
+    own = [taken / name for name in (SETTINGS, WEIGHTS)]
     if (
         not all(path.is_file() and path.resolve().parent == given.resolve() for path in own)
         or fingerprint(taken) != hashes(run, subject)[1]

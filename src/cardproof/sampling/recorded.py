@@ -8,6 +8,7 @@ same ones, and so are the bits; the first recorded step is compared with the mod
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,16 +17,22 @@ from typing import Any, Protocol
 import torch
 
 
-class Step(Protocol):
-    """What the layers of a decoding step hand their keys, values and queries to."""
+class Step(ABC):
+    """What the layers of a decoding step hand their keys, values and queries to. transformers takes it for a cache."""
 
+    is_compileable = False
+
+    @abstractmethod
     def update(self, key: torch.Tensor, value: torch.Tensor, layer: int, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Store a layer's keys and values, (rows, kv heads, 1, head dim)."""
-        ...
 
+    @abstractmethod
     def attend(self, layer: int, query: torch.Tensor, scaling: float, sliding_window: int | None, softcap: float | None) -> torch.Tensor:
         """(rows, heads, 1, head dim) -> (rows, 1, heads, head dim)."""
-        ...
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        """What transformers asks of a cache; positions are given, so it counts for nothing."""
+        return 0
 
 
 class Piece(Protocol):
@@ -97,10 +104,8 @@ class _Attention:
     result: torch.Tensor
 
 
-class _Recording:
+class _Recording(Step):
     """The step that is recorded: it computes no attention, and each one ends a piece."""
-
-    is_compileable = False
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -121,9 +126,6 @@ class _Recording:
         self._stored = None
         self.recorder.begin()
         return result
-
-    def get_seq_length(self, layer: int = 0) -> int:
-        return 0
 
 
 Forward = Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]

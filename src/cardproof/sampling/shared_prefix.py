@@ -94,14 +94,12 @@ class _Item:
         self.alive = living
 
 
-class _Step:
-    """One decoding step of some items. transformers takes it for a cache; it stores the step's keys and values with their items.
+class _Step(Step):
+    """One decoding step of some items: it stores the step's keys and values with their items.
 
     A prompt's keys are multiplied with the queries of slots, one for each of the N rollouts of its item even if it has ended, because a
     product of fewer rows may differ in its last bits. The slot of an ended rollout repeats some row, and nothing reads its result.
     """
-
-    is_compileable = False
 
     def __init__(self, items: list[_Item], rows: int) -> None:
         """`rows`: number of rows in the step, fillers included."""
@@ -132,9 +130,6 @@ class _Step:
             own_keys[..., item.step], own_values[:, :, item.step] = keys[:, living], values[:, living]
             row = living.stop
         return key, value
-
-    def get_seq_length(self, layer: int = 0) -> int:
-        return 0
 
     def attend(self, layer: int, query: torch.Tensor, scaling: float, sliding_window: int | None, softcap: float | None) -> torch.Tensor:
         """For each item, one softmax over the shared prefix and each row's own suffix."""
