@@ -358,7 +358,8 @@ def test_the_answer_comes_first(run):
     write_json(run / "claims.json", found)
     said = summary(rendered(run)).strip()
     assert said.startswith(f"**{formats.cell(found.answer.lead)}**<!-- claims.json#/answer/lead -->")
-    assert found.answer.lead.startswith("This run cannot say whether the card holds: scale, model, data, verifier")
+    assert found.answer.lead == "This run cannot say whether the card holds: it used another model and other data."
+    assert found.answer.sentence.startswith("This run cannot say whether the card holds: scale, model, data, verifier")
 
 
 def test_a_difference_is_printed_with_the_interval_that_goes_with_its_p(run):
