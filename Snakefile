@@ -17,7 +17,7 @@ from snakemake.utils import min_version
 
 from cardproof.config import reading, texts
 from cardproof.config.settings import CONDITIONS, PUBLISHED, REFERENCE
-from cardproof.runs import EVAL_RESULTS, EVALUATION, LOGS, PROMPT, figures_of
+from cardproof.runs import CLAIMS, EVAL_RESULTS, EVALUATION, LOGS, PROMPT, figures_of
 from cardproof.machine import containers as deployment
 from cardproof.machine import slurm as cluster
 from cardproof.evidence.replay import configuration as archived_configuration
@@ -142,7 +142,7 @@ rule all:
         evaluation=rules.evaluate.output,
         claims=rules.claims.output,
         # Snakemake does not miss what lies behind results that are there. Their chain does, so all of it is asked for by name.
-        chain=behind_results(),
+        chain=behind,
     localrule: True
 
 

@@ -62,6 +62,13 @@ def request(job):
     return cluster.Request(job.name, ask("slurm_partition"), int(ask("mem_mb") or 0), int(ask("gpu") or 0))
 
 
+def behind(wildcards):
+    """What the results rest on. A configuration that was removed is written at once: `onstart` is not called where nothing is to be done."""
+    if not workflow.dryrun and not Path(CONFIG_FILE).exists() and Path(RUN, CLAIMS).exists():
+        write_text(Path(CONFIG_FILE), texts.to_yaml(CONFIG))
+    return behind_results()
+
+
 def behind_results():
     """The files that the results rest on, and that their records name: one that is missing is made again. A replay brings its own."""
     arms = [(arm, condition) for arm in ARMS for condition in CONDITIONS]

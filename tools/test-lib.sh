@@ -25,9 +25,6 @@ skipped() {
 host() {
     say "The same run without container and without SLURM"
     mkdir -p "$WORK/host"
-    # A run of an earlier version may be there already. Its configuration would stay as it is where it holds the same settings, and with it
-    # its hash.
-    rm -f "$WORK/host/results/ci/config.yaml"
     timeout "$PATIENCE" snakemake "${CONFIG[@]}" --directory "$WORK/host" --cores all --nolock --config 'sampling={"shards": 1}' \
         > "$WORK/host.log" 2>&1 || { tail -n 30 "$WORK/host.log"; failed "the run to compare with failed."; }
 }
@@ -44,19 +41,24 @@ same() {
     echo "equal to the run on the host, byte for byte: $count files of $*"
 }
 
-# same_verdicts FOLDER FILE: check that verdicts, their numbers and evidence equal those of the run on the host; only the hash of FILE may differ
+# same_verdicts FOLDER FILE...: check that verdicts, their numbers and evidence equal those of the run on the host; only the hashes of these
+# files may differ
 same_verdicts() {
-    python - "$WORK/host/results/ci" "$1/results/ci" "$2" << 'END'
+    local folder=$1
+    shift
+    python - "$WORK/host/results/ci" "$folder/results/ci" "$@" << 'END'
 import hashlib, json, sys
 from pathlib import Path
 
-def verdicts(run, file):
-    digest = hashlib.sha256(Path(run, file).read_bytes()).hexdigest()
-    return json.loads(Path(run, "claims.json").read_text().replace(digest, f"of {file}"))
+def verdicts(run, files):
+    text = Path(run, "claims.json").read_text()
+    for file in files:
+        text = text.replace(hashlib.sha256(Path(run, file).read_bytes()).hexdigest(), f"of {file}")
+    return json.loads(text)
 
-host, other, file = sys.argv[1:]
-expected = verdicts(host, file)
-assert expected == verdicts(other, file), "the verdicts differ"
-print(f"equal: all {len(expected['claims'])} verdicts with their evidence, except the hash of {file}")
+host, other, *files = sys.argv[1:]
+expected = verdicts(host, files)
+assert expected == verdicts(other, files), "the verdicts differ"
+print(f"equal: all {len(expected['claims'])} verdicts with their evidence, except the hashes of {' and '.join(files)}")
 END
 }

@@ -102,3 +102,14 @@ def test_what_is_missing_is_made_again_and_the_chain_is_whole(copy: Path) -> Non
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     found = check(copy / RUN)
     assert (found.state, found.problems) == ("whole", [])
+
+
+def test_a_configuration_that_was_removed_is_written_again(linked: Path) -> None:
+    file = linked / RUN / "config.yaml"
+    before = file.read_bytes()
+    file.unlink()
+    assert planned(snakemake(linked, "-n")) == {} and not file.exists(), "a dry run writes nothing"
+    done = snakemake(linked)
+    assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
+    assert file.read_bytes() == before
+    assert check(linked / RUN).state == "whole"
