@@ -20,6 +20,7 @@ from cardproof.config.settings import CONDITIONS, PUBLISHED, REFERENCE
 from cardproof.runs import CLAIMS, EVAL_RESULTS, EVALUATION, LOGS, PROMPT, figures_of
 from cardproof.machine import containers as deployment
 from cardproof.machine import slurm as cluster
+from cardproof.machine.threads import too_many
 from cardproof.evidence.replay import configuration as archived_configuration
 from cardproof.errors import CardproofError, of_system
 from cardproof.files import write_json, write_text
@@ -88,6 +89,8 @@ onstart:
         except CardproofError as error:
             print(f"cardproof: error: {error}", file=sys.stderr)
             sys.exit(error.exit_code)
+    elif wrong := too_many(CONFIG.runtime.threads):
+        print("cardproof: warning: {}. Better: {}.".format(*wrong), file=sys.stderr)
     try:
         if not reading.same(Path(CONFIG_FILE), CONFIG):
             write_text(Path(CONFIG_FILE), texts.to_yaml(CONFIG))

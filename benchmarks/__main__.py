@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.common import KEEP, RESULTS, ROOT, bars, table
 
-ORDER = ("machine", "startup", "scoring", "growth", "sampler", "training")
+ORDER = ("machine", "startup", "scoring", "growth", "sampler", "training", "threads")
 FASTER = "cardproof is times as fast"
 
 

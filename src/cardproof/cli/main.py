@@ -18,6 +18,7 @@ from cardproof.cli import evaluation, claims, evidence, pages, publish  # noqa: 
 
 # isort: on
 from cardproof.errors import CardproofError, of_system
+from cardproof.machine.threads import yielding
 
 __all__ = ["cli", "main"]
 READS_STDIN = {"ground"}
@@ -26,6 +27,7 @@ READS_STDIN = {"ground"}
 
 def main() -> None:
     """Entry point: a CardproofError becomes one sentence and a hint on stderr, and its exit code."""
+    yielding()
     kept = sys.stdin
     if READS_STDIN.isdisjoint(sys.argv):
         sys.stdin = io.StringIO()  # a library that asks a question gets no answer: a model might ask to run its code

@@ -21,6 +21,7 @@ from cardproof.errors import CardproofError
 from cardproof.files import existing
 from cardproof.machine import containers, gpus
 from cardproof.machine.plan import GB, BeyondContext, Figure, disk_need, peak, requirements, with_margin
+from cardproof.machine.threads import processors, too_many
 
 INSIDE = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH")
@@ -51,7 +52,7 @@ class Gpu:
 def preflight(config: Config, run_dir: Path, templates: Path, claims: Path) -> list[Check]:
     """Every check of a machine for one run. It writes nothing, fetches nothing and prints no token."""
     figures, unknown = _requirements(config, run_dir, templates, claims)
-    checks = [*_versions(), _memory(config), *([unknown] if unknown else [])]
+    checks = [*_versions(), _memory(config), _threads(config), *([unknown] if unknown else [])]
     if config.runtime.gpus:
         checks = [*_gpus(config, with_margin(peak(figures)) if figures else None), *checks]
     checks += [
@@ -125,6 +126,13 @@ def _memory(config: Config) -> Check:
     need = config.runtime.memory_gb
     status: Literal["ok", "warning"] = "ok" if total >= need * GB else "warning"
     return Check("memory", status, f"the machine has {total / GB:.0f} GB of memory", f"model steps ask for {need} GB (runtime.memory_gb)")
+
+
+def _threads(config: Config) -> Check:
+    wrong = too_many(config.runtime.threads)
+    if wrong:
+        return Check("threads", "warning", *wrong)
+    return Check("threads", "ok", f"each model step runs {config.runtime.threads} threads of {processors()} processors")
 
 
 def _disk(run_dir: Path, figures: Sequence[Figure]) -> Check:
