@@ -1,4 +1,4 @@
-"""Tokens per second of a sampler with two threads beside 0, 1 and 2 busy processes: waiting threads that spin, yield soon, or sleep at once.
+"""Tokens a second of two threads beside 0, 1 and 2 busy processes: waiting threads that spin, yield soon, or sleep at once.
 
     python benchmarks/threads.py
 

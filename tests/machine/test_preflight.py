@@ -101,7 +101,7 @@ def test_what_is_found_is_written_but_never_a_token(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert SECRET not in result.stdout + result.stderr
     checks = {c["name"]: c for c in json.loads(result.stdout)["checks"]}
-    assert set(checks) == {"versions", "memory", "disk", "revisions", "cache", "token"}
+    assert set(checks) == {"versions", "memory", "threads", "disk", "revisions", "cache", "token"}
     assert checks["token"]["found"] == "present"
     assert checks["revisions"]["status"] == "warning"
     assert checks["revisions"]["found"] == "not pinned: verifier.revision, arms.hybrid.revision"
