@@ -173,14 +173,19 @@ def _peak_of(stage: Stage, section: str) -> float | None:
 
 
 def _peak(stage: Stage, section: str, what: str, found: Sequence[Mapping[str, Any]], lower: str) -> Line:
-    """A line of a measured peak: beside the plan's, and beside the memory there is."""
+    """A line of a measured peak: beside the plan's, and beside the memory there is.
+
+    On a GPU it is the memory of tensors. What torch keeps beyond that is told, but it counts for nothing: it gives that back where memory is
+    short, and keeps it where it is not.
+    """
     planned, context = _peak_of(stage, section), stage.figure(section, "device context") or 0
-    key = "gpu_reserved" if stage.gpu else "rss"
+    key = "gpu_allocated" if stage.gpu else "rss"
     peaks = [m[key] for m in found if m.get(key)]
     if not peaks:
         return Line(probe=what, measured="nothing was measured", planned=_bytes(planned), **_fell("see the logs of the rehearsal."))
     peak = max(peaks)
-    shown = _bytes(peak)
+    kept = max((m["gpu_reserved"] for m in found if m.get("gpu_reserved")), default=None) if stage.gpu else None
+    shown = _bytes(peak) + (f" (torch kept {_bytes(kept)})" if kept else "")
     if peak + context > stage.memory:
         return Line(probe=what, measured=f"{shown} of {_bytes(stage.memory)}", planned=_bytes(planned), **_fell(lower))
     if planned is not None and peak > planned:
