@@ -175,7 +175,7 @@ def _peak_of(stage: Stage, section: str) -> float | None:
 def _peak(stage: Stage, section: str, what: str, found: Sequence[Mapping[str, Any]], lower: str) -> Line:
     """A line of a measured peak: beside the plan's, and beside the memory there is.
 
-    On a GPU it is the memory of tensors. What torch keeps beyond that is told, but does not count: torch gives it back where memory is short.
+    On a GPU it is the memory of tensors. What torch keeps beyond it is told and does not count: it gives that back where memory is short.
     """
     planned, context = _peak_of(stage, section), stage.figure(section, "device context") or 0
     key = "gpu_allocated" if stage.gpu else "rss"
