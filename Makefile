@@ -9,14 +9,18 @@ READY := .venv/.ready
 IMAGE ?= cpu
 BASE ?= registry
 VLLM := .venv-vllm
-# vLLM has two builds, one for CPUs and one for GPUs.
-VLLM_BUILD ?= $(shell command -v nvidia-smi > /dev/null && echo gpu || echo cpu)
-VLLM_LOCK := $(if $(filter gpu,$(VLLM_BUILD)),lock-vllm-gpu.txt,lock-vllm.txt)
+# torch and vLLM have two builds, one for CPUs and one for GPUs, which brings gigabytes of CUDA libraries.
+NVIDIA := $(shell command -v nvidia-smi)
+TORCH ?= $(if $(NVIDIA),cuda,cpu)
+VLLM_BUILD ?= $(if $(NVIDIA),gpu,cpu)
+COMMA := ,
+VLLM_LOCKS := $(if $(filter gpu,$(VLLM_BUILD)),vllm-gpu,torch-cpu$(COMMA)vllm)
+
 # A virtual environment names its own folder in every script: in a checkout that was renamed or copied, none of them starts.
 MOVED := $(shell [ -L .venv ] || [ ! -f $(BIN)/pip ] || head -n 3 $(BIN)/pip | grep -qF '$(CURDIR)/$(BIN)/' || echo moved)
 # Number of processes that run test files in parallel. Tests of the whole workflow use two processors each.
 WORKERS ?= 2
-LOCKS := envs/lock-cpu.txt envs/lock-data.txt
+LOCKS := envs/install.sh $(wildcard envs/lock-torch-*.txt) envs/lock-project.txt envs/lock-data.txt
 # Models and data of the demo and the tests come from installed wheels, so nothing needs a network.
 OFFLINE := HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
@@ -37,7 +41,6 @@ define not_installed
 	echo "Hint: the first set-up needs a network, or PIP_INDEX_URL; run the same command again: what was downloaded is kept." >&2; exit 2; }
 endef
 
-# torch comes first: pip's index decides whether it is the CPU or the CUDA build. The data wheels come without their requirements.
 $(READY): $(LOCKS) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
 	{ echo "cardproof needs Python 3.11 or 3.12; $(PYTHON) is another version, or is missing." >&2; \
@@ -47,9 +50,7 @@ $(READY): $(LOCKS) pyproject.toml
 	@if [ "$(MOVED)" ]; then echo "This checkout was renamed or copied, so .venv is made again."; rm -rf .venv; fi
 	@$(PYTHON) -m venv .venv || { echo "cardproof: error: $(PYTHON) made no virtual environment in .venv (its own words are above)." >&2; \
 	echo "Hint: install its modules venv and ensurepip (Debian: python3-venv), and make sure that this folder can be written." >&2; exit 2; }
-	@$(BIN)/pip install -q -c envs/lock-cpu.txt torch==2.13.0 || $(call not_installed,envs/lock-cpu.txt)
-	@$(BIN)/pip install -q -r envs/lock-cpu.txt || $(call not_installed,envs/lock-cpu.txt)
-	@$(BIN)/pip install -q --no-deps --require-hashes -r envs/lock-data.txt || $(call not_installed,envs/lock-data.txt)
+	@envs/install.sh torch-$(TORCH),project,data $(BIN)/pip install -q || $(call not_installed,the lock files in envs/)
 	@$(BIN)/pip install -q --no-deps -e . || $(call not_installed,pyproject.toml)
 	@touch $(READY)
 
@@ -75,15 +76,11 @@ test-slurm: setup ## Start a one-node SLURM, run the smallest scale on it, and k
 # vLLM requires older versions of other packages, so it has its own environment beside .venv.
 setup-vllm: $(VLLM)/.ready ## Install vLLM into .venv-vllm: its build for GPUs where there is one (VLLM_BUILD=cpu or gpu to choose).
 
-$(VLLM)/.ready: envs/$(VLLM_LOCK) pyproject.toml
+$(VLLM)/.ready: envs/install.sh envs/lock-vllm.txt envs/lock-vllm-gpu.txt pyproject.toml
 	@echo "Installing vLLM's $(VLLM_BUILD) build into $(VLLM): 140 to 190 packages, 4 GB for a CPU and 12 for a GPU; this takes some minutes."
 	@rm -f $@
 	$(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/pip install -q -c envs/lock-cpu.txt torch==2.13.0
-	@$(VLLM)/bin/python -c 'import sys, torch; sys.exit("$(VLLM_BUILD)" == "gpu" and torch.version.cuda is None)' || \
-	{ echo "pip's index has the CPU build of torch, and vLLM's build for GPUs needs the CUDA build." >&2; \
-	echo "Hint: let pip use its default index (unset PIP_INDEX_URL), or choose: make setup-vllm VLLM_BUILD=cpu" >&2; exit 2; }
-	$(VLLM)/bin/pip install -q --no-deps -r envs/$(VLLM_LOCK)
+	envs/install.sh $(VLLM_LOCKS) $(VLLM)/bin/pip install -q || $(call not_installed,the lock files in envs/)
 	$(VLLM)/bin/pip install -q --no-deps -e .
 	@touch $@
 
@@ -102,8 +99,8 @@ lint: setup ## Check style and types.
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile rules
 
-lock: setup ## Resolve the lock files in envs/ from pyproject.toml.
-	$(BIN)/python tools/lock.py
+lock: $(if $(UV),,setup) ## Resolve the lock files in envs/ from pyproject.toml (PACKAGE=NAME: with the newest version of a package).
+	@tools/lock.sh $(PACKAGE)
 
 generated: setup ## Write what is generated from the models: config.yaml, docs/config.md, schemas/.
 	$(BIN)/cardproof config --defaults > .config.tmp && mv .config.tmp config.yaml

@@ -30,7 +30,20 @@ from cardproof.evidence.verify import logs as log_hashes
 min_version("9.0")
 
 
-configfile: str(Path(workflow.basedir, "config.yaml"))
+# The checkout, also where another workflow imports this one as a module.
+CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+if not CHECKOUT.is_dir():
+    print(
+        f"cardproof: error: {CHECKOUT} is not on this machine, and the rules read templates and claims beside the Snakefile.",
+        file=sys.stderr,
+    )
+    print("Hint: clone the repository, and give the module the path of its Snakefile.", file=sys.stderr)
+    sys.exit(CardproofError.exit_code)
+# As a module this workflow gets no configuration file and no command line, but the mapping that the module statement names.
+IMPORTED = not workflow.modifier.is_main_snakefile()
+
+
+configfile: str(CHECKOUT / "config.yaml")
 
 
 report: "report/workflow.rst"
@@ -41,22 +54,26 @@ try:
     # `--config replay=PATH`: the archived run's own configuration counts, and nothing else given here.
     if config.get("replay"):
         CONFIG = archived_configuration(Path(config["replay"]), config["published"] if config.get("published") != PUBLISHED else None)
+    elif IMPORTED:
+        CONFIG = reading.load(CHECKOUT / "config.yaml", overrides=config)
     else:
         CONFIG = reading.validate(config, " + ".join(str(f) for f in workflow.configfiles))
     CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
-    IMAGE_IDENTITY = deployment.prepare(CONFIG, Path(workflow.basedir)) if CONTAINED else ""
+    IMAGE_IDENTITY = deployment.prepare(CONFIG, CHECKOUT) if CONTAINED else ""
 except CardproofError as error:
     print(f"cardproof: error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
 
 
-container: deployment.image(CONFIG, Path(workflow.basedir))
+container: deployment.image(CONFIG, CHECKOUT)
 
 
 # The checkout as seen from the working folder: inputs are recorded by their paths, and a checkout that was renamed has not changed.
-SOURCE = Path(os.path.relpath(workflow.basedir))
+SOURCE = Path(os.path.relpath(CHECKOUT))
+# The run's folder as rules name it in their inputs and outputs, and as commands find it: a module's prefix goes before all inputs and outputs.
 RUN = f"results/{CONFIG.run}"
-CONFIG_FILE = f"{RUN}/config.yaml"
+FOLDER = str(workflow.modifier.modify_path(RUN))
+CONFIG_FILE = f"{FOLDER}/config.yaml"
 ARMS = list(CONFIG.sampled_arms)
 SUBJECT = CONFIG.subject_arm or REFERENCE
 TRAINED = list(CONFIG.training_runs)
@@ -101,7 +118,12 @@ onstart:
 
 # Logs are written outside the steps, so their hashes are taken when all is done.
 onsuccess:
-    write_json(Path(RUN, LOGS), log_hashes(Path(RUN)))
+    write_json(Path(FOLDER, LOGS), log_hashes(Path(FOLDER)))
+
+
+# A module's onstart is not called: there the configuration is written before the jobs are planned.
+if IMPORTED and not (workflow.dryrun or reading.same(Path(CONFIG_FILE), CONFIG)):
+    write_text(Path(CONFIG_FILE), texts.to_yaml(CONFIG))
 
 
 include: "rules/providers.smk"
@@ -116,24 +138,6 @@ include: "rules/evaluation.smk"
 include: "rules/evidence.smk"
 include: "rules/claims.smk"
 include: "rules/pages.smk"
-
-
-# Work of a second or two is not worth a cluster's queue: it is done where the workflow runs. Alone on a machine this changes nothing.
-localrules:
-    split,
-    prompts,
-    gather,
-    score,
-    provenance,
-    claims,
-    card,
-    report,
-
-
-if CLAIMS_FILE:
-
-    localrules:
-        audit,
 
 
 rule all:
@@ -152,7 +156,7 @@ rule all:
 # What a machine lacks is said last, below Snakemake's own account of the failed job.
 onerror:
     with contextlib.suppress(OSError):  # on a full disk the reason was said already
-        write_json(Path(RUN, LOGS), log_hashes(Path(RUN)))
-    said = Path(f"{RUN}/logs/preflight.log")
+        write_json(Path(FOLDER, LOGS), log_hashes(Path(FOLDER)))
+    said = Path(f"{FOLDER}/logs/preflight.log")
     if PREFLIGHT and said.is_file() and not Path(PREFLIGHT[0]).is_file():
         print("\n" + "".join(line for line in said.open() if not line.startswith("cardproof: warning")), file=sys.stderr)

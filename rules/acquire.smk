@@ -12,11 +12,13 @@ rule acquire_model:
     benchmark:
         f"{RUN}/cost/acquire_model.tsv"
     priority: 1
+    conda:
+        ENVIRONMENT
     params:
         source=CONFIG.model.source,
         id=CONFIG.model.id,
         revision=revision(CONFIG.model),
-        record=f"{RUN}/revisions",
+        record=f"{FOLDER}/revisions",
         use=f"--model-of {CONFIG_FILE}",
         code=code("acquire_model"),
     message:
@@ -35,13 +37,15 @@ rule acquire_verifier:
     benchmark:
         f"{RUN}/cost/acquire_verifier.tsv"
     priority: 1
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=min(MODEL_MEMORY_MB, 8000),  # the verifier, two gigabytes, is loaded to see that it can judge
     params:
         source=CONFIG.verifier.source,
         id=CONFIG.verifier.id,
         revision=revision(CONFIG.verifier),
-        record=f"{RUN}/revisions",
+        record=f"{FOLDER}/revisions",
         use="" if CONFIG.verifier.source == "embedded" else f"--verifier-of {CONFIG_FILE}",
         code=code("acquire_model"),
     message:
@@ -61,13 +65,15 @@ rule acquire_adapter:
     benchmark:
         f"{RUN}/cost/acquire_adapter_{{arm}}.tsv"
     priority: 1
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=4000,  # the base is built without weights, to see that the adapter fits
     params:
         source=lambda wildcards: CONFIG.sampled_arms[wildcards.arm].adapter,
         id=lambda wildcards: CONFIG.sampled_arms[wildcards.arm].id,
         revision=lambda wildcards: revision(CONFIG.sampled_arms[wildcards.arm]),
-        record=f"{RUN}/revisions",
+        record=f"{FOLDER}/revisions",
         code=code("acquire_adapter"),
     message:
         "Fetching the adapter of arm {wildcards.arm}."

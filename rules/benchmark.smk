@@ -12,13 +12,15 @@ rule acquire_benchmark:
     benchmark:
         f"{RUN}/cost/acquire_benchmark.tsv"
     priority: 1
+    conda:
+        ENVIRONMENT
     params:
         config=CONFIG_FILE,
-        record=f"{RUN}/revisions",
+        record=f"{FOLDER}/revisions",
         settings=settings("acquire_benchmark"),
         code=code("acquire_benchmark"),
     message:
-        "Fetching questions and passages ({CONFIG.benchmark.source})."
+        f"Fetching questions and passages ({CONFIG.benchmark.source})."
     shell:
         "cardproof acquire-benchmark --config {params.config} --corpus {output.corpus} --questions {output.questions}"
         " --record {params.record} 2>&1 | tee {log}"
@@ -36,6 +38,9 @@ rule split:
         f"{RUN}/logs/split.log",
     benchmark:
         f"{RUN}/cost/split.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
     params:
         config=CONFIG_FILE,
         settings=settings("split"),
@@ -51,7 +56,7 @@ rule prompts:
     input:
         corpus=rules.acquire_benchmark.output.corpus,
         questions=lambda wildcards: rules.split.output["train" if wildcards.condition == "train" else "eval"],
-        templates=sorted(str(p) for p in Path(SOURCE, "prompts").iterdir()),
+        templates=source_files("prompts"),
         train_side=lambda wildcards: [] if wildcards.condition == "train" else rules.split.output.train,
     output:
         f"{RUN}/prompts/{{condition}}.jsonl",
@@ -59,6 +64,9 @@ rule prompts:
         f"{RUN}/logs/prompts_{{condition}}.log",
     benchmark:
         f"{RUN}/cost/prompts_{{condition}}.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
     params:
         config=CONFIG_FILE,
         settings=lambda wildcards: settings("prompts_train") if wildcards.condition == "train" else settings("prompts", **wildcards),

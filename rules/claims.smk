@@ -13,6 +13,9 @@ if CLAIMS_FILE:
             f"{RUN}/logs/audit.log",
         benchmark:
             f"{RUN}/cost/audit.tsv"
+        localrule: True
+        conda:
+            ENVIRONMENT
         params:
             code=code("audit"),
         message:
@@ -33,11 +36,13 @@ if CLAIMS_FILE and CONFIG.reading_runs:
             f"{RUN}/logs/reconcile.log",
         benchmark:
             f"{RUN}/cost/reconcile.tsv"
+        conda:
+            ENVIRONMENT
         params:
             config=CONFIG_FILE,
             settings=settings("reconcile"),
             code=code("reconcile"),
-            run=lambda wildcards: RUN,
+            run=lambda wildcards: FOLDER,
         message:
             "Comparing the readings of the recipe."
         shell:
@@ -59,11 +64,14 @@ rule claims:
         f"{RUN}/logs/claims.log",
     benchmark:
         f"{RUN}/cost/claims.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
     params:
         settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
         code=code("claims"),
         card=CLAIMS_OPTION,
-        run=lambda wildcards: RUN,
+        run=lambda wildcards: FOLDER,
     message:
         "Judging every claim of the published card, if there is one."
     shell:

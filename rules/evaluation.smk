@@ -10,11 +10,13 @@ rule evaluate:
         f"{RUN}/logs/evaluate.log",
     benchmark:
         f"{RUN}/cost/evaluate.tsv"
+    conda:
+        ENVIRONMENT
     params:
         config=CONFIG_FILE,
         settings=settings("evaluate"),
         code=code("evaluate"),
-        scores=lambda wildcards: f"{RUN}/scores",
+        scores=lambda wildcards: f"{FOLDER}/scores",
         out=lambda wildcards, output: Path(output[0]).parent,
     message:
         "Evaluating every axis."

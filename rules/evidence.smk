@@ -11,6 +11,9 @@ rule provenance:
         f"{RUN}/logs/provenance.log",
     benchmark:
         f"{RUN}/cost/provenance.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
     params:
         config=CONFIG_FILE,
         settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
@@ -27,7 +30,7 @@ if CONFIG.replay:
     # Inputs that a replay brings are named by path in the other rules: an input given as `rules.X.output` is always made by X.
     rule replay:
         input:
-            Path(CONFIG.replay, "config.yaml") if Path(CONFIG.replay).is_dir() else CONFIG.replay,
+            outside(Path(CONFIG.replay, "config.yaml") if Path(CONFIG.replay).is_dir() else CONFIG.replay),
         output:
             [f"{RUN}/prompts/{condition}.jsonl" for condition in (*CONDITIONS, *["train"] * bool(TRAINED))],
             [f"{RUN}/{kind}/{arm}/{condition}.jsonl" for kind in ("samples", "support") for arm in ARMS for condition in CONDITIONS],
@@ -39,6 +42,8 @@ if CONFIG.replay:
             f"{RUN}/logs/replay.log",
         benchmark:
             f"{RUN}/cost/replay.tsv"
+        conda:
+            ENVIRONMENT
         params:
             archive=CONFIG.replay,
             run=RUN,

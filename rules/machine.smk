@@ -10,6 +10,8 @@ rule preflight:
     benchmark:
         f"{RUN}/cost/preflight.tsv"
     retries: 0
+    conda:
+        ENVIRONMENT
     resources:
         gpu=GPUS,
     params:

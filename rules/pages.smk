@@ -22,12 +22,14 @@ rule figures:
         f"{RUN}/logs/figures.log",
     benchmark:
         f"{RUN}/cost/figures.tsv"
+    conda:
+        ENVIRONMENT
     params:
         settings=settings("figures"),
         code=code("figures"),
         name=CONFIG.run,
         standing=STANDING,
-        run=lambda wildcards: RUN,
+        run=lambda wildcards: FOLDER,
         out=lambda wildcards, output: Path(output[0]).parent,
     message:
         "Drawing the figures."
@@ -47,7 +49,7 @@ rule card:
         reconcile=rules.reconcile.output if CLAIMS_FILE and CONFIG.reading_runs else [],
         verdicts=rules.claims.output,
         claims=CLAIMS_FILE or [],
-        templates=sorted(str(p) for p in Path(SOURCE, "report").rglob("*.j2")),
+        templates=source_files("report", "*.j2"),
         prompts=f"{RUN}/prompts/clean.jsonl",
         samples=f"{RUN}/samples/{SUBJECT}/clean.jsonl",
         scores=f"{RUN}/scores/{SUBJECT}/clean.parquet",
@@ -65,11 +67,14 @@ rule card:
         f"{RUN}/logs/card.log",
     benchmark:
         f"{RUN}/cost/card.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
     params:
         settings=CONFIG.fingerprint(*type(CONFIG).model_fields),
         code=code("card"),
         card=CLAIMS_OPTION,
-        run=lambda wildcards: RUN,
+        run=lambda wildcards: FOLDER,
         standing=STANDING,
         templates=Path(SOURCE, "report"),
     message:
@@ -88,7 +93,7 @@ rule report:
         prompts=[f"{RUN}/prompts/{condition}.jsonl" for condition in CONDITIONS],
         samples=[f"{RUN}/samples/{arm}/{condition}.jsonl" for arm in ARMS for condition in CONDITIONS],
         scores=[f"{RUN}/scores/{arm}/{condition}.parquet" for arm in ARMS for condition in CONDITIONS],
-        templates=sorted(str(p) for p in Path(SOURCE, "report").rglob("*.*")),
+        templates=source_files("report", "*.*"),
     output:
         page=report(
             f"{RUN}/report/index.html",
@@ -109,9 +114,12 @@ rule report:
         f"{RUN}/logs/report.log",
     benchmark:
         f"{RUN}/cost/report.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
     params:
         code=code("report"),
-        run=lambda wildcards: RUN,
+        run=lambda wildcards: FOLDER,
         out=lambda wildcards, output: Path(output.page).parent,
         standing=STANDING,
         templates=Path(SOURCE, "report"),

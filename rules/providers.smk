@@ -11,6 +11,21 @@ def code(step):
     return f"{code_fingerprint(step, CONFIG.sampling.backend)[:16]} {IMAGE_IDENTITY}".strip()
 
 
+def outside(path):
+    """An input that is not the run's own: neither a module's prefix nor a storage applies to it."""
+    return local(str(path))
+
+
+def source_files(folder, pattern="*"):
+    """The files of a folder of the checkout."""
+    return [outside(path) for path in sorted(Path(SOURCE, folder).rglob(pattern)) if path.is_file()]
+
+
+# With --sdm conda: Python from conda, and the locks by envs/*.post-deploy.sh, which finds them by this variable.
+ENVIRONMENT = f"../envs/{'gpu' if GPUS else 'cpu'}.yaml"
+os.environ["CARDPROOF_CHECKOUT"] = str(CHECKOUT)
+
+
 # vLLM may live in an environment of its own; everything else stays in this one.
 SAMPLER = (
     f"{shlex.quote(CONFIG.sampling.python)} -m cardproof" if CONFIG.sampling.backend == "vllm" and CONFIG.sampling.python else "cardproof"
@@ -19,8 +34,8 @@ SAMPLER = (
 
 # The card that the run is judged by; without one nothing is audited, and the claims say so. The project's own is beside the Snakefile, any
 # other where its path says.
-CLAIMS_FILE = Path(SOURCE, PUBLISHED) if CONFIG.of_the_subject else Path(CONFIG.published) if CONFIG.published else None
-CLAIMS_OPTION = f"--claims {shlex.quote(str(CLAIMS_FILE))}" if CLAIMS_FILE else ""
+CLAIMS_FILE = outside(Path(SOURCE, PUBLISHED)) if CONFIG.of_the_subject else outside(CONFIG.published) if CONFIG.published else None
+CLAIMS_OPTION = f"--claims {shlex.quote(CLAIMS_FILE)}" if CLAIMS_FILE else ""
 SELECTED = f"{RUN}/distill/selection.json" if TRAINED else []  # a run that trains nothing distils nothing
 AUDITED = f"{RUN}/audit.json" if CLAIMS_FILE else []
 DRAWN = figures_of(CONFIG)
@@ -87,7 +102,7 @@ def behind_results():
         kinds = (("prompts", "jsonl"), ("samples/train", "jsonl"), ("support/train", "jsonl"), ("scores/train", "parquet"))
         files += [f"{RUN}/{kind}/train.{end}" for kind, end in kinds]
         files += [*rules.distill.output, *(f"{RUN}/training/{variant}/adapter" for variant in TRAINED)]
-    return list(dict.fromkeys(map(str, files)))
+    return list(dict.fromkeys(files))
 
 
 def flat(files):

@@ -11,6 +11,8 @@ rule dequantise:
         f"{RUN}/logs/dequantise.log",
     benchmark:
         f"{RUN}/cost/dequantise.tsv"
+    conda:
+        ENVIRONMENT
     resources:
         gpu=GPUS,
         mem_mb=min(MODEL_MEMORY_MB, 16000),  # one file of weights at a time
@@ -35,6 +37,8 @@ rule sample:
         f"{RUN}/logs/sample_{{arm}}_{{shard}}.log",
     benchmark:
         f"{RUN}/cost/sample_{{arm}}_{{shard}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.runtime.threads
     resources:
         gpu=GPUS,
@@ -47,7 +51,7 @@ rule sample:
         arm="{arm}",
         adapter=lambda wildcards, input: f"--adapter {input.adapter}" if input.adapter else "",
         work=lambda wildcards, input, output: " ".join(f"--work {i} {o}" for i, o in zip(input.prompts, output)),
-        store=f"{RUN}/store/{{arm}}.{{shard}}-of-{len(SHARDS)}.jsonl",
+        store=f"{FOLDER}/store/{{arm}}.{{shard}}-of-{len(SHARDS)}.jsonl",
         of=len(SHARDS),
     message:
         "Sampling arm {wildcards.arm}, shard {wildcards.shard}: all conditions with one load of the model."
@@ -74,7 +78,7 @@ use rule sample as sample_train with:
         arm=REFERENCE,
         adapter="",
         work=lambda wildcards, input, output: f"--work {input.prompts} {output}",
-        store=f"{RUN}/store/train.{{shard}}-of-{len(SHARDS)}.jsonl",
+        store=f"{FOLDER}/store/train.{{shard}}-of-{len(SHARDS)}.jsonl",
         of=len(SHARDS),
     message:
         "Sampling training candidates, shard {wildcards.shard}."
@@ -91,6 +95,9 @@ rule gather:
         f"{RUN}/cost/gather_{{arm}}_{{condition}}.tsv"
     wildcard_constraints:
         arm="|".join(map(re.escape, [*ARMS, "train"])),
+    localrule: True
+    conda:
+        ENVIRONMENT
     params:
         code=code("gather"),
     message:

@@ -14,6 +14,9 @@ rule score:
         f"{RUN}/cost/score_{{arm}}_{{condition}}.tsv"
     wildcard_constraints:
         arm="|".join(map(re.escape, [*ARMS, "train"])),
+    localrule: True
+    conda:
+        ENVIRONMENT
     params:
         config=CONFIG_FILE,
         settings=settings("score"),

@@ -6,7 +6,7 @@ rule distill:
         prompts=f"{RUN}/prompts/train.jsonl",
         samples=f"{RUN}/samples/train/train.jsonl",
         scores=f"{RUN}/scores/train/train.parquet",
-        templates=sorted(str(p) for p in Path(SOURCE, "prompts").iterdir()),
+        templates=source_files("prompts"),
     output:
         examples=f"{RUN}/distill/raft.jsonl",
         selection=f"{RUN}/distill/selection.json",
@@ -14,6 +14,8 @@ rule distill:
         f"{RUN}/logs/distill.log",
     benchmark:
         f"{RUN}/cost/distill.tsv"
+    conda:
+        ENVIRONMENT
     params:
         config=CONFIG_FILE,
         settings=settings("distill"),
@@ -37,6 +39,8 @@ rule train:
         f"{RUN}/logs/train_{{variant}}.log",
     benchmark:
         f"{RUN}/cost/train_{{variant}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.runtime.threads
     resources:
         gpu=GPUS,
@@ -45,7 +49,7 @@ rule train:
         config=CONFIG_FILE,
         settings=lambda wildcards: settings("train", **wildcards),
         code=code("train"),
-        work=f"{RUN}/work/train_{{variant}}",
+        work=f"{FOLDER}/work/train_{{variant}}",
     message:
         "Training {wildcards.variant}."
     shell:

@@ -14,6 +14,8 @@ rule train_verifier:
         f"{RUN}/logs/train_verifier.log",
     benchmark:
         f"{RUN}/cost/train_verifier.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.runtime.threads
     resources:
         mem_mb=MODEL_MEMORY_MB,
@@ -39,6 +41,8 @@ rule support:
         f"{RUN}/logs/support_{{arm}}.log",
     benchmark:
         f"{RUN}/cost/support_{{arm}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.runtime.threads
     resources:
         gpu=GPUS,
@@ -82,6 +86,8 @@ rule check_verifier:
         f"{RUN}/logs/check_verifier.log",
     benchmark:
         f"{RUN}/cost/check_verifier.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.runtime.threads
     resources:
         gpu=GPUS,

@@ -40,11 +40,8 @@ if [ "$base" = local ]; then
     wheels=$build/wheels-$kind-$(cat envs/lock-*.txt | sha256sum | cut -c 1-12)
     if [ ! -e "$wheels/.complete" ]; then
         rm -rf "$build/wheels-$kind-"*
-        pip=(timeout 1500 .venv/bin/pip wheel -qq --disable-pip-version-check --wheel-dir "$wheels")
-        "${pip[@]}" -c envs/lock-cpu.txt "$(grep '^torch==' envs/lock-cpu.txt)"
-        # The torch just fetched decides the build (CPU or CUDA) for what follows, as in `make setup`.
-        PIP_FIND_LINKS="$PWD/$wheels ${PIP_FIND_LINKS:-}" "${pip[@]}" -r "envs/lock-$kind.txt"
-        "${pip[@]}" --no-deps --require-hashes -r envs/lock-data.txt
+        build_of_torch=$([ "$kind" = gpu ] && echo cuda || echo cpu)
+        envs/install.sh "torch-$build_of_torch,project,data" timeout 1500 .venv/bin/pip wheel -qq --disable-pip-version-check --wheel-dir "$wheels"
         touch "$wheels/.complete"
     fi
     options+=(--build-arg BOOTSTRAP=localimage --build-arg "BASE=$PWD/$build/root" --bind "$PWD/$wheels:/mnt")

@@ -79,7 +79,8 @@ def test_settings_of_the_machine_run_no_model_again(ci_run: Path) -> None:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """The files that `make setup` and `make demo` begin with."""
-    for name in ("Makefile", "pyproject.toml", "tools/demo.sh", "envs/lock-cpu.txt", "envs/lock-data.txt"):
+    locks = [f"envs/{path.name}" for path in (ROOT / "envs").glob("lock-*.txt")]
+    for name in ("Makefile", "pyproject.toml", "tools/demo.sh", "envs/install.sh", *locks):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy2(ROOT / name, tmp_path / name)
     return tmp_path
@@ -91,13 +92,20 @@ def test_a_renamed_checkout_makes_its_environment_again_and_no_network_is_said(c
     scripts.mkdir(parents=True)
     (scripts / "pip").write_text("#!/elsewhere/.venv/bin/python3\n")
     (checkout / ".venv/.ready").touch()
-    closed = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1"}
+    closed = {
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "PIP_RETRIES": "0",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_NO_CACHE_DIR": "1",
+    }
     environment = {**{k: v for k, v in os.environ.items() if not k.startswith("PIP_")}, **closed}
     done = subprocess.run(
         ["make", "setup", f"PYTHON={sys.executable}"], cwd=checkout, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 2
     assert "This checkout was renamed or copied, so .venv is made again." in done.stdout
+    assert "PyTorch's own index of CPU builds cannot be reached; going on with pip's index." in done.stdout
     assert "cardproof: error: pip could not install" in done.stderr and "Hint: the first set-up needs a network" in done.stderr
     assert not (checkout / ".venv/.ready").exists()
     assert f"{checkout}/.venv/bin" in (scripts / "pip").read_text()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
+from packaging.utils import canonicalize_name
 
 import cardproof
 from cardproof.acquire.wheels import WHEELS
@@ -25,26 +25,18 @@ ENVS = ROOT / "envs"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 GENERATED = "they differ; `make generated` writes it again"
-LOCK = "`make lock` resolves the lock files anew"
+LOCK = "`make lock` resolves the lock files"
 
-PIN = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?==([A-Za-z0-9.]+)")
+PIN = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?==([A-Za-z0-9.+]+)")
+LOCKS = sorted((ROOT / "envs").glob("lock-*.txt"))
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+# The one index that is named: PyPI has no build of torch for CPUs.
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 RULE = re.compile(r"^(?:rule|checkpoint) (\w+):$", re.MULTILINE)
 # Where packages and images are fetched from is each machine's own affair, and its paths are nobody else's.
 INSTALLING = ("pyproject.toml", "Makefile", ".ci/", ".pre-commit-config.yaml", "containers/", "envs/", "tools/", "docs/environments.md")
 HOST = re.compile(r"\w+://|--(?:extra-)?index-url|--find-links|^\s*(?:BASE=|From: *)[\w.-]+\.[\w.-]+/", re.MULTILINE)
 MACHINE_PATH = re.compile(r"(?<![\w.}/:-])/(?:work|tmp|home|root|mnt|scratch|Users)/\w")
-
-
-def tool(name: str) -> ModuleType:
-    """A script of tools/ as a module."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-lock = tool("lock")
 
 
 def pins(requirements: list[str]) -> dict[str, str]:
@@ -55,12 +47,18 @@ def pins(requirements: list[str]) -> dict[str, str]:
             continue
         match = PIN.fullmatch(requirement)
         assert match, f"{requirement!r} is no exact pin (name==version)"
-        found[lock.canonical(match[1])] = match[2]
+        found[canonicalize_name(match[1])] = match[2]
     return found
 
 
 def lock_lines(name: str) -> list[str]:
-    return [line for line in (ENVS / name).read_text().splitlines() if line and not line.startswith("#")]
+    """The requirements of a file in envs/, without hashes and comments."""
+    lines = (ENVS / name).read_text().replace("\\\n", "").splitlines()
+    return [line.split(" --hash=")[0].strip() for line in lines if line and not line.startswith("#")]
+
+
+def locked(name: str) -> dict[str, str]:
+    return pins(lock_lines(name))
 
 
 def tracked() -> list[Path]:
@@ -80,72 +78,71 @@ def text_of(path: Path) -> str | None:
 # --- dependencies -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("file", "extras"), [("lock-cpu.txt", ("cpu", "report", "slurm", "dev")), ("lock-gpu.txt", ("cpu", "gpu", "report", "slurm", "dev"))]
-)
-def test_a_lock_holds_what_pyproject_pins(file: str, extras: tuple[str, ...]) -> None:
-    lines = lock_lines(file)
-    if "-r lock-cpu.txt" in lines:
-        lines = [*lock_lines("lock-cpu.txt"), *(line for line in lines if line != "-r lock-cpu.txt")]
-    locked = pins(lines)
-    assert len(locked) == len(lines), f"envs/{file} names a package twice; {LOCK}"
-    wanted = pins([*PROJECT["dependencies"], *(requirement for extra in extras for requirement in EXTRAS[extra])])
-    found = {name: locked.get(name) for name in wanted}
-    assert found == wanted, f"envs/{file} is not what pyproject.toml pins; {LOCK}"
+def test_the_locks_hold_what_pyproject_pins() -> None:
+    lines = [*lock_lines("lock-project.txt"), *lock_lines("lock-torch-cuda.txt")]
+    found = pins(lines)
+    assert len(found) == len(lines), f"a package is named twice; {LOCK}"
+    wanted = pins([*PROJECT["dependencies"], *(requirement for extra in EXTRAS.values() for requirement in extra)])
+    assert {name: found.get(name) for name in wanted} == wanted, f"envs/ is not what pyproject.toml pins; {LOCK}"
+    assert locked("lock-torch-cpu.txt") == {"torch": f"{wanted['torch']}+cpu"}, LOCK
 
 
 def test_the_lock_is_what_is_installed() -> None:
     """`make setup` installed the lock, so the tests test those versions."""
-    locked = pins(lock_lines("lock-cpu.txt"))
-    installed = {lock.canonical(d.name): d.version.partition("+")[0] for d in importlib.metadata.distributions()}
-    wrong = {name: (version, installed.get(name)) for name, version in locked.items() if installed.get(name) != version}
+    installed = {canonicalize_name(d.name): d.version for d in importlib.metadata.distributions()}
+    wrong = {name: (version, installed.get(name)) for name, version in locked("lock-project.txt").items() if installed.get(name) != version}
     assert not wrong, f"(locked, installed): {wrong}; `make setup` installs the lock"
+    assert installed["torch"].split("+")[0] == locked("lock-torch-cuda.txt")["torch"]
 
 
-def test_data_wheels_are_those_the_code_names_and_are_hashed() -> None:
-    lines = lock_lines("lock-data.txt")
-    assert all(re.fullmatch(r"\S+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
-    named = {line.split()[0] for line in lines}
-    assert named == set(lock.DATA), LOCK
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_every_package_of_a_lock_has_hashes(lock: Path) -> None:
+    requirements = [line for line in lock.read_text().replace("\\\n", "").splitlines() if line and not line.startswith("#")]
+    assert requirements and all(HASH.search(line) and "==" in line for line in requirements), LOCK
+
+
+def test_what_installs_compares_hashes() -> None:
+    """Everything is installed by envs/install.sh; `pip install` elsewhere is for the project itself."""
+    assert "--no-deps --require-hashes" in (ENVS / "install.sh").read_text()
+    for name in ("Makefile", "containers/cpu.def", "containers/gpu.def", "tools/container.sh"):
+        text = (ROOT / name).read_text()
+        assert re.search(r"envs/install\.sh \S+,project,data |envs/install\.sh \"\S+,project,data\" ", text), name
+        plain = [line.strip() for line in re.findall(r"^.*pip (?:install|wheel).*$", text, re.MULTILINE) if "envs/install.sh" not in line]
+        assert all("--no-deps" in line and ("-e ." in line or "--no-index" in line) for line in plain), (name, plain)
+
+
+def test_data_wheels_are_those_the_code_names() -> None:
+    assert sorted(lock_lines("lock-data.txt")) == sorted(lock_lines("data.in")), LOCK
+    named = set(lock_lines("lock-data.txt"))
     assert {requirement for _, _, _, requirement in WHEELS.values()} < named
     in_extras = pins([r for extra in EXTRAS.values() for r in extra] + PROJECT["dependencies"])
     assert not set(in_extras) & set(pins(sorted(named))), "the data wheels' own requirements must not be resolved"
 
 
-def test_torch_is_installed_first_and_at_the_locked_version() -> None:
-    torch = f"torch=={pins(lock_lines('lock-cpu.txt'))['torch']}"
-    for path in (ROOT / "Makefile", ROOT / "containers/cpu.def", ROOT / "containers/gpu.def"):
-        steps = [step for step in re.findall(r"\S*pip install .*", path.read_text()) if not step.startswith("$(VLLM)")]
-        assert torch in steps[0], path
-        assert [bool(re.search(r"--no-deps", s)) for s in steps] == [False, False, True, True], path
-        assert "--require-hashes -r envs/lock-data.txt" in steps[2], path
-    vllm = re.findall(r"\$\(VLLM\)/bin/pip install .*", (ROOT / "Makefile").read_text())
-    assert torch in vllm[0]
-    assert all("--no-deps" in step for step in vllm[1:])
-    assert not [name for name in pins(lock_lines("lock-vllm.txt")) if name.startswith(("torch", "nvidia"))], LOCK
-    assert not pins(lock_lines("lock-vllm-gpu.txt")).keys() & lock.WITH_TORCH, LOCK
-
-
-@pytest.mark.parametrize("file", lock.VLLM)
-def test_an_environment_with_vllm_has_the_projects_versions(file: str) -> None:
+@pytest.mark.parametrize("build", ["cpu", "gpu"])
+def test_an_environment_with_vllm_has_the_projects_versions(build: str) -> None:
     """Except for the few of which vLLM requires older ones: samples of both engines are read and written by the same packages."""
-    held, locked = pins(lock_lines("lock-cpu.txt")), pins(lock_lines(file))
-    name, version = lock.VLLM[file].split("==")
-    assert locked[name] == version
-    assert {"transformers", "bitsandbytes", "pydantic"} <= locked.keys()
-    assert {k for k in locked.keys() & held.keys() if locked[k] != held[k]} <= lock.OLDER, LOCK
+    held, found = locked("lock-project.txt"), locked("lock-vllm.txt" if build == "cpu" else "lock-vllm-gpu.txt")
+    ((name, version),) = pins([line for line in lock_lines(f"vllm-{build}.in") if "==" in line]).items()
+    assert found[name] == version
+    assert {"transformers", "bitsandbytes", "pydantic"} <= found.keys()
+    assert {k for k in found.keys() & held.keys() if found[k] != held[k]} <= set(lock_lines("vllm-older.txt")), LOCK
+    with_torch = {k for k in found if k.startswith(("torch", "nvidia", "triton"))}
+    assert found["torch"] == locked("lock-torch-cuda.txt")["torch"] if build == "gpu" else not with_torch, LOCK
 
 
-@pytest.mark.parametrize("kind", ["cpu", "gpu"])
-def test_conda_files_and_containers_install_the_lock(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "torch"), [("cpu", "torch-cpu"), ("gpu", "torch-cuda")])
+def test_conda_files_and_containers_install_the_lock(kind: str, torch: str) -> None:
     environment = yaml.safe_load((ENVS / f"{kind}.yaml").read_text())
-    python, _, pip = environment["dependencies"]
-    assert pip == {"pip": [f"-r lock-{kind}.txt"]}
+    python, _ = environment["dependencies"]
+    assert f'envs/install.sh" {torch},project,data pip' in (ENVS / f"{kind}.post-deploy.sh").read_text()
+    locks = b"".join((ENVS / f"lock-{name}.txt").read_bytes() for name in (torch, "project", "data"))
+    assert f"# locks sha256 {hashlib.sha256(locks).hexdigest()}\n" in (ENVS / f"{kind}.yaml").read_text(), LOCK
     version = python.removeprefix("python=")
     assert PROJECT["requires-python"].startswith(f">={version},")
     definition = (ROOT / "containers" / f"{kind}.def").read_text()
     assert f"BASE=python:{version}." in definition
-    assert f"-r envs/lock-{kind}.txt" in definition
+    assert f"envs/install.sh {torch},project,data" in definition
     assert f"VERSION={cardproof.__version__}\n" in definition
 
 
@@ -203,6 +200,8 @@ def test_every_rule_logs_says_what_it_does_and_runs_one_command() -> None:
     for name, text in rules():
         given = set(re.findall(r"^    (\w+):", text, re.MULTILINE))
         assert {"output", "log", "message", "shell"} <= given, f"{name} lacks {{'output', 'log', 'message', 'shell'}} - {given}"
+        if not text.startswith("with:"):
+            assert "conda" in given, f"{name} names no environment for --sdm conda"
         assert not given & {"run", "script", "notebook", "wrapper", "template_engine"}, f"{name} does not use `shell: cardproof VERB`"
 
 
@@ -216,7 +215,9 @@ def found_in_tracked(pattern: re.Pattern[str], under: tuple[str, ...] = ("",)) -
 
 
 def test_what_installs_names_no_registry_host() -> None:
-    assert not found_in_tracked(HOST, INSTALLING)
+    found = found_in_tracked(HOST, INSTALLING)
+    assert found == ["envs/install.sh: 'https://'"]
+    assert found_in_tracked(re.compile(r"https://[^\s'\"`]+"), ("envs/",)) == [f"envs/install.sh: {CPU_INDEX!r}"]
 
 
 def test_no_path_of_one_machine_is_written_down() -> None:

@@ -86,9 +86,9 @@ def _gpus(config: Config, need: float | None) -> list[Check]:
     try:
         import torch
     except ImportError:
-        return [Check("gpu", "failed", "torch is not installed", "the packages of envs/lock-gpu.txt")]
+        return [Check("gpu", "failed", "torch is not installed", "`make setup TORCH=cuda`")]
     if torch.version.cuda is None:
-        return [Check("gpu", "failed", f"torch {torch.__version__} is a build without CUDA", "torch's CUDA build, as in envs/lock-gpu.txt")]
+        return [Check("gpu", "failed", f"torch {torch.__version__} is a build without CUDA", "`make setup TORCH=cuda`")]
     try:
         old = judge_driver(gpus.cards(), torch.version.cuda)
     except CardproofError as e:
@@ -270,7 +270,7 @@ def _versions() -> Iterable[Check]:
         if version.split("+")[0] != pin:
             other.append(f"{name} {version} (pinned: {pin})")
     if missing:
-        yield Check("versions", "failed", f"not installed: {', '.join(missing)}", "`make setup`, or the packages of envs/lock-gpu.txt")
+        yield Check("versions", "failed", f"not installed: {', '.join(missing)}", "`make setup`, or the packages of envs/lock-project.txt")
     elif other:
         yield Check(
             "versions",
