@@ -24,7 +24,7 @@ LOCKS := envs/install.sh $(wildcard envs/lock-torch-*.txt) envs/lock-project.txt
 # Models and data of the demo and the tests come from installed wheels, so nothing needs a network.
 OFFLINE := HF_HUB_OFFLINE=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help setup setup-vllm demo test test-browser test-vllm bench rates container test-apptainer test-slurm lint lock generated gallery clean distclean
+.PHONY: help setup setup-vllm demo test coverage test-browser test-vllm bench rates container test-apptainer test-slurm lint lock generated gallery clean distclean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,10 @@ demo: setup ## Regenerate a whole card with embedded data and models (on a CPU, 
 test: setup ## Run all tests.
 	$(OFFLINE) $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
+coverage: setup ## Run all tests, and print which share of each room's statements and branches they run.
+	$(OFFLINE) $(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-branch --cov-report json:.coverage.json
+	@$(BIN)/python tools/coverage_of_rooms.py .coverage.json
+
 test-browser: setup ## Test the reviewer's page in Chromium (installs Chromium if it is missing and can be installed).
 	tools/install-chromium.sh
 	$(OFFLINE) $(BIN)/pytest -rs tests/pages/test_report_browser.py
@@ -93,11 +97,13 @@ bench: setup ## Time everything beside its peers and print a table of ratios; pe
 rates: setup ## Count how often verdicts and intervals are wrong, about an hour: benchmarks/results/verdicts.json and its figure.
 	CARDPROOF_BENCHMARKS_KEEP=1 $(BIN)/python -m benchmarks.verdicts
 
-lint: setup ## Check style and types.
+lint: setup ## Check style, types, shell scripts and licence information.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakefmt --check Snakefile rules workflow
+	$(BIN)/shellcheck -x tools/*.sh envs/*.sh .ci/run
+	$(BIN)/reuse lint -q || $(BIN)/reuse lint
 
 lock: $(if $(UV),,setup) ## Resolve the lock files in envs/ from pyproject.toml (PACKAGE=NAME: with the newest version of a package).
 	@tools/lock.sh $(PACKAGE)

@@ -108,22 +108,12 @@ onstart:
             sys.exit(error.exit_code)
     elif wrong := too_many(CONFIG.runtime.threads):
         print("cardproof: warning: {}. Better: {}.".format(*wrong), file=sys.stderr)
-    try:
-        if not reading.same(Path(CONFIG_FILE), CONFIG):
-            write_text(Path(CONFIG_FILE), texts.to_yaml(CONFIG))
-    except OSError as error:
-        print(f"cardproof: error: {of_system(error)}", file=sys.stderr)
-        sys.exit(CardproofError.exit_code)
+    write_configuration()
 
 
 # Logs are written outside the steps, so their hashes are taken when all is done.
 onsuccess:
     write_json(Path(FOLDER, LOGS), log_hashes(Path(FOLDER)))
-
-
-# A module's onstart is not called: there the configuration is written before the jobs are planned.
-if IMPORTED and not (workflow.dryrun or reading.same(Path(CONFIG_FILE), CONFIG)):
-    write_text(Path(CONFIG_FILE), texts.to_yaml(CONFIG))
 
 
 include: "rules/providers.smk"

@@ -4,7 +4,7 @@
 
 rule acquire_model:
     input:
-        PREFLIGHT,
+        begin,
     output:
         directory(f"{RUN}/models/base"),
     log:
@@ -29,7 +29,7 @@ rule acquire_model:
 
 rule acquire_verifier:
     input:
-        PREFLIGHT,
+        begin,
     output:
         directory(f"{RUN}/models/{'encoder' if CONFIG.verifier.source == 'embedded' else 'verifier'}"),
     log:
@@ -56,7 +56,7 @@ rule acquire_verifier:
 
 rule acquire_adapter:
     input:
-        PREFLIGHT,
+        begin,
         base=rules.acquire_model.output,
     output:
         directory(f"{RUN}/adapters/{{arm}}"),

@@ -3,7 +3,7 @@
 
 rule acquire_benchmark:
     input:
-        PREFLIGHT,
+        begin,
     output:
         corpus=f"{RUN}/benchmark/corpus.jsonl",
         questions=f"{RUN}/benchmark/questions.jsonl",

@@ -5,7 +5,7 @@ if CLAIMS_FILE:
 
     rule audit:
         input:
-            PREFLIGHT,
+            begin,
             claims=CLAIMS_FILE,
         output:
             f"{RUN}/audit.json",

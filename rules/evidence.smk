@@ -46,7 +46,7 @@ if CONFIG.replay:
             ENVIRONMENT
         params:
             archive=CONFIG.replay,
-            run=RUN,
+            run=FOLDER,
             code=code("replay"),
         message:
             "Taking samples and metrics from {params.archive}."

@@ -11,6 +11,23 @@ def code(step):
     return f"{code_fingerprint(step, CONFIG.sampling.backend)[:16]} {IMAGE_IDENTITY}".strip()
 
 
+def write_configuration():
+    """Write the resolved configuration, unless the file has these settings already."""
+    try:
+        if not reading.same(Path(CONFIG_FILE), CONFIG):
+            write_text(Path(CONFIG_FILE), texts.to_yaml(CONFIG))
+    except OSError as error:
+        print(f"cardproof: error: {of_system(error)}", file=sys.stderr)
+        sys.exit(CardproofError.exit_code)
+
+
+def begin(wildcards):
+    """What waits for the preflight alone. In a module, whose onstart is not called, the configuration is written when this is planned."""
+    if IMPORTED and workflow.executor_plugin and not workflow.dryrun:
+        write_configuration()
+    return PREFLIGHT
+
+
 def outside(path):
     """An input that is not the run's own: neither a module's prefix nor a storage applies to it."""
     return local(str(path))
@@ -79,8 +96,8 @@ def request(job):
 
 def behind(wildcards):
     """What the results rest on. A configuration that was removed is written at once: `onstart` is not called where nothing is to be done."""
-    if not workflow.dryrun and not Path(CONFIG_FILE).exists() and Path(RUN, CLAIMS).exists():
-        write_text(Path(CONFIG_FILE), texts.to_yaml(CONFIG))
+    if not workflow.dryrun and not Path(CONFIG_FILE).exists() and Path(FOLDER, CLAIMS).exists():
+        write_configuration()
     return behind_results()
 
 

@@ -49,4 +49,5 @@ fi
 started=$SECONDS
 APPTAINER_TMPDIR=${APPTAINER_TMPDIR:-$PWD/$build} timeout 2400 apptainer build "${options[@]}" "$build/$kind.sif" "$definition"
 mv "$build/$kind.sif" "$image"
+apptainer exec "$image" cat /opt/cardproof/sbom.cdx.json > "containers/$kind.sbom.json"
 echo "$image: $(du -h "$image" | cut -f 1), built in $((SECONDS - started)) s, sha256 $(sha256sum "$image" | cut -d ' ' -f 1)"

@@ -72,7 +72,7 @@ done
 mv "$root/etc" "$root/usr/etc"
 ln -s ../etc "$root/usr/lib/etc"
 mkdir -p "$root"/usr/{,lib/}var/lib/apptainer/mnt/session
-rm -rf "$root/usr/share" "$prefix/glibc/usr/share"
+rm -rf "${root:?}/usr/share" "${prefix:?}/glibc/usr/share"
 cat > "$prefix/bin/apptainer" << END
 #!/bin/sh
 # Root without CAP_SYS_RESOURCE (in a virtual machine or a container) cannot pass it on.

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # For the tests of containers and of SLURM: they source it. Needs .venv/bin on PATH.
 # Every run has its own folder below WORK, so the project's results/ stay untouched.
 WORK=${CARDPROOF_TEST_DIR:-${TMPDIR:-/tmp}/cardproof-tests}

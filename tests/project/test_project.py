@@ -147,7 +147,12 @@ def test_conda_files_and_containers_install_the_lock(kind: str, torch: str) -> N
 
 
 def test_the_citation_names_the_version() -> None:
-    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == cardproof.__version__
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    deposit = json.loads((ROOT / ".zenodo.json").read_text())
+    assert citation["version"] == deposit["version"] == cardproof.__version__
+    assert [author["name"] for author in citation["authors"]] == [creator["name"] for creator in deposit["creators"]]
+    for of_citation, of_deposit in (("title", "title"), ("license", "license"), ("keywords", "keywords")):
+        assert citation[of_citation] == deposit[of_deposit]
 
 
 # --- generated files --------------------------------------------------------------------------------------------------
@@ -230,9 +235,16 @@ def test_no_path_of_one_machine_is_written_down() -> None:
         ("ruff", "check", "."),
         ("ruff", "format", "--check", "."),
         ("mypy",),
-        ("snakefmt", "--check", "Snakefile", "rules"),
+        ("snakefmt", "--check", "Snakefile", "rules", "workflow"),
+        (
+            "shellcheck",
+            "-x",
+            ".ci/run",
+            *(f"{p.parent.name}/{p.name}" for folder in ("tools", "envs") for p in sorted((ROOT / folder).glob("*.sh"))),
+        ),
+        ("reuse", "lint"),
     ],
-    ids=" ".join,
+    ids=lambda command: command[0] if command[0] != "ruff" else " ".join(command),
 )
 def test_style(command: tuple[str, ...]) -> None:
     done = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True)
@@ -244,3 +256,15 @@ def test_make_lists_its_targets() -> None:
     targets = set(re.findall(r"^  make ([\w-]+) +\S", shown, re.MULTILINE))
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony and targets == set(phony[1].split())
+
+
+def test_hosted_ci_runs_what_ci_runs() -> None:
+    """Each command of .ci/run, and the style checks."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    hosted = {step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step}
+    commands = [line.split(" ||")[0] for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith(("make ", "tools/"))]
+    assert len(commands) >= 4
+    assert all(any(run.startswith(command) for run in hosted) for command in [*commands, "make lint"])
+    for job in workflow["jobs"].values():
+        assert job["timeout-minutes"] <= 90
+        assert all(re.search(r"@[0-9a-f]{40}$", step["uses"]) for step in job["steps"] if "uses" in step), "actions are pinned by commit"
