@@ -1,6 +1,6 @@
 """Print the bill of materials of the environment that runs this, as CycloneDX JSON: its Python packages, and Debian's where there is dpkg.
 
-The container definitions call it, so an image has its own list in /opt/cardproof/sbom.cdx.json; tools/container.sh puts a copy beside the image.
+The container definitions call it, so an image has its own list (sbom.cdx.json); tools/container.sh puts a copy beside the image.
 cyclonedx-py lists the Python packages. It knows none of Debian's, so these are added, and the whole is checked against CycloneDX's schema.
 """
 
