@@ -13,11 +13,15 @@ shift
 locked() { "$@" --no-deps --require-hashes; }
 
 torch_cpu() {
+    local said
     # Only that index: pip adds the extra ones of its own configuration otherwise. An index that does not answer is given up after seconds.
-    if PIP_INDEX_URL=$CPU_INDEX PIP_EXTRA_INDEX_URL=$CPU_INDEX PIP_FIND_LINKS=$here PIP_RETRIES=0 PIP_DEFAULT_TIMEOUT=${CPU_INDEX_TIMEOUT:-10} \
-        locked "$@" -r "$here/lock-torch-cpu.txt" > /dev/null 2>&1; then
+    if said=$(PIP_INDEX_URL=$CPU_INDEX PIP_EXTRA_INDEX_URL=$CPU_INDEX PIP_FIND_LINKS=$here PIP_RETRIES=0 PIP_DEFAULT_TIMEOUT=10 \
+        locked "$@" -r "$here/lock-torch-cpu.txt" 2>&1); then
         echo "torch: the build for CPUs, from PyTorch's own index."
         return
+    elif [[ $said == *"DO NOT MATCH THE HASHES"* ]]; then
+        echo "$said" >&2
+        return 1
     fi
     echo "PyTorch's own index of CPU builds cannot be reached; going on with pip's index."
     if locked "$@" -r "$here/lock-torch-cpu.txt" > /dev/null 2>&1; then
