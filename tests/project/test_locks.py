@@ -95,6 +95,24 @@ def test_pip_refuses_a_package_whose_hash_is_not_in_the_lock(tmp_path: Path) -> 
     assert not (tmp_path / "target/small").exists()
 
 
+@pytest.mark.parametrize(("kind", "torch"), [("cpu", "torch-cpu"), ("gpu", "torch-cuda")])
+def test_a_conda_environment_gets_the_locks_and_the_project(tmp_path: Path, kind: str, torch: str) -> None:
+    pip = tmp_path / "pip"
+    pip.write_text(PIP)
+    pip.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "CARDPROOF_CHECKOUT": str(ROOT),
+        "NOTES": str(tmp_path / "notes"),
+    }
+    environment |= {"FAILS": "", "SAYS": ""}
+    subprocess.run(["bash", ROOT / f"envs/{kind}.post-deploy.sh"], env=environment, cwd=tmp_path, check=True, capture_output=True)
+    calls = (tmp_path / "notes").read_text().splitlines()
+    assert [call.split()[1] for call in calls[:3]] == [f"lock-{torch}.txt", "lock-project.txt", "lock-data.txt"]
+    assert calls[3].endswith(f"install -q --no-deps -e {ROOT}")
+
+
 def requirements(lock: Path) -> dict[str, set[str]]:
     """`name==version` -> its hashes."""
     lines = lock.read_text().replace("\\\n", "").splitlines()

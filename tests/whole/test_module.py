@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,28 @@ def test_the_catalogue_finds_the_workflow(ci_run: Path) -> None:
     assert (ROOT / flags[1]).is_file()
     found = run(ci_run, "-n", "--snakefile", str(ROOT / "workflow/Snakefile"), "--configfile", str(ROOT / "config/ci.yaml"))
     assert set(planned(found)) <= {"everything"}, "the same rules: what one has done the other does not do again"
+
+
+CONDA = """#!/bin/sh
+case "$1 $2" in
+    "info --json") echo '{"conda_version": "24.11.3", "platform": "linux-64", "conda_prefix": "/none", "root_prefix": "/none"}' ;;
+    "config "*) echo '{"channel_priority": "strict", "get": {"channel_priority": "strict"}}' ;;
+    *) echo "conda 24.11.3" ;;
+esac
+"""
+
+
+def test_jobs_are_planned_in_conda_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for conda, which only says its version: Snakemake finds the environment of every rule."""
+    (tmp_path / "conda").write_text(CONDA)
+    (tmp_path / "conda").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    folder = tmp_path / "other"
+    importing(folder)
+    done = run(folder, "-n", "--sdm", "conda", "--", "everything")
+    assert planned(done)["cardproof_card"] == 1
+    said = done.stdout + done.stderr
+    assert re.findall(r"^Conda environment (.*) will be created", said, re.MULTILINE) == [f"{ROOT}/rules/../envs/cpu.yaml"]
 
 
 def test_snakemakes_own_report_has_everything(ci_run: Path, tmp_path: Path) -> None:
