@@ -58,10 +58,10 @@ demo: setup ## Regenerate a whole card with embedded data and models (on a CPU, 
 	@$(OFFLINE) bash tools/demo.sh
 
 test: setup ## Run all tests.
-	$(OFFLINE) $(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(OFFLINE) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 coverage: setup ## Run all tests, and print which share of each room's statements and branches they run.
-	$(OFFLINE) $(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-branch --cov-report json:.coverage.json
+	$(OFFLINE) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-branch --cov-report json:.coverage.json
 	@$(BIN)/python tools/coverage_of_rooms.py .coverage.json
 
 test-browser: setup ## Test the reviewer's page in Chromium (installs Chromium if it is missing and can be installed).
@@ -118,7 +118,7 @@ gallery: setup ## Render made-up runs into docs/examples/synthetic, to see every
 	PYTHONPATH=tests $(BIN)/python tools/gallery.py
 
 clean: ## Remove the results of the demo and the tests, and all caches; other runs stay.
-	rm -rf results/demo results/ci .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf results/demo results/ci .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build dist
 
 distclean: clean ## Remove .venv and Snakemake's records as well.
 	rm -rf .venv $(VLLM) .snakemake src/*.egg-info

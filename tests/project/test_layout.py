@@ -11,6 +11,7 @@ import pytest
 
 from cardproof.cli.main import cli
 from cardproof.evidence.provenance import STEPS
+from helpers.order import LONGEST
 from helpers.places import ROOT
 
 PACKAGE = ROOT / "src" / "cardproof"
@@ -120,3 +121,4 @@ def test_no_two_test_files_share_a_name() -> None:
     """Pytest imports test files by their name alone: a second one of a name would not be collected."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert len(names) == len(set(names))
+    assert set(LONGEST) <= set(names), "tests/helpers/order.py names files that are not there"

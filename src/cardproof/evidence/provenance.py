@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,7 +136,7 @@ class _Module(NamedTuple):
     digest: str
 
 
-@lru_cache
+@cache
 def _module(module: str) -> _Module:
     """One module, parsed once: most steps share most of their modules, and parsing takes about ten milliseconds."""
     tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
