@@ -40,7 +40,7 @@ def source_files(folder, pattern="*"):
 
 # With --sdm conda: Python from conda, and the locks by envs/*.post-deploy.sh, which finds them by this variable.
 ENVIRONMENT = f"../envs/{'gpu' if GPUS else 'cpu'}.yaml"
-os.environ["CARDPROOF_CHECKOUT"] = str(CHECKOUT)
+os.environ.update(CARDPROOF_CHECKOUT=str(CHECKOUT))
 
 
 # vLLM may live in an environment of its own; everything else stays in this one.

@@ -43,13 +43,11 @@ def snakemake(folder: Path, *arguments: str, path: str | None = None) -> subproc
 def test_every_rule_runs_in_the_configured_container() -> None:
     snakefile = (ROOT / "Snakefile").read_text()
     named = re.search(r"^container: (.*)$", snakefile, re.MULTILINE)
-    assert named and named[1] == "deployment.image(CONFIG, Path(workflow.basedir))", "one image for all rules"
+    assert named and named[1] == "deployment.image(CONFIG, CHECKOUT)", "one image for all rules"
     assert named.start() < snakefile.index("include:"), "rules read before it would have no container"
     for path in RULES:
         text = path.read_text()
-        own = re.findall(
-            r"^ *(?:container|containerized|conda|envmodules|run|script|notebook|wrapper|template_engine|handover):", text, re.M
-        )
+        own = re.findall(r"^ *(?:container|containerized|envmodules|run|script|notebook|wrapper|template_engine|handover):", text, re.M)
         assert not own, f"{path.name}: {own} would leave the image or run on the host"
         for rule in re.split(r"(?m)^(?=(?:use )?rule )", text)[1:]:
             assert re.search(r"^    log:", rule, re.MULTILINE), f"{path.name}: no log in {rule[:40]!r}"
