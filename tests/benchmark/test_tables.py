@@ -231,7 +231,7 @@ WRONG: dict[str, tuple[Callable[[Path], None], str, str]] = {
         r"the column 'title' is (ClassLabel|int64), not text\.",
         "",
     ),
-    "dates": (typed("answer", pa.timestamp("s"), [0, 1]), r"the column 'answer' is timestamp\[m?s\], not text\.", "give the column as text"),
+    "dates": (typed("answer", pa.timestamp("s"), [0, 1]), r"the column 'answer' is timestamp\[m?s\], not text\.", "as text"),
     "a column of nothing": (corpus(lambda t: t.set_column(2, "text", pa.nulls(3))), r"the column 'text' is null, not text\.", "as text"),
     "a column with another name": (
         corpus(lambda t: t.rename_columns(["id", "title", "txt", "footnotes"])),

@@ -423,6 +423,9 @@ class Header(Section):
     tasks: dict[str, str] = {}
     """Axis (`strict`, `stress_strict`, ...) -> the task that the data set on the Hub defines for it. Only these reach the Hub's list of
     results. Of the run, not of the card."""
+    data_license: str | None = None
+    """Licence of the texts of the data, by the Hub's name for it; it is on the data set that `cardproof dataset` makes, if that has texts.
+    Of the run, not of the card."""
     texts: bool = False
     """Show texts of the data set on the card, and publish the page with every reply. Set it to true only if the licence of the data allows
     that; the embedded data allow it anyway. Of the run, not of the card."""
