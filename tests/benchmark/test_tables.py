@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,24 @@ def folder(path: Path, form: str, corpus: Rows = CORPUS, qa: Rows = QA) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nobody is asked or told anything, although the library thinks that it is online; it swallows its own errors."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    asked: list[object] = []
+
     def refuse(*arguments: object) -> None:
-        raise AssertionError(f"connects to {arguments[1:]}")
+        asked.append(arguments)
+        raise OSError("there is no network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(config, "HF_UPDATE_DOWNLOAD_COUNTS", True)
+    yield
+    assert not asked
 
 
 # --- the same rows ----------------------------------------------------------------------------------------------------

@@ -195,8 +195,9 @@ def _cell(path: Path, row: int, name: str, text: str, column: Column) -> str | l
 
 def _stream(kind: str, path: Path, features: Features, **options: Any) -> Iterator[dict[str, Any]]:
     """The rows of a file by one of the library's readers, in order; little more than BATCH of them is in memory."""
-    from datasets import load_dataset
+    from datasets import config, load_dataset
 
+    config.HF_UPDATE_DOWNLOAD_COUNTS = False  # it would tell a server about every file that is opened, local ones too
     with TemporaryDirectory(prefix="cardproof-rows-") as folder:
         # A link with a plain name: the library takes brackets and double colons in a path for patterns and addresses.
         link = Path(folder, f"rows{path.suffix}")
