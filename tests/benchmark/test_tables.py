@@ -111,6 +111,14 @@ def test_whole_numbers_and_single_passages(tmp_path: Path) -> None:
         assert [(q.id, q.name, q.oracles) for q in questions] == [(40, None, ["8"]), (41, None, ["8"])]
 
 
+def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
+    """With a byte order mark, line ends of Windows, also in a cell, and empty lines."""
+    rows = '\ufeffid,title,text\r\n"1","t","a\r\nb ""c"""\r\n\r\n2,t,"x\ny"\r\n'
+    (tmp_path / "c.csv").write_bytes(rows.encode())
+    found = list(table_rows(tmp_path / "c.csv", PASSAGES))
+    assert found == [{"id": "1", "title": "t", "text": 'a\r\nb "c"'}, {"id": "2", "title": "t", "text": "x\ny"}]
+
+
 def test_types_of_other_writers(tmp_path: Path) -> None:
     """What pandas and polars write: large texts, large lists, small whole numbers, and a column that is not used."""
     folder(tmp_path, "parquet")
@@ -270,6 +278,7 @@ WRONG: dict[str, tuple[Callable[[Path], None], str, str]] = {
         r"qa\.csv, row 1: the column 'relevant_passage_id' is '\[\"a\", 1\]', not a list",
         "JSON",
     ),
+    "two thousand columns": (text("corpus.csv", b",".join(b"c%d" % i for i in range(2000))), r"corpus\.csv has 2,000 columns", "1,000"),
     "semicolons": (text("corpus.csv", b"id;title;text\na;b;c\n"), r"corpus\.csv: the column 'id' is missing", "id;title;text"),
     "a row with too many fields": (
         text("corpus.csv", b"id,title,text\na,b,c,d\ne,f,g,h\n"),

@@ -10,7 +10,8 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,6 +47,8 @@ QUESTIONS: Mapping[str, Column] = {
 }
 LONGEST = 800_000
 """Most bytes of one cell: longer than any text that a benchmark may have (`folder.MAX_TEXT`)."""
+MOST_COLUMNS = 1000
+"""Most columns of a file."""
 BATCH = 1000
 """Rows that are read together."""
 FETCH = "fetch or write the file again."
@@ -63,9 +66,17 @@ def table_rows(path: Path, columns: Mapping[str, Column]) -> Iterator[dict[str, 
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    """CardproofError if there are too many columns, or two of one name."""
+    if len(names) > MOST_COLUMNS:
+        raise CardproofError(f"{path} has {len(names):,} columns.", f"at most {MOST_COLUMNS:,} are read.")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise CardproofError(f"{path}: the column {twice[0]!r:.80} is there twice.", "give each column once.")
+
+
 def _used(path: Path, found: Mapping[str, str], columns: Mapping[str, Column]) -> list[str]:
     """The known columns that the file has; `found` is name -> type. CardproofError as `table_rows`."""
-    has = f"it has: {', '.join(list(found)[:20])}."
+    has = f"it has: {', '.join(f'{name:.40}' for name in list(found)[:20])}."
     for name, column in columns.items():
         if name not in found:
             if column.needed:
@@ -75,7 +86,7 @@ def _used(path: Path, found: Mapping[str, str], columns: Mapping[str, Column]) -
                 f"{path}: the column {name!r} is {found[name]}, not {' or '.join(column.kinds)}.", _cast(name, found[name])
             )
     if others := [name for name in found if name not in columns]:
-        print(f"{path}: columns that are not used: {', '.join(map(repr, others[:20]))}", file=sys.stderr)
+        print(f"{path}: columns that are not used: {', '.join(f'{name!r:.40}' for name in others[:20])}", file=sys.stderr)
     return [name for name in columns if name in found]
 
 
@@ -115,9 +126,7 @@ def _parquet(path: Path, columns: Mapping[str, Column]) -> Iterator[dict[str, An
         with outside.opened(path, outside.MOST_ROWS_BYTES) as f:
             file = pq.ParquetFile(f)
             outside.check_table(path, file.metadata)
-            names = file.schema_arrow.names
-            if twice := [name for name in names if names.count(name) > 1]:
-                raise CardproofError(f"{path}: the column {twice[0]!r} is there twice.", "give each column once.")
+            _check_names(path, file.schema_arrow.names)
             features = Features.from_arrow_schema(file.schema_arrow)
             used = _used(path, {name: _type(feature) for name, feature in features.items()}, columns)
             leaves = [file.schema.column(i) for i in range(len(file.schema))]
@@ -169,8 +178,7 @@ def _header(path: Path) -> list[str]:
     with outside.opened(path, outside.MOST_ROWS_BYTES) as raw:
         records = csv.reader(io.TextIOWrapper(raw, encoding="utf-8-sig", newline=""), strict=True)
         header = next(records, [])
-        if twice := [name for name in header if header.count(name) > 1]:
-            raise CardproofError(f"{path}: the column {twice[0]!r} is there twice.", "give each column once.")
+        _check_names(path, header)
         for number, record in enumerate(records, 1):
             if record and len(record) != len(header):
                 raise CardproofError(
