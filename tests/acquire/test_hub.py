@@ -93,7 +93,7 @@ def test_a_branch_pins_nothing(hub: Hub, tmp_path: Path, overlay: str) -> None:
     Path(overlay).write_text(yaml.safe_dump(settings))
     arguments = ["--config", overlay, "--corpus", "b/corpus.jsonl", "--questions", "b/questions.jsonl"]
     result = cardproof(tmp_path, hub, "acquire-benchmark", *arguments)
-    said(result, "needs `revision`, the 40 hexadecimal digits of a commit, found 'main': a branch or tag can change", "")
+    said(result, "benchmark.revision is 'main', not a commit of 'team/bench'", "40 hexadecimal digits")
 
 
 def test_a_recorded_revision_is_kept_when_the_hub_moves_on(hub: Hub, tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ from cardproof.acquire import hub
 from cardproof.benchmark.acquire_benchmark import acquire_benchmark
 from cardproof.benchmark.folder import load_folder
 from cardproof.benchmark.tables import PASSAGES, table_rows
-from cardproof.config.settings import Benchmark
+from cardproof.config.settings import Benchmark, Config
 from cardproof.errors import CardproofError
 from cardproof.files import sha256_file, write_json
+from cardproof.machine import preflight
 
 COMMIT = "c0ffee" * 6 + "beef"
 CORPUS = [
@@ -406,6 +407,9 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_fetched(tmp_path: Path
 
 
 @pytest.mark.parametrize("revision", [None, "main", "v1.0", "c0ffee"])
-def test_the_hub_needs_a_commit(revision: str | None) -> None:
-    with pytest.raises(ValueError, match="needs `revision`, the 40 hexadecimal digits of a commit"):
-        Benchmark(id="team/bench", revision=revision)
+def test_the_hub_needs_a_commit(revision: str | None, tmp_path: Path) -> None:
+    with pytest.raises(CardproofError, match=f"benchmark.revision is {revision!r}, not a commit of 'team/bench'") as caught:
+        acquire_benchmark(Benchmark(id="team/bench", revision=revision), 0, tmp_path / "scratch")
+    assert "40 hexadecimal digits" in str(caught.value.hint)
+    run = Config.model_validate({"benchmark": {"id": "team/bench", "revision": revision}})
+    assert [check.status for check in preflight._revisions(run)] == ["failed"]

@@ -19,7 +19,6 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cardproof import outside
-from cardproof.config import settings
 from cardproof.errors import CardproofError, of_validation
 from cardproof.files import existing, read_json, sha256_file, write_json
 
@@ -31,7 +30,7 @@ PATTERNS: dict[Kind, list[str]] = {
     "model": ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja", "README.md"],
     "dataset": ["*.jsonl", "*.parquet", "*.csv"],
 }
-COMMIT = re.compile(settings.COMMIT)
+COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_ID = re.compile(r"(?:[A-Za-z0-9_][\w.-]{0,95}/)?[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 FILL = "fill it with `cardproof acquire --mirror` on a machine with a network."
 FORGED = "take the mirror from where it was filled, or fill another."

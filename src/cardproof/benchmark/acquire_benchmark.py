@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from cardproof import outside
+from cardproof.acquire import hub
 from cardproof.acquire.hub import Repository, copy_listed, fetch, from_cache, from_mirror, listing, mirrored
 from cardproof.benchmark.embedded import load_embedded
 from cardproof.benchmark.folder import Rows, load_folder, unmatched
@@ -35,8 +36,15 @@ def load_from_hub(settings: Benchmark, scratch: Path) -> Rows:
 
     They come from a mirror if there is one, offline from the hub library's cache if it has them, and else from the hub. Of the dataset's
     files only those are fetched that are read. The folder `scratch` keeps a broken download, and is removed when everything is read.
-    Raises CardproofError as `fetch` and `load_folder` do, and if the dataset lacks a pinned file or has one that is too large.
+    Raises CardproofError as `fetch` and `load_folder` do, if the revision is not a commit, and if the dataset lacks a pinned file or has
+    one that is too large.
     """
+    if not hub.pinned(settings.revision):
+        raise CardproofError(
+            f"benchmark.revision is {settings.revision!r:.80}, not a commit of {settings.id!r}: a branch or tag can change, and with it"
+            " every number.",
+            "give the 40 hexadecimal digits that the data set's page on the Hub shows under Files, History.",
+        )
     revision, folder = str(settings.revision), scratch / "fetched"
     if mirror := mirrored(settings.id, revision, "dataset"):
         copy_listed(mirror, needed(from_mirror(mirror), settings), folder)

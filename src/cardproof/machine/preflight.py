@@ -189,6 +189,9 @@ def _engine(config: Config) -> list[Check]:
 def _revisions(config: Config) -> list[Check]:
     sources = hub_sources(config)
     loose = [f"{name}.revision" for name, (_, revision) in sources.items() if not hub.pinned(revision)]
+    if "benchmark.revision" in loose:
+        needed = "a commit, the 40 hexadecimal digits that the data set's page on the Hub shows"
+        return [Check("revisions", "failed", f"benchmark.revision is {config.benchmark.revision!r:.80}, not a commit", needed)]
     if loose:
         return [
             Check(
