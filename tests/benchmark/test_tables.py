@@ -172,6 +172,16 @@ def test_parts_are_found_by_name_or_pattern(corpus: list[str], qa: str, patterns
         acquire_benchmark(wrong, 0, tmp_path)
 
 
+def test_pins_of_other_files_vouch_for_nothing(tmp_path: Path) -> None:
+    """Otherwise the published data's pins would make any tables the published data."""
+    data = folder(tmp_path / "data", "csv")
+    settings = Benchmark(source="folder", path=str(data))
+    with pytest.raises(CardproofError, match=r"qa\.jsonl is pinned \(benchmark\.sha256\) but not there; read are corpus\.csv, qa\.csv"):
+        acquire_benchmark(settings, 0, tmp_path)
+    free = Benchmark(source="folder", path=str(data), sha256={"qa.jsonl": "null", "corpus.jsonl": None})  # as Snakemake passes a null on
+    assert len(acquire_benchmark(free, 0, tmp_path)[0]) == 3
+
+
 def test_parts_that_cannot_be_told_are_named(tmp_path: Path) -> None:
     folder(tmp_path, "csv")
     parquet(tmp_path / "corpus.parquet", CORPUS)

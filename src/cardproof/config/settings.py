@@ -81,6 +81,8 @@ class Benchmark(Section):
         """
         if not isinstance(values, dict):
             return values
+        if isinstance(values.get("sha256"), dict):
+            values = {**values, "sha256": {name: None if pin == NULL else pin for name, pin in values["sha256"].items()}}
         if values.get("source") in ("folder", "embedded"):
             return {**values, "id": "", "revision": None}
         pins = values.get("sha256", SHA256)
