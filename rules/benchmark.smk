@@ -16,14 +16,12 @@ rule acquire_benchmark:
         ENVIRONMENT
     params:
         config=CONFIG_FILE,
-        record=f"{FOLDER}/revisions",
         settings=settings("acquire_benchmark"),
         code=code("acquire_benchmark"),
     message:
         f"Fetching questions and passages ({CONFIG.benchmark.source})."
     shell:
-        "cardproof acquire-benchmark --config {params.config} --corpus {output.corpus} --questions {output.questions}"
-        " --record {params.record} 2>&1 | tee {log}"
+        "cardproof acquire-benchmark --config {params.config} --corpus {output.corpus} --questions {output.questions} 2>&1 | tee {log}"
 
 
 rule split:

@@ -227,6 +227,14 @@ class _Left(NamedTuple):
     container: int
 
 
+def check_table(path: Path, found: Any) -> None:
+    """CardproofError if a Parquet file's own account of itself (pyarrow's `FileMetaData`) is beyond the limits."""
+    size = sum(found.row_group(i).total_byte_size for i in range(found.num_row_groups))
+    if found.num_rows > MOST_TABLE_ROWS or size > MOST_ROWS_BYTES:
+        most = f"at most {MOST_TABLE_ROWS:,} rows and {MOST_ROWS_BYTES:,} bytes are read."
+        raise CardproofError(f"{path} unpacks to {found.num_rows:,} rows and {size:,} bytes.", most)
+
+
 def text_of(raw: bytes, where: str) -> str:
     """Bytes as UTF-8; CardproofError names the first byte that is not."""
     try:

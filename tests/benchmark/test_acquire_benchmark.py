@@ -46,7 +46,7 @@ def test_the_hub_is_answered_by_a_mirror(local: Path, tmp_path: Path, monkeypatc
     assert acquire_benchmark(settings, 0, tmp_path / "scratch") == (PASSAGES, QUESTIONS)
     assert not (tmp_path / "scratch").exists()
     with pytest.raises(CardproofError, match=r"has no questions\.jsonl"):
-        acquire_benchmark(settings.model_copy(update={"sha256": {"questions.jsonl": None}}), 0, tmp_path / "scratch")
+        acquire_benchmark(settings.model_copy(update={"sha256": {"questions.jsonl": "0" * 64}}), 0, tmp_path / "scratch")
 
 
 def test_the_embedded_benchmark_needs_no_path(tmp_path: Path) -> None:

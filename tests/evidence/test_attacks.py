@@ -166,7 +166,7 @@ ATTACKS: dict[str, tuple[Change, list[list[str]]]] = {
             ["card", "--run", "run", "--out", "run/card/README.md"],
             ["report", "--run", "run", "--out", "run/figures2"],
             ["figures", "--run", "run", "--out", "run/figures2"],
-            ["evaluate", "--config", "run/config.yaml", "--scores", "run/figures2", "--out", "run/evaluation"],
+            ["evaluate", "--config", "run/config.yaml", "--scores", "run/figures2", "--prompts", "run/prompts", "--out", "run/evaluation"],
         ],
     ),
 }

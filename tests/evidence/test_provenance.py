@@ -23,7 +23,9 @@ RERUNS = {
 
 
 MODULES = {
-    "acquire_benchmark": "acquire: hub; benchmark: acquire_benchmark, embedded, folder, licences, passages, subset; contract: ids",
+    "acquire_benchmark": (
+        "acquire: hub; benchmark: acquire_benchmark, embedded, folder, licences, parts, passages, subset, tables; contract: ids"
+    ),
     "acquire_model": "acquire: acquire_model, folders, hub, model_hash, weights, wheels",
     "acquire_adapter": "acquire: acquire_model, adapters, beside, folders, hub, lora, model_hash, weights, wheels",
     "split": "benchmark: passages, retrieval, split; contract: ladder",
@@ -53,8 +55,8 @@ MODULES = {
         "layers, loading, lora, nf4, template_process, templates, tokens; training: results, train"
     ),
     "evaluate": (
-        "evaluation: axes, between_seeds, bounded, contrast, evaluate, mechanism, noticed, of_run, rerank, results, statistics; "
-        "scoring: frames"
+        "evaluation: axes, between_seeds, bounded, contrast, evaluate, mechanism, noticed, of_run, picked_rouge, rerank, results, "
+        "statistics; scoring: frames, library_rouge, rouge"
     ),
     "reconcile": (
         "cards: intervals, numbers; claims: claims_file, comparable, found, grim, identities, pointers, reconcile, verdicts; "
@@ -76,19 +78,19 @@ MODULES = {
     "figures": "claims: verdicts; evaluation: axes, of_run, printed, results; pages: drawing, figures; training: results",
     "card": (
         "acquire: sources; cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, "
-        "audit, checks, claims, claims_file, comparable, denominators, family, findings, found, grim, identities, pointers, predicates, "
-        "printed, ranges, recipe_checks, reconcile, verdicts, words; config: texts; evaluation: axes, bounded, contrast, noticed, "
-        "of_run, printed, results, statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, "
-        "card_metadata, definitions, formats, over, usage; scoring: frames; training: results; verifier: results"
+        "audit, checks, claims, claims_file, comparable, denominators, family, findings, found, grim, identities, pointers, "
+        "predicates, printed, ranges, recipe_checks, reconcile, verdicts, words; config: texts; evaluation: axes, bounded, contrast, "
+        "noticed, of_run, printed, results, statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, "
+        "card, card_metadata, definitions, formats, over, usage; scoring: frames; training: results; verifier: results"
     ),
     "report": (
         "acquire: sources; cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, "
-        "audit, checks, claims, claims_file, comparable, denominators, family, findings, found, grim, identities, pointers, predicates, "
-        "printed, ranges, recipe_checks, reconcile, verdicts, words; config: texts; contract: citing, form, grounding, ids, ladder, "
-        "reading, reasoning; evaluation: axes, bounded, contrast, evaluate, mechanism, noticed, of_run, printed, rerank, results, "
-        "statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, card_metadata, definitions, diff, "
-        "drawing, figures, formats, inline_figures, items, over, per_item, report, usage; scoring: frames; training: results; verifier: "
-        "results"
+        "audit, checks, claims, claims_file, comparable, denominators, family, findings, found, grim, identities, pointers, "
+        "predicates, printed, ranges, recipe_checks, reconcile, verdicts, words; config: texts; contract: citing, form, grounding, "
+        "ids, ladder, reading, reasoning; evaluation: axes, bounded, contrast, evaluate, mechanism, noticed, of_run, picked_rouge, "
+        "printed, rerank, results, statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, "
+        "card_metadata, definitions, diff, drawing, figures, formats, inline_figures, items, over, per_item, report, usage; scoring: "
+        "frames, library_rouge, rouge; training: results; verifier: results"
     ),
 }
 """Every module in the fingerprint of each step, by room. An import that joins two steps must be meant: say so here."""

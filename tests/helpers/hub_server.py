@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.say({"url": f"{self.hub.url}/{name}", "name": name})
         if path == "/api/validate-yaml":
             return self.say({"errors": [], "warnings": []})
-        if m := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", path):
+        if m := re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)/preupload/main", path):
             modes = [(f["path"], "lfs" if f["path"].endswith(".safetensors") else "regular") for f in json.loads(body)["files"]]
             return self.say({"files": [{"path": name, "uploadMode": mode, "shouldIgnore": False} for name, mode in modes]})
         if re.fullmatch(r"/[^/]+/[^/]+\.git/info/lfs/objects/batch", path):
@@ -83,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
             for o in objects:
                 o["actions"] = {"upload": {"href": f"{self.hub.url}/upload/{o['oid']}"}}
             return self.say({"transfer": "basic", "objects": objects})
-        if m := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
+        if m := re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)/commit/main", path):
             for line in map(json.loads, body.splitlines()):
                 value = line["value"]
                 if line["key"] == "file":

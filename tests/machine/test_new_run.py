@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
@@ -116,3 +117,25 @@ def test_a_file_that_is_there_is_kept(inputs: Path, tmp_path: Path) -> None:
     found = init(tmp_path, *options(inputs), "--out", "mine.yaml")
     assert found.returncode == 2 and "is there already" in found.stderr
     assert yaml.safe_load((tmp_path / "mine.yaml").read_text()) == {"run": "precious"}
+
+
+def test_data_may_be_tables_or_a_commit_of_the_hub(inputs: Path, tmp_path: Path) -> None:
+    data, tables = inputs / "data", tmp_path / "tables"
+    (tables / "corpus").mkdir(parents=True)
+    pl.read_ndjson(data / "corpus.jsonl").write_parquet(tables / "corpus" / "part-0.parquet")
+    (tables / "qa.csv").write_text(pl.read_ndjson(data / "qa.jsonl").write_csv())
+    found = init(tmp_path, *options(inputs, data=str(tables)), "--out", "tables.yaml")
+    assert found.returncode == 0, found.stdout + found.stderr
+    benchmark = reading.load(ROOT / "config.yaml", tmp_path / "tables.yaml").benchmark
+    pins = {name: sha256_file(tables / name) for name in ("corpus/part-0.parquet", "qa.csv")}
+    assert {name: pin for name, pin in benchmark.sha256.items() if pin} == pins
+    told = next(line for line in found.stdout.splitlines() if line.split()[1] == "data")
+    assert told.endswith(next(line for line in init(tmp_path, *options(inputs)).stdout.splitlines() if " data " in line).split(": ")[-1])
+
+    for name, sentence in (("team/bench", "'team/bench' is at no commit"), ("team/bench@main", "'team/bench@main' is at no commit")):
+        refused = init(tmp_path, *options(inputs, data=name), "--out", "hub.yaml")
+        assert refused.returncode == 1 and sentence in refused.stdout
+    found = init(tmp_path, *options(inputs, data=f"team/bench@{'c' * 40}", card=str(inputs / "CARD.md")), "--out", "hub.yaml")
+    assert "team/bench" in found.stdout and "its columns are checked when the run has it" in found.stdout
+    # Offline and without a mirror, preflight says what is lacking.
+    assert found.returncode == 1 and "the run fetches from the hub: benchmark, but HF_HUB_OFFLINE is set" in found.stdout

@@ -13,6 +13,7 @@ from cardproof.config.settings import Config, Training, Variant
 from cardproof.errors import CardproofError
 from cardproof.files import write_rows
 from cardproof.records import Example, Message, Turn
+from cardproof.training import train as training
 from cardproof.training.results import TrainingMetrics
 from cardproof.training.train import Paths, count_parameters, load, tokenise, train, turns
 
@@ -217,6 +218,18 @@ def test_several_gpus_change_neither_batch_nor_losses(tiny_lm: Path, tmp_path: P
     shown.__set_name__(TrainingArguments, "_setup_devices")
     monkeypatch.setattr(TrainingArguments, "_setup_devices", shown)
     assert run(tiny_lm, tmp_path / "two", Variant(epochs=1, effective_batch=3)) == one
+
+
+def test_the_trainer_draws_the_same_batches_from_the_data_set_as_from_its_rows(
+    tiny_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}, {"input_ids": [7], "labels": [-100]}]
+    data = training.as_dataset(rows)
+    assert data.to_list() == rows
+    assert {name: str(kind) for name, kind in data.features.items()} == dict.fromkeys(rows[0], "List(Value('int64'))")
+    drawn = run(tiny_lm, tmp_path / "drawn", Variant(epochs=2, effective_batch=3))
+    monkeypatch.setattr(training, "as_dataset", list)
+    assert run(tiny_lm, tmp_path / "listed", Variant(epochs=2, effective_batch=3)) == drawn
 
 
 def test_no_examples_is_said_in_a_sentence(tiny_lm: Path, tmp_path: Path) -> None:

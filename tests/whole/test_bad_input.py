@@ -206,6 +206,9 @@ def selected(asked: bytes | None = None, parquet: bytes | None = None) -> Callab
     return files(given, "distill", "--config", "config.yaml", *named, "--out", "out/raft.jsonl", "--selection", "out/selection.json")
 
 
+EVALUATE = ("evaluate", "--config", "config.yaml", "--scores", "scores", "--prompts", "prompts", "--out", "out")
+
+
 def scored(**columns: Any) -> bytes:
     """A scores file of one row, with columns replaced; `...` takes a column away."""
     import polars as pl
@@ -385,7 +388,7 @@ CASES: dict[str, Case] = {
     ),
     # scores
     "scores: no parquet": Case(
-        files({"scores/base/clean.parquet": b"PAR1"}, "evaluate", "--config", "config.yaml", "--scores", "scores", "--out", "out"),
+        files({"scores/base/clean.parquet": b"PAR1"}, *EVALUATE),
         ("scores/base/clean.parquet", "not a readable parquet"),
         "again",
     ),

@@ -436,7 +436,7 @@ RUNS: dict[str, Case] = {
     "evaluate: scores that are a link": Case(
         received(
             in_place_of("scores/base/clean.parquet", ZERO),
-            *("evaluate", "--config", "run/config.yaml", "--scores", "run/scores", "--out", "run/evaluation"),
+            *("evaluate", "--config", "run/config.yaml", "--scores", "run/scores", "--prompts", "run/prompts", "--out", "run/evaluation"),
         ),
         ("'scores/base/clean.parquet' is a link",),
         PLAIN,

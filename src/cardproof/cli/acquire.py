@@ -26,9 +26,11 @@ def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None)
     """
     from cardproof.acquire import hub
     from cardproof.acquire.sources import hub_sources
+    from cardproof.benchmark.acquire_benchmark import needed
     from cardproof.files import write_json
 
-    sources = hub_sources(overlaid(files))
+    config = overlaid(files)
+    sources = hub_sources(config)
     if not sources:
         click.echo("This configuration takes nothing from the hub.")
         return
@@ -36,6 +38,8 @@ def acquire(files: tuple[Path, ...], manifest: Path | None, mirror: Path | None)
     for setting, (name, revision) in sources.items():
         kind: hub.Kind = "dataset" if setting == "benchmark" else "model"
         repository = hub.listing(name, *hub.resolve(name, revision, kind), kind)
+        if setting == "benchmark":
+            repository = needed(repository, config.benchmark)
         size = sum(f.size for f in repository.files)
         note = "" if repository.pinned else "  (not pinned: the newest)"
         click.echo(f"{setting:<14} {name}@{repository.revision[:12]}  {len(repository.files)} files, {size / 1e9:.2f} GB{note}")

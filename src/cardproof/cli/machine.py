@@ -66,7 +66,7 @@ def preflight(files: tuple[Path, ...], resolved: Path | None, form: str, templat
 @cli.command()
 @click.option("--model", help="Base model: a folder, OWNER/NAME@REVISION on the Hub, or the name of an embedded one.")
 @click.option("--adapter", help="LoRA adapter: a folder in PEFT's format, or OWNER/NAME@REVISION on the Hub.")
-@click.option("--data", help="Folder with qa.jsonl and corpus.jsonl.")
+@click.option("--data", help="Data: a folder with corpus and questions (JSON Lines, Parquet or CSV), or OWNER/NAME@REVISION on the Hub.")
 @click.option("--card", default=None, help="The published card to judge: Markdown, or its claims file. Without it nothing is compared.")
 @click.option("--name", default="mine", show_default=True, help="Name of the run.")
 @click.option("--out", type=FILE, default=None, help="Overlay to write. [default: config/NAME.yaml]")

@@ -40,6 +40,13 @@ def _without_null(entries: Any) -> Any:
     return {name: entry for name, entry in entries.items() if entry not in (None, NULL)} if isinstance(entries, dict) else entries
 
 
+SHA256: dict[str, str | None] = {
+    "qa.jsonl": "e3b869a4e293d081ec5f5b39c2058c8d27b36f611aa9f8275eb1877a7c8b38b0",
+    "corpus.jsonl": "3a3565bc5429f6cead90548e81f87352b449927e4be1cdd804c28d766bb9c246",
+}
+"""Of the published card's data, by file name."""
+
+
 class Benchmark(Section):
     """Questions and passages."""
 
@@ -48,17 +55,18 @@ class Benchmark(Section):
     id: str = "isaacus/legal-rag-bench"
     """Hub dataset id; empty for data that are not from the hub. Stated on the card (by name)."""
     revision: str | None = "db0b31dc6d195ce9916897e1ac5e4e6209736c8a"
-    """Hub revision; null takes the newest and records it. Assumed, because the card names none: this is the one that public copies agree
-    on."""
+    """Commit on the hub, 40 hexadecimal digits; a branch or tag can change, so nothing is fetched from one. Assumed,
+    because the card names none: this is the one that public copies agree on."""
     path: str | None = None
-    """Folder with qa.jsonl and corpus*.jsonl, for source `folder`. Of the run, not of the card."""
-    sha256: dict[str, str | None] = Field(
-        default={
-            "qa.jsonl": "e3b869a4e293d081ec5f5b39c2058c8d27b36f611aa9f8275eb1877a7c8b38b0",
-            "corpus.jsonl": "3a3565bc5429f6cead90548e81f87352b449927e4be1cdd804c28d766bb9c246",
-        }
-    )
-    """Expected sha256 by file name; null for a file of your own. Assumed, because the card names none: these are of the revision above."""
+    """Folder with the corpus and the questions, each in JSON Lines, Parquet or CSV, for source `folder`. Of the run, not of the card."""
+    corpus: str | None = None
+    """File of the folder or hub dataset with the passages, or a pattern such as `data/corpus-*.parquet`; null: found by its name, `corpus`.
+    Of the run, not of the card."""
+    questions: str | None = None
+    """The same for the questions; null: found by its name, `qa` or `questions`. Of the run, not of the card."""
+    sha256: dict[str, str | None] = Field(default=SHA256)
+    """Expected sha256 by file name; null for a file of your own. Assumed, because the card names none: these are of the revision above, and
+    not expected of another hub dataset."""
     max_passage_words: int = Field(default=110, ge=110, le=2000)
     """Longest passage of the embedded licence texts, in words. Of the run, not of the card."""
     max_questions: int | None = Field(default=None, ge=4)
@@ -67,9 +75,20 @@ class Benchmark(Section):
     @model_validator(mode="before")
     @classmethod
     def _of_the_hub(cls, values: Any) -> Any:
-        """Data from elsewhere have neither id nor revision on the hub: these would name what the run never saw."""
-        elsewhere = isinstance(values, dict) and values.get("source") in ("folder", "embedded")
-        return {**values, "id": "", "revision": None} if elsewhere else values
+        """Data from elsewhere have neither id nor revision on the hub: these would name what the run never saw.
+
+        Nor has another dataset of the hub the files of the card's.
+        """
+        if not isinstance(values, dict):
+            return values
+        if isinstance(values.get("sha256"), dict):
+            values = {**values, "sha256": {name: None if pin == NULL else pin for name, pin in values["sha256"].items()}}
+        if values.get("source") in ("folder", "embedded"):
+            return {**values, "id": "", "revision": None}
+        pins = values.get("sha256", SHA256)
+        if isinstance(pins, dict) and values.get("id", cls.model_fields["id"].default) != cls.model_fields["id"].default:
+            return {**values, "sha256": {name: None if SHA256.get(name) == pin else pin for name, pin in pins.items()}}
+        return values
 
     @model_validator(mode="after")
     def _complete(self) -> Benchmark:
@@ -400,6 +419,9 @@ class Header(Section):
     tasks: dict[str, str] = {}
     """Axis (`strict`, `stress_strict`, ...) -> the task that the data set on the Hub defines for it. Only these reach the Hub's list of
     results. Of the run, not of the card."""
+    data_license: str | None = None
+    """Licence of the texts of the data, by the Hub's name for it; it is on the data set that `cardproof dataset` makes, if that has texts.
+    Of the run, not of the card."""
     texts: bool = False
     """Show texts of the data set on the card, and publish the page with every reply. Set it to true only if the licence of the data allows
     that; the embedded data allow it anyway. Of the run, not of the card."""

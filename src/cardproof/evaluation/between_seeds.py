@@ -10,6 +10,7 @@ import polars as pl
 
 from cardproof.evaluation.axes import AXES
 from cardproof.evaluation.evaluate import values
+from cardproof.evaluation.picked_rouge import PickedRouge
 from cardproof.evaluation.rerank import aligned
 from cardproof.evaluation.results import Axes, Spread, Stress
 from cardproof.files import read_json, write_json
@@ -40,16 +41,18 @@ def axes_between_seeds(frames: Mapping[int, pl.DataFrame]) -> dict[str, Spread]:
     return {axis.name: spread({int(seed): values(table, axis).mean for seed, table in tables.items()}) for axis in AXES}
 
 
-def add(scores_dir: Path, out_dir: Path, replicas: Mapping[str, Mapping[int, str]]) -> None:
+def add(scores_dir: Path, out_dir: Path, replicas: Mapping[str, Mapping[int, str]], rouge: PickedRouge | None = None) -> None:
     """Add `seeds` (arm -> axis -> spread) to axes.json and stress.json in `out_dir`.
 
-    `replicas` is arm -> seed -> name of the arm trained with that seed, the folder of its scores. Raises CardproofError as
-    `frames.read_scores` and `rerank.aligned` do.
+    `replicas` is arm -> seed -> name of the arm trained with that seed, the folder of its scores; `rouge` checks their ROUGE-L. Raises
+    CardproofError as `frames.read_scores` and `rerank.aligned` do.
     """
+    read = rouge.read if rouge else read_scores
     for condition, (name, model) in FILES.items():
         found = {
-            arm: axes_between_seeds({seed: read_scores(scores_dir, copy, condition) for seed, copy in by_seed.items()})
+            arm: axes_between_seeds({seed: read(scores_dir, copy, condition) for seed, copy in by_seed.items()})
             for arm, by_seed in replicas.items()
         }
         table = model.model_validate(read_json(out_dir / name))
-        write_json(out_dir / name, table.model_copy(update={"seeds": found}))
+        checked = {"rouge_check": rouge.of(condition)} if rouge else {}
+        write_json(out_dir / name, table.model_copy(update={"seeds": found, **checked}))

@@ -21,6 +21,7 @@ from cardproof.evaluation.axes import AXES, AXIS, SINGLE_DRAW, Axis
 from cardproof.evaluation.bounded import Floats, Items
 from cardproof.evaluation.mechanism import gaps, mechanism
 from cardproof.evaluation.of_run import Evaluation
+from cardproof.evaluation.picked_rouge import PickedRouge
 from cardproof.evaluation.rerank import Table, aligned, choices, equivalence, equivalence_interval
 from cardproof.evaluation.results import (
     AllItems,
@@ -33,6 +34,7 @@ from cardproof.evaluation.results import (
     EquivalentN,
     FormatLock,
     FreeformArm,
+    Mechanism,
     PerItem,
     Residual,
     Stress,
@@ -384,14 +386,18 @@ def run(
     level: float = 0.95,
     simulations: int = 400,
     seed: int = 0,
+    rouge: PickedRouge | None = None,
 ) -> None:
     """Read `scores_dir/{arm}/{condition}.parquet` and write the five files into `out_dir`.
 
-    `arms` are the arms to expect, in the order in which the files list them.
+    `arms` are the arms to expect, in the order in which the files list them; `rouge` checks the ROUGE-L that the files give.
     Raises CardproofError that names the file, and the column, if one is missing or has a value that no score can be.
     """
     how = How(level=level, simulations=simulations, seed=seed)
-    frames = [{arm: read_scores(scores_dir, arm, condition) for arm in arms} for condition in CONDITIONS]
+    read = rouge.read if rouge else read_scores
+    frames = [{arm: read(scores_dir, arm, condition) for arm in arms} for condition in CONDITIONS]
     found = results(*frames, support_margin=support_margin, hypotheses=hypotheses, reference=reference, **how)
     for name, content in found._asdict().items():
+        if rouge and not isinstance(content, Mechanism | Compute):
+            content = content.model_copy(update={"rouge_check": rouge.of(content.condition)})
         write_json(Path(out_dir) / f"{name}.json", content)

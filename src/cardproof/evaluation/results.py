@@ -160,6 +160,19 @@ class Equivalence(Result):
     """The test in words."""
 
 
+class RougeCheck(Result):
+    """The picked candidates' ROUGE-L: computed by the library `rouge_score`, and compared with the fast one that scores in bulk."""
+
+    library: str
+    """Name and version of the library."""
+    rows: int
+    """Picked candidates that were compared: those of all arms and training seeds that answer."""
+    too_long: int
+    """Picked candidates that were not, because answer and reference are so long that the library takes seconds for one of them."""
+    largest_difference: float
+    """Largest difference between the two; evaluation ends with an error where it is more than rounding."""
+
+
 class Axes(AxisTable):
     """`evaluation/axes.json`: every axis under clean prompts."""
 
@@ -168,6 +181,8 @@ class Axes(AxisTable):
 
     seeds: dict[str, dict[str, Spread]] | None = Field(default=None, exclude_if=lambda value: value is None)
     """Arm -> axis -> spread between training seeds; left out if each arm was trained once."""
+    rouge_check: RougeCheck | None = Field(default=None, exclude_if=lambda value: value is None)
+    """How the file's ROUGE-L was checked; left out where there were no prompts to check it with."""
 
 
 class StressSettings(Result):
@@ -203,6 +218,8 @@ class Stress(AxisTable):
     """Arm -> share of refusals among the items without the oracle passage."""
     seeds: dict[str, dict[str, Spread]] | None = Field(default=None, exclude_if=lambda value: value is None)
     """Arm -> axis -> spread between training seeds; left out if each arm was trained once."""
+    rouge_check: RougeCheck | None = Field(default=None, exclude_if=lambda value: value is None)
+    """How the file's ROUGE-L was checked; left out where there were no prompts to check it with."""
 
 
 # --- mechanism.json ---------------------------------------------------------------------------------------------------
@@ -369,6 +386,8 @@ class FormatLock(Result):
     """Pair -> `support` -> paired difference under the contract (clean prompts)."""
     per_item: dict[str, PerItem]
     """JSON pointer of an estimate in this file -> what each item adds to it."""
+    rouge_check: RougeCheck | None = Field(default=None, exclude_if=lambda value: value is None)
+    """How the file's ROUGE-L was checked; left out where there were no prompts to check it with."""
 
 
 MODELS: dict[str, type[Result]] = {"axes": Axes, "stress": Stress, "mechanism": Mechanism, "compute": Compute, "format_lock": FormatLock}

@@ -88,7 +88,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         "model.id",
         "runtime.threads",
     ),
-    "evaluate": ("evaluation", "seed", "arms", "training.seeds"),
+    "evaluate": ("evaluation", "seed", "arms", "training.seeds", "scoring.rouge_threshold", "scoring.rouge_words"),
     "reconcile": ("training.readings", "training.compare_readings", "training.variants", "scale"),
     "figures": ("run", "scale", "synthetic"),
 }

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from cardproof.acquire import hub
 from cardproof.acquire.adapters import check_adapter
 from cardproof.acquire.folders import plain_files, refuse_remote_code
 from cardproof.acquire.model_hash import fingerprint
 from cardproof.acquire.sources import HUB_IDS
-from cardproof.benchmark.folder import files_of, load_folder
+from cardproof.benchmark.acquire_benchmark import load_from_hub
+from cardproof.benchmark.folder import load_folder
+from cardproof.benchmark.parts import names_in, parts_of
 from cardproof.claims.claims_file import parse_claims, read_claims
 from cardproof.claims.draft import draft, to_yaml
 from cardproof.config.reading import merge
-from cardproof.config.settings import REFERENCE
+from cardproof.config.settings import REFERENCE, Benchmark
 from cardproof.errors import CardproofError
 from cardproof.files import sha256_file
 from cardproof.machine.preflight import Check
+from cardproof.records import Passage, Question
 
 HUB_ID = re.compile(r"(?P<id>[\w.-]{1,96}/[\w.-]{1,96})(?:@(?P<revision>[\w./-]{1,80}))?")
 ARM = "mine"
@@ -29,7 +33,7 @@ ARM = "mine"
 ASKED = {
     "model": "a folder, OWNER/NAME@REVISION, or smollm2-135m",
     "adapter": "a folder, or OWNER/NAME@REVISION",
-    "data": "folder with qa.jsonl and corpus.jsonl",
+    "data": "a folder with corpus and questions, or OWNER/NAME@REVISION",
 }
 HEAD = """# Written by `cardproof init`: base and adapter are evaluated, nothing is trained, at sizes for a CPU. docs/config.md says what
 # each setting means. Larger: conditions.*.n, conditions.max_items, sampling.max_new_tokens; with a GPU: runtime.gpus.
@@ -37,7 +41,7 @@ HEAD = """# Written by `cardproof init`: base and adapter are evaluated, nothing
 
 
 class Given(NamedTuple):
-    """What a user names: each a local folder or, but for the data, a name on the Hub as OWNER/NAME or OWNER/NAME@REVISION."""
+    """What a user names: each a local folder, or a name on the Hub as OWNER/NAME@REVISION; for models also OWNER/NAME."""
 
     name: str
     """Of the run."""
@@ -45,7 +49,7 @@ class Given(NamedTuple):
     """The base model; also the name of an embedded one."""
     adapter: str
     data: str
-    """Folder with questions and corpus."""
+    """Questions and corpus."""
     card: str | None
     """The published card in Markdown, or a claims file; None: no card."""
 
@@ -79,20 +83,20 @@ def prepare(given: Given, template: Path, claims_path: Path) -> NewRun:
 
     model = checked("model", lambda: _model(given.model), at)
     adapter = checked("adapter", lambda: _adapter(given.adapter, model), at)
-    pins = checked("data", lambda: _data(Path(given.data)), lambda found: f"{given.data}: {found.told}")
+    data = checked("data", lambda: _data(given.data), lambda found: f"{given.data}: {found.told}")
     overlay: dict[str, Any] = yaml.safe_load(template.read_text(encoding="utf-8"))
     claims = None
-    if model and adapter and pins:
+    if model and adapter and data:
         overlay = merge(
             overlay,
             {
                 "run": given.name,
-                "benchmark": {"path": given.data, "sha256": pins.files},
+                "benchmark": data.section,
                 "model": model.section,
                 "arms": {ARM: {"adapter": adapter.section["source"], **{k: v for k, v in adapter.section.items() if k != "source"}}},
             },
         )
-        stated = {"model": model.stated, "data": {"files": pins.files}, "adapters": {ARM: adapter.stated}}
+        stated = {"model": model.stated, "data": data.stated, "adapters": {ARM: adapter.stated}}
         if given.card:
             claims = checked("card", lambda: _card(Path(str(given.card)), stated), lambda found: f"{given.card}: {found.told}")
             overlay["published"] = str(claims_path) if claims and claims.text else given.card
@@ -105,7 +109,7 @@ def prepare(given: Given, template: Path, claims_path: Path) -> NewRun:
 
 
 class Origin(NamedTuple):
-    """A model or adapter: its settings, what a claims file states of it, and words for the user."""
+    """A model, adapter or data: its settings, what a claims file states of it, and words for the user."""
 
     section: dict[str, Any]
     stated: dict[str, Any]
@@ -149,18 +153,30 @@ def _of_the_hub(name: str, wanted: str) -> Origin:
     return Origin(section, {key: section[key] for key in ("id", "revision") if section[key]}, told)
 
 
-class _Data(NamedTuple):
-    files: dict[str, str]
-    told: str
+def _data(name: str) -> Origin:
+    folder = Path(name)
+    on_the_hub = None if folder.is_dir() else HUB_ID.fullmatch(name)
+    if on_the_hub is None:
+        told = _counted(*load_folder(folder))
+        pins = {file: sha256_file(folder / file) for file in parts_of(names_in(folder), name).names}
+        return Origin({"source": "folder", "path": name, "sha256": pins}, {"files": pins}, told)
+    origin = {"id": on_the_hub["id"], "revision": on_the_hub["revision"]}
+    if not hub.pinned(origin["revision"]):
+        raise CardproofError(
+            f"{name!r} is at no commit.", f"give {origin['id']}@COMMIT, with the 40 hexadecimal digits that its page on the Hub shows."
+        )
+    settings = Benchmark(source="hub", **origin)
+    told = "on the Hub; its columns are checked when the run has it"
+    if hub.in_mirror(settings.id, settings.revision, "dataset") or hub.from_cache(settings.id, str(settings.revision), "dataset"):
+        with tempfile.TemporaryDirectory() as scratch:
+            told = _counted(*load_from_hub(settings, Path(scratch, "data")))
+    return Origin({"source": "hub", **origin, "path": None, "sha256": {}}, origin, told)
 
 
-def _data(folder: Path) -> _Data:
-    passages, questions = load_folder(folder)
+def _counted(passages: Sequence[Passage], questions: Sequence[Question]) -> str:
     several = sum(len(q.oracles) > 1 for q in questions)
     more = f", {several} of them with several gold passages" if several else ""
-    return _Data(
-        {file.name: sha256_file(file) for file in files_of(folder)}, f"{len(questions)} questions on {len(passages)} passages{more}"
-    )
+    return f"{len(questions)} questions on {len(passages)} passages{more}"
 
 
 class _Card(NamedTuple):

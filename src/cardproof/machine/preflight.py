@@ -189,6 +189,9 @@ def _engine(config: Config) -> list[Check]:
 def _revisions(config: Config) -> list[Check]:
     sources = hub_sources(config)
     loose = [f"{name}.revision" for name, (_, revision) in sources.items() if not hub.pinned(revision)]
+    if "benchmark.revision" in loose:
+        needed = "a commit, the 40 hexadecimal digits that the data set's page on the Hub shows"
+        return [Check("revisions", "failed", f"benchmark.revision is {config.benchmark.revision!r:.80}, not a commit", needed)]
     if loose:
         return [
             Check(
@@ -214,6 +217,9 @@ def _cache(config: Config, run_dir: Path, figures: Sequence[Figure]) -> list[Che
         return [_mirror(mirror, missing, size)]
     what = f"the run fetches from the hub: {', '.join(missing)}{size}"
     if os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in {"1", "ON", "YES", "TRUE"}:
+        name, revision = missing.get("benchmark", ("", None))
+        if missing.keys() == {"benchmark"} and hub.from_cache(name, str(revision), "dataset"):
+            return [Check("cache", "ok", "the run takes the benchmark from the hub library's cache")]
         needed = f"the network (unset HF_HUB_OFFLINE), a mirror ({hub.MIRROR}), or local folders"
         allowed = Check("cache", "failed", f"{what}, but HF_HUB_OFFLINE is set", needed)
     else:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import yaml
 
-from cardproof.acquire.hub import in_mirror
+from cardproof.acquire.hub import from_cache, in_mirror
 from cardproof.benchmark import folder as benchmark
 from cardproof.benchmark.acquire_benchmark import acquire_benchmark
 from cardproof.benchmark.prompts import prompts_of
@@ -195,10 +195,13 @@ def _benchmark(config: Config, run_dir: Path) -> tuple[list[Any], list[Any], str
     if corpus.is_file() and questions.is_file():
         return *benchmark.read(corpus, questions), "the run's own benchmark files"
     if settings.source == "hub":
-        if in_mirror(settings.id, settings.revision, "dataset") is None:
+        mirrored = in_mirror(settings.id, settings.revision, "dataset") is not None
+        if not mirrored and from_cache(settings.id, str(settings.revision), "dataset") is None:
             return None
         with TemporaryDirectory(prefix="cardproof-plan-") as temporary:
-            return *acquire_benchmark(settings, config.seed, Path(temporary, "scratch")), "the benchmark in the mirror"
+            return *acquire_benchmark(
+                settings, config.seed, Path(temporary, "scratch")
+            ), "the benchmark in the mirror" if mirrored else "the benchmark in the hub library's cache"
     where = "the embedded benchmark" if settings.source == "embedded" else "the benchmark's folder"
     return *acquire_benchmark(settings, config.seed, corpus.parent), where
 

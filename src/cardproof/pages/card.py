@@ -101,11 +101,16 @@ def render(run_dir: Path, templates_dir: Path, out_path: Path, published_claims:
 def fill(templates_dir: Path, context: Mapping[str, Any]) -> str:
     """The card's text from its templates and the content of a run."""
     sources = Sources()
+    marks = {"source": sources.mark, "sources": sources.files, "rows": Rows(context["arms"]).link}
+    return filled(templates_dir, "card.md.j2", {**context, **marks})
+
+
+def filled(templates_dir: Path, name: str, context: Mapping[str, Any]) -> str:
+    """The text of one template; CardproofError if it is missing, or asks for what `context` lacks."""
     try:
-        template = environment(templates_dir).get_template("card.md.j2")
-        text = template.render(**context, source=sources.mark, sources=sources.files, rows=Rows(context["arms"]).link)
+        text = environment(templates_dir).get_template(name).render(**context)
     except jinja2.TemplateError as e:
-        raise of_template(e, templates_dir, "card.md.j2", "the run lacks this result: evaluate again, or correct the template.") from None
+        raise of_template(e, templates_dir, name, "the run lacks this result: evaluate again, or correct the template.") from None
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 

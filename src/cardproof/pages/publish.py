@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from cardproof import outside
 from cardproof.acquire.lora import SETTINGS, WEIGHTS
@@ -22,13 +22,14 @@ from cardproof.claims.verdicts import Compared, verdicts_of
 from cardproof.config.places import published
 from cardproof.errors import CardproofError, shown
 from cardproof.evidence.sidecars import NOT_CONTENT
-from cardproof.evidence.verify import AGAIN, Files, check
+from cardproof.evidence.verify import AGAIN, Chain, Files, check
 from cardproof.files import sha256_file
-from cardproof.pages import card_metadata
+from cardproof.pages import card_metadata, data_set
 from cardproof.pages.card import subject_of
 from cardproof.pages.usage import HERE, texts_allowed, told_adapter
 from cardproof.runs import CARD, CLAIMS, CONFIG, EVAL_RESULTS, PROMPT, Run, adapter, adapter_source
 
+NO_TEXTS = "no prompts, replies and training examples: they hold texts of the data; set header.texts if its licence allows passing them on"
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _MARK = re.compile(r"<!-- ([^\s#]+)#\S* -->")
 _LINK = re.compile(r"\]\(\.\./([\w./-]+)(?:#[^)]*)?\)")
@@ -62,10 +63,23 @@ class Upload(NamedTuple):
     """What keeps it from comparing."""
     texts: bool
     """True if prompts and page are among the files: the licence of the data allows it."""
+    kind: Literal["model"] = "model"
+    """What the Hub calls such a repository."""
 
 
-def prepare(folder: Path, repository: str) -> Upload:
-    """What publishing the run would send; CardproofError if it must not be published, or lacks a file."""
+class DataUpload(NamedTuple):
+    """The content of a repository with samples and scores."""
+
+    repository: str
+    files: Mapping[str, Path]
+    tables: list[data_set.Table]
+    texts: bool
+    """True if prompts, replies and training examples are in it: the licence of the data allows it."""
+    kind: Literal["dataset"] = "dataset"
+
+
+def publishable(folder: Path) -> tuple[Run, Chain]:
+    """A run and its chain of evidence; CardproofError if its results are made up, or do not follow from their inputs."""
     run = Run(folder)
     if run.config.synthetic:
         raise CardproofError("Not to be published: the results of this run are made up.", "publish a run that a model made.")
@@ -73,6 +87,21 @@ def prepare(folder: Path, repository: str) -> Upload:
     if chain.state != "whole":
         problem = chain.problems[0].sentence if chain.problems else f"{run.folder} has no record of how its results were made."
         raise CardproofError(f"Not to be published: {problem}", AGAIN)
+    return run, chain
+
+
+def prepare_data_set(folder: Path, repository: str, templates: Path, scratch: Path) -> DataUpload:
+    """What publishing a run's samples and scores would send, written to `scratch`; CardproofError as `prepare`."""
+    run, chain = publishable(folder)
+    _check_name(repository, run)
+    tables = data_set.write(run, chain, templates, scratch)
+    names = ["README.md", *(name for table in tables for name in table.files.values())]
+    return DataUpload(repository, {name: scratch / name for name in names}, tables, texts_allowed(run.config))
+
+
+def prepare(folder: Path, repository: str) -> Upload:
+    """What publishing the run would send; CardproofError if it must not be published, or lacks a file."""
+    run, _ = publishable(folder)
     _check_name(repository, run)
     if not run.has(CARD):
         raise CardproofError(f"{run.path(CARD)} does not exist.", "render the card first: run the workflow.")
@@ -161,7 +190,7 @@ def _named(name: str, listed: Files, texts: bool) -> list[str]:
     return [found for found in listed.plain if re.fullmatch(pattern, found)]
 
 
-def push(upload: Upload, private: bool, message: str, environment: Mapping[str, str] = os.environ) -> str:
+def push(upload: Upload | DataUpload, private: bool, message: str, environment: Mapping[str, str] = os.environ) -> str:
     """Send everything in one commit, and make the repository if there is none; returns the commit's address.
 
     Raises CardproofError without a token, if a file has it in it, and if the Hub refuses.
@@ -180,8 +209,9 @@ def push(upload: Upload, private: bool, message: str, environment: Mapping[str, 
     api = HfApi(token=token)
 
     def send() -> str:
-        api.create_repo(upload.repository, private=private, exist_ok=True)
-        return str(api.create_commit(upload.repository, operations, commit_message=message).commit_url)
+        api.create_repo(upload.repository, repo_type=upload.kind, private=private, exist_ok=True)
+        commit = api.create_commit(upload.repository, operations, repo_type=upload.kind, commit_message=message)
+        return str(commit.commit_url)
 
     return asking(upload.repository, send, writing=True)
 
@@ -196,11 +226,23 @@ def render_text(upload: Upload) -> str:
         lines.append("  its weights are not sent: they are on the Hub already")
     if not upload.texts:
         lines.append("  no prompts and no page: they hold texts of the data; set header.texts if its licence allows sending them")
-    for name, content in upload.files.items():
+    return "\n".join([*lines, *_listed(upload.files)])
+
+
+def render_data_set(upload: DataUpload) -> str:
+    """The same for a data set: what it holds, and a line for each file."""
+    lines = [f"{upload.repository} (a data set): {len(upload.files)} files"]
+    lines += [f"  {table.name}: {table.rows:,} rows ({', '.join(table.files)})" for table in upload.tables]
+    if not upload.texts:
+        lines.append(f"  {NO_TEXTS}")
+    return "\n".join([*lines, *_listed(upload.files)])
+
+
+def _listed(files: Mapping[str, Path | bytes]) -> Iterator[str]:
+    for name, content in files.items():
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         digest = "changed here" if isinstance(content, bytes) else sha256_file(content)[:12]
-        lines.append(f"  {size:>12,}  {digest:<13}  {shown(name)}")
-    return "\n".join(lines)
+        yield f"  {size:>12,}  {digest:<13}  {shown(name)}"
 
 
 def _check_name(repository: str, run: Run) -> None:

@@ -49,10 +49,7 @@ def _table(path: Path) -> pl.DataFrame:
 
     try:
         with outside.opened(path, outside.MOST_ROWS_BYTES) as f:
-            found = pq.ParquetFile(f).metadata
-            size = sum(found.row_group(i).total_byte_size for i in range(found.num_row_groups))
-            if found.num_rows > outside.MOST_TABLE_ROWS or size > outside.MOST_ROWS_BYTES:
-                raise CardproofError(f"{path} unpacks to {found.num_rows:,} rows and {size:,} bytes, more than any scores.", AGAIN)
+            outside.check_table(path, pq.ParquetFile(f).metadata)
             f.seek(0)
             return pl.read_parquet(f)
     except (pl.exceptions.PolarsError, ArrowException, OSError, ValueError) as e:

@@ -29,6 +29,7 @@ from cardproof.records import Example, Turn
 from cardproof.training.results import TrainingMetrics
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import Trainer
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "numpy")
@@ -55,7 +56,7 @@ class Paths(NamedTuple):
     """Folder of the checkpoints, removed at the end."""
 
 
-class Dataset(NamedTuple):
+class TrainingSet(NamedTuple):
     """The examples of one training run."""
 
     rows: list[Row]
@@ -149,7 +150,7 @@ def tokenise(chat: Chat, turn: Turn, max_tokens: int, name: str, context: int | 
     return {"input_ids": prompt + reply, "labels": [IGNORED_LABEL] * len(prompt) + reply}
 
 
-def _dataset(config: Config, run: TrainingRun, examples: Sequence[Example], model: Path) -> Dataset:
+def _dataset(config: Config, run: TrainingRun, examples: Sequence[Example], model: Path) -> TrainingSet:
     chat = Chat(model, config.model, any(len(e.contract.messages) > 2 for e in examples))
     context = context_of(load_config(model))
     chosen = turns(examples, run.variant.contract_share, run.seed)
@@ -157,7 +158,14 @@ def _dataset(config: Config, run: TrainingRun, examples: Sequence[Example], mode
         tokenise(chat, turn, config.training.max_tokens, f"item {e.item}, k {e.k}", context)
         for e, (turn, _) in zip(examples, chosen, strict=True)
     ]
-    return Dataset(rows, sum(is_contract for _, is_contract in chosen))
+    return TrainingSet(rows, sum(is_contract for _, is_contract in chosen))
+
+
+def as_dataset(rows: Sequence[Row]) -> Dataset:
+    """The examples as the library `datasets` has them, in memory: what the trainer draws its batches from."""
+    from datasets import Dataset, Features, List, Value
+
+    return Dataset.from_list(list(rows), Features({name: List(Value("int64")) for name in ("input_ids", "labels")}))
 
 
 def collate(rows: list[Row]) -> dict[str, Any]:
@@ -306,10 +314,10 @@ def _trainer(settings: Training, run: TrainingRun, model: Any, rows: Sequence[Ro
     )
     # One GPU even if the machine has several: the Trainer would multiply the batch by their number.
     arguments._n_gpu = min(1, arguments.n_gpu)
-    return reply_loss_trainer()(model=model, args=arguments, train_dataset=rows, data_collator=collate)
+    return reply_loss_trainer()(model=model, args=arguments, train_dataset=as_dataset(rows), data_collator=collate)
 
 
-def _identity(config: Config, run: TrainingRun, dataset: Dataset, base_hash: str) -> dict[str, Any]:
+def _identity(config: Config, run: TrainingRun, dataset: TrainingSet, base_hash: str) -> dict[str, Any]:
     """Everything a training depends on: a checkpoint may be resumed only if all of it is the same."""
     return {
         "variant": run.variant.model_dump(),
@@ -349,7 +357,7 @@ def _losses(trainer: Trainer, name: str) -> list[float]:
     return losses
 
 
-def _recipe(config: Config, run: TrainingRun, dataset: Dataset, steps: int) -> dict[str, Any]:
+def _recipe(config: Config, run: TrainingRun, dataset: TrainingSet, steps: int) -> dict[str, Any]:
     return {
         "quantization": config.model.quantization,
         "examples": len(dataset.rows),
