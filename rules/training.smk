@@ -41,6 +41,7 @@ rule train:
         f"{RUN}/cost/train_{{variant}}.tsv"
     conda:
         ENVIRONMENT
+    priority: 1  # an arm waits for it: trained last, one is sampled alone at the end
     threads: CONFIG.runtime.threads
     resources:
         gpu=GPUS,
