@@ -1,7 +1,7 @@
 """One line that says how far a run is: it reads what Snakemake says of its jobs, and knows about how long a job of each rule takes.
 
-How long: as in the demo on one machine (`demo` in planning.yaml), scaled by this machine's speed at a matrix product, and then by how long
-the jobs that ended took. The first guess is rough; it follows the machine's load.
+How long: as in the demo on one machine (`demo` in planning.yaml), scaled by this processor's speed at a matrix product, and then by how
+long the jobs take. The first guess knows nothing of what else keeps the machine busy.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import IO, NamedTuple
 
 from cardproof.machine.workload import assumptions
 
-SIDE, TRY = 512, 0.3
-"""Rows of a square matrix, and seconds of multiplying it."""
+SIDE, TRY = 512, 0.1
+"""Rows of a square matrix, and processor seconds of multiplying it."""
 HEEDED = 1.0
 """Seconds: jobs that are expected to take less mostly start Python, and say nothing about the machine's speed."""
 TRUST = 20.0
@@ -84,9 +84,18 @@ class Progress:
     def _of(self, rule: str | None) -> float:
         return self.seconds.get(rule or "", 0.0)
 
+    def _speed(self, now: float) -> float:
+        """Seconds of expected work done in one second of a job; a job that is overdue counts as far as it is known to be slow."""
+        expected, took = self._expected, self._took
+        for job in self.running.values():
+            of, since = self._of(job.rule), now - job.since
+            if of >= HEEDED and since * self._expected > of * self._took:
+                expected, took = expected + of, took + since
+        return expected / took
+
     def left(self, now: float) -> float:
         """Seconds until the run ends, about."""
-        speed = self._expected / self._took
+        speed = self._speed(now)
         at_work = [max(0.0, self._of(job.rule) - speed * (now - job.since)) for job in self.running.values()]
         waiting = sum((count - self.ended[rule]) * self._of(rule) for rule, count in self.planned.items())
         waiting -= sum(self._of(job.rule) for job in self.running.values())
@@ -122,7 +131,11 @@ def follow(stream: int, log: IO[bytes], out: IO[str], progress: Progress, now: C
         if progress.total and not planned:
             planned = True
             _clear(out, terminal)
-            print(f"The run: {progress.total} jobs, {about(progress.left(now()))} on this machine.", file=out, flush=True)
+            print(
+                f"The run: {progress.total} jobs, {about(progress.left(now()))} if nothing else keeps this machine busy.",
+                file=out,
+                flush=True,
+            )
         if said is not None and said.startswith("Nothing"):
             print(said, file=out, flush=True)
         elif terminal:
@@ -177,14 +190,14 @@ def messages(folder: Path) -> dict[str, str]:
 
 
 def products() -> float:
-    """GFLOP/s of a product of float32 matrices on one core, as busy as the machine is now."""
+    """GFLOP/s of a product of float32 matrices on one core, in its own processor time."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when numpy is imported, and of no meaning to anything else in this process
     import numpy as np
 
     one = np.random.default_rng(0).random((SIDE, SIDE), dtype=np.float32)
     one @ one  # the first one also starts the library
-    started, done = time.perf_counter(), 0
-    while (taken := time.perf_counter() - started) < TRY:
+    started, done = time.process_time(), 0
+    while (taken := time.process_time() - started) < TRY:
         one @ one
         done += 1
     return done * 2 * SIDE**3 / taken / 1e9
