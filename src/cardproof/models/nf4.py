@@ -21,7 +21,7 @@ def compute_on_cpu(model: Any, most_gb: float) -> bool:
     from cardproof.models.products import linear
 
     layers: list[Any] = [module for module in model.modules() if isinstance(module, Linear4bit)]
-    fit = sum(layer.in_features * layer.out_features for layer in layers) * compute_dtype().itemsize <= most_gb * 1e9
+    fit: bool = sum(layer.in_features * layer.out_features for layer in layers) * compute_dtype().itemsize <= most_gb * 1e9
     for layer in layers:
         weight = _unpacked(layer.weight) if fit else functools.partial(_unpacked, layer.weight)
         layer.forward = functools.partial(linear, weight=weight, bias=layer.bias)

@@ -66,8 +66,8 @@ def linear(x: torch.Tensor, weight: torch.Tensor | Callable[[], torch.Tensor], b
     """
     made = weight if isinstance(weight, torch.Tensor) else None
     if available() and _fits(x, made, bias) and x.numel():
-        out: torch.Tensor = _Linear.apply(x, weight, bias)
-        return out
+        compute: Callable[..., torch.Tensor] = _Linear.apply
+        return compute(x, weight, bias)
     return torch.nn.functional.linear(x, weight() if made is None else made, bias)  # type: ignore[operator]
 
 
