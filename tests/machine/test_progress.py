@@ -138,3 +138,13 @@ def test_a_terminal_gets_one_line_that_is_rewritten(tmp_path: Path) -> None:
     assert len(rest) >= 3 and all(line.startswith("[") and len(line) < 60 for line in rest)
     assert re.fullmatch(r"\[1 of 4 jobs, about .* left\] Sampling two", rest[-1])
     assert said.endswith(b"\r\x1b[K"), "the line is gone when the run has ended"
+
+
+def test_a_card_that_cannot_be_audited_does_not_stop_the_run(tmp_path: Path) -> None:
+    (tmp_path / "claims.yaml").write_text("card: [")
+    command = [sys.executable, "-m", "cardproof", "progress", "--log", str(tmp_path / "log"), "--claims", str(tmp_path / "claims.yaml")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    said = "\n".join([*PLANNED, *FIRST])
+    done = subprocess.run(command, input=said, capture_output=True, text=True, env=environment, timeout=PATIENCE)
+    assert done.returncode == 0 and (tmp_path / "log").read_text() == said
+    assert done.stderr.startswith("cardproof: warning: ") and "claims.yaml" in done.stderr and len(done.stdout.splitlines()) == 3
