@@ -13,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,12 @@ def rows(folder: Path) -> list[dict[str, list[int]]]:
 def step(kind: str, folder: Path, examples: list[dict[str, list[int]]], scratch: Path) -> Any:
     """A function that trains on the effective batch once and returns the loss."""
     import torch
+    from peft import prepare_model_for_kbit_training
     from transformers import Trainer, TrainingArguments
 
     from cardproof.config.settings import Training
+    from cardproof.models.loading import load_nf4
+    from cardproof.models.lora import with_lora
     from cardproof.training.train import collate, load, reply_loss_trainer
 
     def padded(batch: list[dict[str, list[int]]]) -> dict[str, Any]:
@@ -50,7 +54,11 @@ def step(kind: str, folder: Path, examples: list[dict[str, list[int]]], scratch:
     ours = kind == "cardproof"
     settings = Training(rank=32, alpha=32, dropout=0.0, optimizer="adamw_torch", gradient_checkpointing=False)
     torch.manual_seed(0)
-    model = load(folder, "nf4", settings, MEMORY_GB if ours else 0)
+    if ours:
+        model = load(folder, "nf4", settings, MEMORY_GB)
+    else:
+        prepare: Callable[..., Any] = prepare_model_for_kbit_training
+        model = with_lora(prepare(load_nf4(folder), use_gradient_checkpointing=False), settings)
     arguments = TrainingArguments(
         output_dir=str(scratch / kind),
         max_steps=1,

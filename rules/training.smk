@@ -39,6 +39,7 @@ rule train:
         f"{RUN}/logs/train_{{variant}}.log",
     benchmark:
         f"{RUN}/cost/train_{{variant}}.tsv"
+    priority: 1  # an arm waits for it: trained last, one is sampled alone at the end
     conda:
         ENVIRONMENT
     threads: CONFIG.runtime.threads

@@ -43,23 +43,15 @@ if [ -n "$(ls -A .snakemake/locks 2>/dev/null)" ]; then
     snakemake --unlock --configfile config/demo.yaml > /dev/null 2>&1
 fi
 
-# One line for each job; all that Snakemake and the jobs say goes to LOG. Bars of two jobs would be written over each other.
+# One line says how far the run is; all that Snakemake and the jobs say goes to LOG. Ctrl-C ends the jobs, and what they say then is kept.
 LOG=.snakemake/demo.log
-jobs() {
-    local line done=
+progress() {
     trap '' INT
-    while IFS= read -r line; do
-        printf '%s\n' "$line" >&3
-        case $line in
-            *' of '*' steps ('*') done') done="[${line%% *}/$(cut -d ' ' -f 3 <<< "$line")] " ;;
-            'Nothing to be done'*) printf '%s\n' "$line" ;;
-            'Job '*': '*) printf '  %s%s\n' "$done" "${line#Job *: }" ;;
-        esac
-    done 3> "$LOG"
+    exec cardproof progress --log "$LOG"
 }
 
 started=$SECONDS
-if ! TQDM_DISABLE=1 snakemake --cores all --configfile config/demo.yaml 2>&1 9>&- | jobs 9>&-; then
+if ! TQDM_DISABLE=1 snakemake --cores all --configfile config/demo.yaml 2>&1 9>&- | progress 9>&-; then
     # From the first error on, or the last lines where none is named.
     told=$(sed -n '/^\(Error\|.*Error in rule\|.*Error:\|.*Exception\|Traceback\|cardproof: error\)/,$p' "$LOG")
     { if [ -n "$told" ]; then echo "$told"; else tail -n 40 "$LOG"; fi; echo "All that was said: $LOG"; } >&2
@@ -69,6 +61,8 @@ fi
 run=results/$(cardproof config --configfile config/demo.yaml | sed -n 's/^run: "\(.*\)"$/\1/p')
 said=$(cardproof verify "$run" 2>&1) || { echo "$said" >&2; exit 4; }
 seconds=$((SECONDS - started))
+echo
+cardproof claims --run "$run" | sed '/^$/,$d' # the answer; the verdicts follow it
 echo
 echo "Done in $((seconds / 60)) min $((seconds % 60)) s."
 echo "  card     $run/card/README.md"

@@ -30,29 +30,30 @@ MODULES = {
     "acquire_adapter": "acquire: acquire_model, adapters, beside, folders, hub, lora, model_hash, weights, wheels",
     "split": "benchmark: passages, retrieval, split; contract: ladder",
     "prompts": "benchmark: passages, prompts, retrieval, subset; contract: asking, form, ids, ladder",
-    "dequantise": "acquire: model_hash, weights; models: architecture, device, layers, nf4; sampling: dequantise",
+    "dequantise": "acquire: model_hash, weights; models: architecture, device, layers, nf4, products; sampling: dequantise",
     "sample": (
         "acquire: adapters, beside, lora, model_hash, weights; contract: reasoning; evidence: sealed_lines; models: architecture, "
-        "cache, chat, device, layers, loading, nf4, template_process, templates, tokens; sampling: generate, kinds, packed, recorded, "
-        "sample, sampler, shared_prefix, store, transformers_backend"
+        "cache, chat, device, layers, loading, nf4, products, template_process, templates, tokens; sampling: generate, kinds, packed, "
+        "recorded, sample, sampler, shared_prefix, store, transformers_backend"
     ),
     "gather": "sampling: gather",
     "train_verifier": (
-        "benchmark: passages; contract: citing, ids; models: device, tokenizer_files; verifier: answers, auc, model, pairs, planted, "
-        "results, sentences, train_verifier"
+        "benchmark: passages; contract: citing, ids; models: device, products, tokenizer_files; verifier: answers, auc, model, pairs, "
+        "planted, results, sentences, train_verifier"
     ),
     "support": (
-        "contract: citing, form, ids, reading, reasoning; models: device, tokenizer_files; verifier: answers, model, sentences, support"
+        "contract: citing, form, ids, reading, reasoning; models: device, products, tokenizer_files; verifier: answers, model, "
+        "sentences, support"
     ),
     "check_verifier": (
-        "contract: citing, form, ids, reading, reasoning; models: device, tokenizer_files; verifier: answers, auc, check_verifier, "
-        "model, planted, results, sentences, support"
+        "contract: citing, form, ids, reading, reasoning; models: device, products, tokenizer_files; verifier: answers, auc, "
+        "check_verifier, model, planted, results, sentences, support"
     ),
     "score": "contract: citing, form, grounding, ids, ladder, reading, reasoning; scoring: rollouts, rouge, score, table",
     "distill": "contract: asking, citing, form, ids, reading, reasoning; scoring: frames; training: distill",
     "train": (
         "acquire: adapters, beside, lora, model_hash, sources, weights; contract: reasoning; models: architecture, chat, device, "
-        "layers, loading, lora, nf4, template_process, templates, tokens; training: results, train"
+        "layers, loading, lora, nf4, products, template_process, templates, tokens; training: results, train"
     ),
     "evaluate": (
         "evaluation: axes, between_seeds, bounded, contrast, evaluate, mechanism, noticed, of_run, picked_rouge, rerank, results, "

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helpers.agreement import disagreements
 from helpers.places import ROOT
 
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import growth, process, scoring, verdicts
+from benchmarks import drafting, growth, process, scoring, verdicts
 from benchmarks.__main__ import combined
 from benchmarks.common import cost, table
 
@@ -152,3 +154,25 @@ def test_the_measured_rates_are_what_the_project_promises() -> None:
     assert found["width_to_bca"] <= 1.1
     assert found["agrees_at_tolerance"] <= 0.2
     assert min(found["tables"][name]["pairs"] for name in ("fresh", "shared")) >= 1000
+
+
+def test_guesses_from_the_prompt_are_counted_as_by_hand() -> None:
+    prompt, reply = [1, 2, 3, 4, 5, 6, 9], [1, 2, 3, 4, 7, 7]
+    # The first token comes with the prompt. 9 1 is new, so 2 is drawn alone. After 1 2 came 3 4 5: two are kept, and 7 is drawn in the
+    # place of 5. Nothing followed 4 7, so the last 7 is drawn alone.
+    assert drafting.replay(prompt, reply, match=2, draft=3) == (5, 3, 1 + 4 + 1)
+    # One guess at a time: 2; then 3 and, beside it, 4; then 5 is guessed and 7 drawn; then 7.
+    assert drafting.replay(prompt, reply, match=2, draft=1) == (5, 4, 1 + 2 + 2 + 1)
+
+
+@given(st.lists(st.integers(0, 3), max_size=30), st.lists(st.integers(0, 3), min_size=2, max_size=30), st.integers(1, 4), st.integers(0, 5))
+def test_guesses_never_take_more_steps_than_tokens(prompt: list[int], reply: list[int], match: int, draft: int) -> None:
+    found = drafting.replay(prompt, reply, match, draft)
+    assert found.tokens == len(reply) - 1
+    assert found.tokens / (draft + 1) <= found.steps <= found.tokens
+    assert found.steps <= found.positions <= found.steps * (draft + 1)
+    assert drafting.replay(prompt, reply, match, 0) == (found.tokens, found.tokens, found.tokens)
+
+
+def test_a_reply_that_repeats_itself_is_guessed_from_itself() -> None:
+    assert drafting.replay([8, 9], [1, 2] * 20, match=2, draft=4).steps <= 15  # of 39 tokens

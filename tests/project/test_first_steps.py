@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from cardproof.cli.main import cli
 from helpers.places import ROOT
-from helpers.workflow import planned, snakemake
+from helpers.workflow import PATIENCE, planned, snakemake
 
 SHOWN_AGAIN = {"provenance", "claims", "figures", "card", "report", "all"}
 """Rules whose results show the configuration."""
@@ -113,25 +113,37 @@ def test_a_renamed_checkout_makes_its_environment_again_and_no_network_is_said(c
 
 SAYS = """
 echo 'Building DAG of jobs...'
+echo 'Job stats:'
+echo 'job       count'
+echo '------  -------'
+echo 'audit         1'
+echo 'sample       52'
+echo 'total        53'
 echo 'Job 3: Auditing the published card.' >&2
 echo 'sample base:  50%' >&2
+echo 'Finished jobid: 3 (Rule: audit)' >&2
 echo '1 of 53 steps (2%) done' >&2
 echo "Job 2: Caches in ${XDG_CACHE_HOME:-$HOME/.cache}: bars off $TQDM_DISABLE."
 """
+ANSWER = "This run cannot say whether the card holds."
+PROGRAM = f"""case $1 in
+progress) exec {sys.executable} -m cardproof "$@" ;;
+verify) %s ;;
+claims) printf '{ANSWER}\\n\\nClaims of a card\\n' ;;
+esac"""
 
 
 def demo(checkout: Path, workflow: str = SAYS, verify: str = "exit 0", **environment: str) -> subprocess.CompletedProcess[str]:
     """`tools/demo.sh` with programs in the place of Snakemake and cardproof that say something and end."""
     programs = checkout / "programs"
     programs.mkdir()
-    for name, line in (("snakemake", workflow), ("cardproof", f"[ $1 = verify ] || exit 0\n{verify}")):
+    for name, line in (("snakemake", workflow), ("cardproof", PROGRAM % verify)):
         (programs / name).write_text(f"#!/bin/sh\n{line}\n")
         (programs / name).chmod(0o755)
     path = f"{programs}:{os.environ['PATH']}"
     clean = {k: v for k, v in os.environ.items() if k != "XDG_CACHE_HOME"}
-    return subprocess.run(
-        ["bash", "tools/demo.sh"], cwd=checkout, env={**clean, "PATH": path, **environment}, capture_output=True, text=True, timeout=60
-    )
+    environment = {**clean, "PATH": path, "PYTHONPATH": str(ROOT / "src"), **environment}
+    return subprocess.run(["bash", "tools/demo.sh"], cwd=checkout, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_a_home_that_cannot_be_written_is_not_needed(checkout: Path) -> None:
@@ -140,12 +152,17 @@ def test_a_home_that_cannot_be_written_is_not_needed(checkout: Path) -> None:
     assert f"Caches in {checkout}/.snakemake/cache" in done.stdout and not done.stderr
 
 
-def test_the_demo_prints_one_line_for_each_job(checkout: Path) -> None:
+def test_the_demo_says_what_is_known_first_then_how_far_it_is_and_the_answer_last(checkout: Path) -> None:
     done = demo(checkout, HOME=str(checkout))
     assert done.returncode == 0 and not done.stderr
     said = done.stdout.splitlines()
-    assert said[:2] == ["  Auditing the published card.", f"  [1/53] Caches in {checkout}/.cache: bars off 1."]
-    assert said[2] == "" and said[3].startswith("Done in 0 min")
+    assert said[0].startswith(
+        "By its own arithmetic the card contradicts itself once (The printed recipe makes 28 optimizer steps, not 14;"
+    )
+    assert re.fullmatch(r"The run: 53 jobs, about \d+ min if nothing else keeps this machine busy\.", said[1])
+    assert re.fullmatch(r"\[0 of 53 jobs, about \d+ min left\] Auditing the published card", said[2])
+    assert re.fullmatch(rf"\[1 of 53 jobs, about \d+ min left\] Caches in {re.escape(str(checkout))}/.cache: bars off 1", said[3])
+    assert said[4:7] == ["", ANSWER, ""] and said[7].startswith("Done in 0 min")
     log = (checkout / ".snakemake/demo.log").read_text()
     assert "Building DAG of jobs..." in log and "sample base:  50%" in log
 

@@ -14,7 +14,7 @@ from helpers.decoding import random_model
 
 PACKED = """
 import torch
-from cardproof.sampling.packed import PackedLinear
+from cardproof.models.products import PackedLinear
 from cardproof.sampling.shared_prefix import MIN_ROWS
 
 torch.set_num_threads({threads})

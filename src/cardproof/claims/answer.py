@@ -21,13 +21,12 @@ def answer(rows: Sequence[Judgement], findings: Sequence[Finding], checks: Seque
     words = {word: [row.id for row in predicates if row.verdict == word] for word in ("shown", "refuted", "not_resolved")}
     shares = [row for row in measured if row.unit in ("share", "score") and row.p is not None]
     noticed = [row.noticed for row in shares if row.noticed is not None]
-    errors = [finding.title for finding in findings if finding.severity == "error"]
-    warnings = sum(finding.severity == "warning" for finding in findings)
+    errors, warnings = _found(findings)
     if compares:
         parts = [_numbers(numbers), *([_power(noticed)] if shares else []), *([_words(words)] if any(words.values()) else [])]
     else:
         parts = [_elsewhere(checks)]
-    sentence = f"{'; '.join([*parts, _alone(errors, warnings)])}."
+    sentence = f"{'; '.join([*parts, by_itself(findings)])}."
     return Answer(
         lead=_lead(numbers, words) if compares else _apart(checks),
         sentence=sentence,
@@ -111,12 +110,20 @@ def _words(words: Mapping[str, Sequence[str]]) -> str:
     return f"of its {sum(map(len, words.values()))} statements in words it shows {shown}, refutes {refuted} and leaves open {still_open}"
 
 
-def _alone(errors: Sequence[str], warnings: int) -> str:
+def by_itself(findings: Sequence[Finding]) -> str:
+    """What the audit found, as part of a sentence."""
+    errors, warnings = _found(findings)
     doubts = f"{warnings} warning{'' if warnings == 1 else 's'}"
     if not errors:
         return f"by its own arithmetic the card contradicts itself nowhere ({doubts})"
     places = "once" if len(errors) == 1 else f"{len(errors)} times"
     return f"by its own arithmetic the card contradicts itself {places} ({' '.join(errors).rstrip('.')}; {doubts})"
+
+
+def _found(findings: Sequence[Finding]) -> tuple[list[str], int]:
+    """Titles of the errors, and the number of warnings."""
+    errors = [finding.title for finding in findings if finding.severity == "error"]
+    return errors, sum(finding.severity == "warning" for finding in findings)
 
 
 def _listed(ids: Sequence[str]) -> str:

@@ -194,3 +194,24 @@ def rehearse(ctx: click.Context, /, files: tuple[Path, ...], out: Path, **option
     click.echo(f"{table.as_text(found)}\nWritten: {out}" + ("" if found.reduced else "; `cardproof plan` uses its rates") + ".")
     if any(line.fails for line in found.lines):
         sys.exit(1)
+
+
+@cli.command()
+@click.option("--log", type=FILE, required=True, help="File for all that Snakemake says.")
+@PUBLISHED
+def progress(log: Path, claims: Path) -> None:
+    """Show how far the demo is, from Snakemake's output on standard input; first what the published card's own arithmetic says.
+
+    In a terminal it is one line, rewritten; elsewhere a line for each job as it starts.
+    """
+    from cardproof.claims.answer import by_itself
+    from cardproof.claims.audit import run_audit
+    from cardproof.machine import progress as following
+
+    try:
+        said = by_itself(run_audit(claims, count_parameters=False).findings)
+        click.echo(f"{said[0].upper()}{said[1:]}.")
+    except CardproofError as e:  # the run's own audit will stop it; here its output must still find a reader
+        click.echo(f"cardproof: warning: {e.sentence}", err=True)
+    with open(log, "wb") as file:
+        following.follow(sys.stdin.fileno(), file, sys.stdout, following.of_demo(ROOT / "rules"))

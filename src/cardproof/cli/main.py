@@ -21,8 +21,8 @@ from cardproof.errors import CardproofError, of_system
 from cardproof.machine.threads import yielding
 
 __all__ = ["cli", "main"]
-READS_STDIN = {"ground"}
-"""Verbs that read a reply on standard input."""
+READS_STDIN = {"ground", "progress"}
+"""Verbs that read standard input."""
 
 
 def main() -> None:

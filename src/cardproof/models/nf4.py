@@ -8,25 +8,30 @@ from cardproof.models.device import compute_dtype
 from cardproof.models.layers import linears
 
 
-def keep_dequantised(model: Any, most_gb: float) -> bool:
-    """Unpack each Linear4bit's weight once and compute with it, if all of them fit into `most_gb`; returns whether they did.
+def compute_on_cpu(model: Any, most_gb: float) -> bool:
+    """Let each Linear4bit compute with its unpacked weight, which is kept if all of them fit into `most_gb`; returns whether they did.
 
-    Results and gradients stay the same to the last bit: otherwise bitsandbytes unpacks the same values in every forward and backward pass.
-    The layers also keep their packed weights.
+    Results and gradients are the same to the last bit either way: else the same values are unpacked in every forward and backward pass. The
+    layers also keep their packed weights.
     """
     import functools
 
-    import torch
-    from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn.modules import Linear4bit
 
+    from cardproof.models.products import linear
+
     layers: list[Any] = [module for module in model.modules() if isinstance(module, Linear4bit)]
-    if sum(layer.in_features * layer.out_features for layer in layers) * compute_dtype().itemsize > most_gb * 1e9:
-        return False
+    fit: bool = sum(layer.in_features * layer.out_features for layer in layers) * compute_dtype().itemsize <= most_gb * 1e9
     for layer in layers:
-        weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state).to(compute_dtype())
-        layer.forward = functools.partial(torch.nn.functional.linear, weight=weight, bias=layer.bias)
-    return True
+        weight = _unpacked(layer.weight) if fit else functools.partial(_unpacked, layer.weight)
+        layer.forward = functools.partial(linear, weight=weight, bias=layer.bias)
+    return fit
+
+
+def _unpacked(weight: Any) -> Any:
+    from bitsandbytes.functional import dequantize_4bit
+
+    return dequantize_4bit(weight.data, weight.quant_state).to(compute_dtype())
 
 
 def dequantise_nf4(model: Any) -> None:

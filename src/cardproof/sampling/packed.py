@@ -11,39 +11,15 @@ weights between two operations empties the caches.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-ROWS = 32
-"""The number of rows that the layout is chosen for. It works for any other number."""
+from cardproof.models.products import PackedLinear, available, pack_linears, packable
 
 LAYERS = ("LlamaDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
 """Layers of transformers that `PackedLayer` can compute: root-mean-square norms, attention with rotary positions, and a gated MLP."""
-
-
-class PackedLinear(torch.nn.Module):
-    """A linear layer for inference only. It replaces `torch.nn.Linear` and does not keep the weight of the layer it replaces."""
-
-    def __init__(self, *layers: torch.nn.Linear) -> None:
-        """Joins layers that have the same input into one; its output is their outputs one after the other."""
-        super().__init__()
-        # PyTorch's own compiler uses these operators for a linear layer with frozen weights.
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(torch.cat([layer.weight.detach() for layer in layers]), ROWS)
-        biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
-        self.bias = torch.cat(biases) if biases else None
-
-    def forward(self, x: torch.Tensor, activation: str = "none") -> torch.Tensor:
-        """x: (..., in features) -> (..., out features); `activation`: none, or swish."""
-        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise.default(x, self.packed, self.bias, activation, [], "")
-        return out
-
-    def combined(self, x: torch.Tensor, other: torch.Tensor, how: str) -> torch.Tensor:
-        """The output plus (`how` is add) or times (mul) `other`, element by element."""
-        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, self.packed, self.bias, how)
-        return out
 
 
 class PackedLayer(torch.nn.Module):
@@ -105,16 +81,12 @@ def _norm(x: torch.Tensor, norm: Any) -> torch.Tensor:
     return torch.nn.functional.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
 
 
-def _packable(layer: Any) -> bool:
-    return type(layer) is torch.nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32
-
-
 def _replaceable(layer: Any) -> bool:
     """Whether PackedLayer can replace a layer: it is one of LAYERS, not quantised, uses SiLU, and attends to every position."""
     if type(layer).__name__ not in LAYERS or getattr(layer.self_attn, "sliding_window", None):
         return False
     linears = [module for name, module in layer.named_modules() if name.endswith("_proj")]
-    return layer.self_attn.config.hidden_act == "silu" and all(map(_packable, linears))
+    return layer.self_attn.config.hidden_act == "silu" and all(map(packable, linears))
 
 
 def pack(model: Any) -> None:
@@ -123,16 +95,10 @@ def pack(model: Any) -> None:
     Replaces the decoder layers if all of them are replaceable, and every plain linear layer that is left. Other layers (4-bit, or on a GPU)
     stay as they are.
     """
-    available: Callable[[], bool] = torch.backends.mkldnn.is_available
     if not available():
         return
     layers = getattr(model.model, "layers", ())
     if layers and all(map(_replaceable, layers)):
         model.model.layers = torch.nn.ModuleList(map(PackedLayer, layers))
         model.model.rotary_emb = _Rotary(model.model.rotary_emb)
-    for parent in list(model.modules()):
-        if isinstance(parent, torch.nn.ModuleDict):
-            continue  # an adapter beside its layer, as on a GPU: PEFT reads its weights
-        for name, child in list(parent.named_children()):
-            if _packable(child):
-                setattr(parent, name, PackedLinear(child))
+    pack_linears(model)

@@ -186,6 +186,8 @@ def load(model_dir: Path, quantization: device.Quantization, settings: Training,
     """
     from peft import prepare_model_for_kbit_training
 
+    from cardproof.models import products
+
     if quantization == "nf4":
         prepare: Callable[..., Any] = prepare_model_for_kbit_training
         model = prepare(
@@ -195,10 +197,12 @@ def load(model_dir: Path, quantization: device.Quantization, settings: Training,
         )
         hold_as_published(model, device.compute_dtype())
         if device.device() == "cpu":
-            nf4.keep_dequantised(model, memory_gb / 4)
+            nf4.compute_on_cpu(model, memory_gb / 4)
     else:
         model = loading.load_plain(model_dir)
-    return with_lora(model, settings)
+    model = with_lora(model, settings)
+    products.use(model)
+    return model
 
 
 def hold_as_published(model: Any, dtype: Any) -> None:

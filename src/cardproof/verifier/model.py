@@ -99,11 +99,14 @@ class Verifier:
     ) -> None:
         import torch
 
+        from cardproof.models import products
+
         if threads:
             torch.set_num_threads(threads)
         self.tokenizer, loaded = _loaded(folder)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = loaded.eval().to(self.device)
+        products.use(self.model)
         self.label = resolve_label({int(i): str(name) for i, name in loaded.config.id2label.items()}, entailment_label)
         # Outputs that exclude one another share a softmax; each of several that do not, and a single one, has a sigmoid of its own.
         self.exclusive = loaded.config.num_labels > 1 and loaded.config.problem_type != "multi_label_classification"

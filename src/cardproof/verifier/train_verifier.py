@@ -141,6 +141,8 @@ def load_encoder(folder: Path) -> tuple[Any, Any]:
     """
     from transformers import AutoTokenizer
 
+    from cardproof.models import products
+
     source = read_json(folder / "config.json")
     if source.get("model_type") != "bert":
         raise CardproofError(
@@ -155,6 +157,7 @@ def load_encoder(folder: Path) -> tuple[Any, Any]:
         raise CardproofError(f"{folder}: weights are missing: {', '.join(missing[:3])}.", "unpack the encoder again.")
     model.load_state_dict(weights, strict=False)
     model.deberta.embeddings.word_embeddings.weight.requires_grad_(False)
+    products.use(model)
     return model, AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
 
 
