@@ -148,6 +148,8 @@ def test_a_secret_is_refused_and_nothing_is_left(ci_run: Path, tmp_path: Path) -
 def test_a_broken_chain_and_a_folder_that_is_there_are_refused(ci_run: Path, crate: Path, tmp_path: Path) -> None:
     with pytest.raises(CardproofError, match="exists"):
         crates.crate(ci_run / RUN, crate, DAY, {})
+    with pytest.raises(CardproofError, match="is in the run's own folder"):
+        crates.crate(ci_run / RUN, ci_run / RUN / "crate.zip", DAY, {})
     run = tmp_path / "run"
     shutil.copytree(crate / "run", run)
     axes = read_json(run / "evaluation/axes.json")

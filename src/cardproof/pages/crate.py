@@ -26,7 +26,7 @@ from cardproof.errors import CardproofError
 from cardproof.evidence.archive import content_of, contents
 from cardproof.evidence.provenance import STEPS, step_of
 from cardproof.evidence.sidecars import PROJECT, Record, digest_of, hashes
-from cardproof.evidence.verify import behind
+from cardproof.evidence.verify import SOURCES, behind
 from cardproof.files import atomic, sha256_bytes, sha256_file
 from cardproof.pages.publish import PUBLIC, refuse_tokens
 from cardproof.pages.usage import texts_allowed
@@ -99,6 +99,8 @@ def crate(folder: Path, out: Path, day: date | None = None, environment: Mapping
         raise CardproofError("Not to be published: the results of this run are made up.", "give a run that a model made.")
     if out.suffix != ".zip" and out.exists():
         raise CardproofError(f"{out} exists.", "name a folder that does not exist yet, or a file that ends in .zip.")
+    if out.resolve().is_relative_to(run.folder.resolve()):
+        raise CardproofError(f"{out} is in the run's own folder.", "write the crate elsewhere: files without a record break a run's chain.")
     kept = contents(run.folder)
     texts = texts_allowed(run.config)
     day = day or datetime.fromtimestamp(run.path(runs.CLAIMS).stat().st_mtime, UTC).date()
@@ -146,7 +148,7 @@ def _workflow(place: Path, records: Iterable[Record]) -> None:
     inputs = {(name.removeprefix("project:"), digest) for r in records for name, digest in r.inputs.items() if name.startswith("project:")}
     for name, digest in sorted(inputs):
         source = PROJECT / name
-        if outside.linked(PROJECT, name) or not source.exists() or _digest(source) != digest:
+        if not name.startswith(SOURCES) or outside.linked(PROJECT, name) or not source.exists() or _digest(source) != digest:
             continue  # the checkout has another version now, or none
         for part in hashes(source):
             _write(place / name / part, outside.read_bytes(source / part, outside.MOST_TEXT))
