@@ -61,7 +61,13 @@ def shown(text: str) -> list[str]:
         command = " ".join(span[1].split())
         if not is_mention(command):
             found.append((span.start(), command))
-    return [command for _, command in sorted(found, key=lambda entry: entry[0]) if command.split(" ")[0] in PROGRAMS and " " in command]
+    return [command for _, command in sorted(found, key=lambda entry: entry[0]) if is_command(command)]
+
+
+def is_command(line: str) -> bool:
+    """Whether a line calls one of the programs with an argument, after variables of the environment, if any."""
+    words = re.sub(r"^(?:[A-Z_]+=\S* )+", "", line).split(" ")
+    return words[0] in PROGRAMS and len(words) > 1
 
 
 def is_mention(command: str) -> bool:
