@@ -108,10 +108,11 @@ lint: setup ## Check style, types, shell scripts and licence information.
 lock: $(if $(UV),,setup) ## Resolve the lock files in envs/ from pyproject.toml (PACKAGE=NAME: with the newest version of a package).
 	@tools/lock.sh $(PACKAGE)
 
-generated: setup ## Write what is generated from the models: config.yaml, docs/config.md, schemas/.
+generated: setup ## Write what is generated: config.yaml, docs/config.md, docs/commands.md, schemas/.
 	$(BIN)/cardproof config --defaults > .config.tmp && mv .config.tmp config.yaml
 	$(BIN)/cardproof config --schema > .config.tmp && mv .config.tmp schemas/config.schema.json
 	$(BIN)/python tools/config_doc.py > .config.tmp && mv .config.tmp docs/config.md
+	$(BIN)/python tools/commands.py > .config.tmp && mv .config.tmp docs/commands.md
 	$(BIN)/python tools/schemas.py
 
 gallery: setup ## Render made-up runs into docs/examples/synthetic, to see every case of card, page and figures.

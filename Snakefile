@@ -20,6 +20,7 @@ from cardproof.config.settings import CONDITIONS, PUBLISHED, REFERENCE
 from cardproof.runs import CLAIMS, EVAL_RESULTS, EVALUATION, LOGS, PROMPT, figures_of
 from cardproof.machine import containers as deployment
 from cardproof.machine import slurm as cluster
+from cardproof.machine.start import check_writable
 from cardproof.machine.threads import too_many
 from cardproof.evidence.replay import configuration as archived_configuration
 from cardproof.errors import CardproofError, of_system
@@ -49,8 +50,9 @@ configfile: str(CHECKOUT / "config.yaml")
 report: "report/workflow.rst"
 
 
-# With --use-apptainer every job runs in the image that the configuration names, and the image is part of what a job depends on.
+# Snakemake writes its records there next. With --use-apptainer every job runs in the image that the configuration names, and the image is part of what a job depends on.
 try:
+    check_writable(Path(), "work in a folder of your own: cd FOLDER, or --directory FOLDER.")
     # `--config replay=PATH`: the archived run's own configuration counts, and nothing else given here.
     if config.get("replay"):
         CONFIG = archived_configuration(Path(config["replay"]), config["published"] if config.get("published") != PUBLISHED else None)

@@ -105,6 +105,15 @@ def test_card_and_page_and_publishing_name_it_and_say_no_reproduction(restored: 
     assert "not a reproduction" in told and f"  {what} differs: the card's" in told
 
 
+def test_a_word_for_the_scale_does_not_make_data_and_model_the_cards(restored: Path) -> None:
+    data, model = CHANGED["other data"][1], CHANGED["another model"][1]
+    write_json(restored / CLAIMS_FILE, plain(found := changed(restored, {"scale": "benchmark", **data, **model})))
+    assert {"data", "model"} <= {check.what for check in against(found.compared)}
+    text = " ".join(rendered(restored).split())
+    assert "it used another model and other data" in text
+    assert "published card's benchmark" not in text and "those of the published card" not in text
+
+
 def test_items_are_counted_in_the_results_not_in_the_settings(tmp_path: Path) -> None:
     found = judge(write_run(tmp_path / "run", scale="published", items=20), CLAIMS)
     assert [(check.what, check.card, check.run) for check in against(found.compared)] == [("held-out items", "50", "20")]

@@ -15,7 +15,9 @@ from cardproof.config import reading, texts
 from cardproof.errors import CardproofError
 from cardproof.evidence import archive, replay
 from cardproof.evidence.verify import check
+from cardproof.pages import crate as crates
 from cardproof.pages import publish
+from helpers.crates import issues
 from helpers.places import ROOT
 from helpers.workflow import RUN, planned, snakemake
 
@@ -132,3 +134,9 @@ def test_a_replay_gives_the_archived_numbers_and_labels_them(ci_run: Path, packe
     assert sum(row["tier"] == "replayed" for row in rows) >= 40
     assert not [row["id"] for row in rows if row["tier"] in ("regenerated", "retrained")]
     assert check(run).state == "whole"
+    # The same in the terms of an RO-Crate: one step took what came from the archive, and no model step ran.
+    crates.crate(run, tmp_path / "crate", environment={})
+    assert not issues(tmp_path / "crate", tmp_path / "cache")
+    graph = json.loads((tmp_path / "crate/ro-crate-metadata.json").read_text())["@graph"]
+    steps = {entity["name"] for entity in graph if entity["@type"] == "HowToStep"}
+    assert steps == {"replay", "score", "evaluate", "audit", "provenance", "claims"}

@@ -48,6 +48,13 @@ def test_nothing_is_written_outside_results(first: Path) -> None:
     assert {p.name for p in first.iterdir()} <= {"results", ".snakemake"}
 
 
+def test_the_logs_name_no_kernel_that_nobody_asked_for(first: Path) -> None:
+    """A library that trains in four bits looks for one on the Hub, and says of each process that it found none."""
+    logs = list((first / RUN / "logs").rglob("*.log"))
+    assert len(logs) > 20
+    assert not [path.name for path in logs if "Failed to load" in path.read_text(encoding="utf-8", errors="replace")]
+
+
 def test_the_recorded_settings_are_the_overlay(first: Path) -> None:
 
     from cardproof.config import reading

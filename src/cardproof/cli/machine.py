@@ -117,6 +117,28 @@ def init(model: str | None, adapter: str | None, data: str | None, card: str | N
     click.echo(f"Next: snakemake --cores all --configfile {overlay}")
 
 
+@cli.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": ["--help"]}, add_help_option=True
+)
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[SNAKEMAKE'S OPTIONS]...")
+def run(options: tuple[str, ...]) -> None:
+    """Run the workflow: `snakemake` with a look beforehand at what it needs.
+
+    Snakemake ends in a traceback where a configuration file does not exist, or where its working folder or cache cannot be written. This
+    says in a sentence which it is. Then it becomes Snakemake, with every option as it was given. In a folder that has no workflow, it runs
+    this one:
+
+    \b
+      cardproof run --cores all --configfile config/mine.yaml
+    """
+    import os
+
+    from cardproof.machine.start import command
+
+    called = command(options, ROOT)
+    os.execvp(called[0], called)
+
+
 @cli.command()
 @OVERLAYS
 @click.option("--explain", is_flag=True, help="Print every setting with its meaning and origin.")

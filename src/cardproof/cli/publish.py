@@ -1,8 +1,9 @@
-"""The verbs that make a finished run's data set, and send a run to the Hub."""
+"""The verbs that pass a finished run on: as a data set, to the Hub, and to whoever reads RO-Crates."""
 
 from __future__ import annotations
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,7 +11,7 @@ import click
 
 from cardproof.cli.group import ROOT, cli
 from cardproof.cli.recording import FILE
-from cardproof.errors import CardproofError
+from cardproof.errors import CardproofError, shown
 
 
 @cli.command()
@@ -70,3 +71,30 @@ def publish(run: Path, repository: str, as_data: bool, really: bool, private: bo
             click.echo(f"Published: {publisher.push(upload, private, message)}")
         else:
             click.echo("Nothing was sent. Add --push to publish.")
+
+
+@cli.command()
+@click.argument("run", type=FILE)
+@click.option(
+    "--out", type=FILE, default=None, help="Folder to make, or file that ends in .zip; default: RUN.crate.zip in the working folder."
+)
+@click.option(
+    "--date",
+    "day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    default=None,
+    help="Date of publication, as 2026-01-31; default: the day on which the run's verdicts were written (UTC).",
+)
+def crate(run: Path, out: Path | None, day: datetime | None) -> None:
+    """Write a finished RUN as an RO-Crate (Provenance Run Crate 0.5), made from its records.
+
+    Weights are left out. Prompts, replies and page hold texts of the data: they are packed for the embedded data, and where `header.texts`
+    says that the licence allows it; else their hashes are. The same run and date give the same bytes. A run whose results do not follow
+    from their inputs (see `cardproof verify`) is refused.
+    """
+    from cardproof.pages.crate import crate as pack
+
+    target = out or Path(f"{run.resolve().name}.crate.zip")
+    packed = pack(run, target, day.date() if day else None)
+    without = "" if packed.texts else ", without texts of the data (set header.texts if its licence allows sending them)"
+    click.echo(f"{shown(str(target))}: {packed.files} files, {packed.steps} calls of steps{without}\nDigest of the chain: {packed.digest}")

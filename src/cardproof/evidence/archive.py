@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from cardproof import outside, runs
 from cardproof.config.places import published
 from cardproof.errors import CardproofError
-from cardproof.evidence.verify import Files, check
+from cardproof.evidence.verify import Chain, Files, check
 from cardproof.files import atomic
 
 LEVEL = 10
@@ -49,6 +49,31 @@ def archive(run: Path, out: Path) -> tuple[int, str]:
     """
     import zstandard
 
+    kept = contents(run)
+    with (
+        atomic(out) as tmp,
+        open(tmp, "wb") as f,
+        zstandard.ZstdCompressor(level=LEVEL).stream_writer(f, closefd=False) as stream,
+        tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name in kept.names:
+            _add(tar, name, content_of(run, name))
+        _add(tar, runs.LEFT_OUT, kept.left_out)
+    return len(kept.names) + 1, kept.chain.digest
+
+
+class Contents(NamedTuple):
+    """What may leave the machine of a finished run."""
+
+    names: list[str]
+    """Files of the run, the configuration first: it is read before all else."""
+    left_out: bytes
+    """The content of `provenance/left_out.json`: the folders of weights."""
+    chain: Chain
+
+
+def contents(run: Path) -> Contents:
+    """The files of a run that are packed; CardproofError if its chain is broken or not recorded, or the run is not finished."""
     chain = check(run)
     if chain.state != "whole":
         why = chain.problems[0].sentence if chain.problems else f"{run} has no record of how its results were made."
@@ -60,22 +85,10 @@ def archive(run: Path, out: Path) -> tuple[int, str]:
     skipped = tuple(f"{folder}/" for folder in (*SKIPPED, *folders))
     kept = [name for name in files.plain if not name.startswith(skipped) and name not in OF_THE_MACHINE]
     kept = [name for name in kept if not name.endswith(".snakemake_timestamp")]
-    # The configuration first: it is read before all else.
-    kept.sort(key=lambda n: (n != runs.CONFIG, n))
-    left_out = json.dumps(folders, indent=2).encode() + b"\n"
-    with (
-        atomic(out) as tmp,
-        open(tmp, "wb") as f,
-        zstandard.ZstdCompressor(level=LEVEL).stream_writer(f, closefd=False) as stream,
-        tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar,
-    ):
-        for name in kept:
-            _add(tar, name, _content(run, name))
-        _add(tar, runs.LEFT_OUT, left_out)
-    return len(kept) + 1, chain.digest
+    return Contents(sorted(kept, key=lambda n: (n != runs.CONFIG, n)), json.dumps(folders, indent=2).encode() + b"\n", chain)
 
 
-def _content(run: Path, name: str) -> bytes:
+def content_of(run: Path, name: str) -> bytes:
     """A file of a run as it is packed."""
     content = outside.read_bytes(outside.inside(run, name, str(run), outside.PLAIN), outside.MOST_ROWS_BYTES)
     if name == runs.CONFIG:

@@ -181,6 +181,14 @@ def follow(run: Path, results: Iterable[str]) -> str | None:
     return None
 
 
+def behind(run: Path) -> list[Record]:
+    """The records of a run's products and of all that they are made from, in the order of the data flow; of a run that was checked."""
+    problems: list[Problem] = []
+    records = _records(Files(run), (), problems)
+    used = _used(records, PRODUCTS)
+    return [records[name] for name in _ordered(records, problems) if name in used]
+
+
 def _links(files: Files) -> tuple[list[Problem], list[str]]:
     """Everything but plain files is a problem, except for links to local models, which are only not followed."""
     models = {name.rpartition("/")[0] for name, kind in files.other.items() if kind == "a link" and name.startswith(LINKED)}

@@ -37,7 +37,7 @@ _MOVED = re.compile(r"\]\(\.\./(?=[\w./-]+(?:#[^)]*)?\))")
 _ROWS = re.compile(r"\[([^\[\]]+)\]\(\.\./report/[^)#]*#rows=[^)]*\)")
 """A number that links to its rows on the page."""
 _PAGE = re.compile(r"\[([^\]]+)\]\(\.\./report/[^)]*\)")
-_PUBLIC = re.compile(
+PUBLIC = re.compile(
     r"(?:evaluation|verifier|distill|split|provenance)/[\w.-]+\.json|training/[\w.-]+/(?:metrics|cost)\.json|figures/[\w.-]+\.(?:json|svg|png)"
     r"|(?:claims|audit)\.json|config\.yaml|(?:models|adapters)/[\w.-]+/source\.json|revisions/[\w.-]+\.json"
 )
@@ -184,7 +184,7 @@ def _named(name: str, listed: Files, texts: bool) -> list[str]:
     pattern = re.sub(r"\\\{\w+\\\}", r"[\\w.-]+", re.escape(name))
     if _TEXTS.fullmatch(name) and not texts:
         return []
-    public = _PUBLIC.fullmatch(re.sub(r"\{\w+\}", "x", name)) or _TEXTS.fullmatch(name)
+    public = PUBLIC.fullmatch(re.sub(r"\{\w+\}", "x", name)) or _TEXTS.fullmatch(name)
     if outside.unsafe(name) or not public:
         raise CardproofError(f"Not to be published: the card names {name!r:.200}, which is not a result.", "render the card again.")
     return [found for found in listed.plain if re.fullmatch(pattern, found)]
@@ -203,8 +203,7 @@ def push(upload: Upload | DataUpload, private: bool, message: str, environment: 
     if token is None:
         raise CardproofError("There is no token to publish with.", f"set {TOKENS[0]} to one that may write to {upload.repository}.")
     for name, content in upload.files.items():
-        if token.encode() in (content if isinstance(content, bytes) else content.read_bytes()):
-            raise CardproofError(f"{name} has the token itself in it.", "make a new token, and find out how this one got there.")
+        refuse_tokens(name, content, {TOKENS[0]: token})
     operations = [CommitOperationAdd(name, content) for name, content in upload.files.items()]
     api = HfApi(token=token)
 
@@ -214,6 +213,13 @@ def push(upload: Upload | DataUpload, private: bool, message: str, environment: 
         return str(commit.commit_url)
 
     return asking(upload.repository, send, writing=True)
+
+
+def refuse_tokens(name: str, content: Path | bytes, environment: Mapping[str, str]) -> None:
+    """Raise CardproofError if a file that is to leave the machine has a token of the environment in it."""
+    known = [environment[variable].encode() for variable in TOKENS if environment.get(variable)]
+    if known and any(token in (content if isinstance(content, bytes) else content.read_bytes()) for token in known):
+        raise CardproofError(f"{name} has the token itself in it.", "make a new token, and find out how this one got there.")
 
 
 def render_text(upload: Upload) -> str:
