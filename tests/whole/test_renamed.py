@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,14 +57,16 @@ def copy(ci_run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def linked(ci_run: Path, tmp_path: Path) -> Path:
-    """A copy by links, to remove files from and to plan with."""
-    folder = tmp_path / "linked"
+def linked(ci_run: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy by links, to remove files from and to plan with. It is beside the run: inputs are recorded by the way to the checkout."""
+    folder = ci_run.with_name(f"linked-{os.getpid()}-{tmp_path.name}")
     try:
-        return Path(shutil.copytree(ci_run, folder, symlinks=True, copy_function=os.link))
+        shutil.copytree(ci_run, folder, symlinks=True, copy_function=os.link)
     except OSError:  # another file system
         shutil.rmtree(folder, ignore_errors=True)
-        return Path(shutil.copytree(ci_run, folder, symlinks=True))
+        shutil.copytree(ci_run, folder, symlinks=True)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(
