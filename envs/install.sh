@@ -17,7 +17,7 @@ torch_cpu() {
     # Only that index: pip adds the extra ones of its own configuration otherwise. An index that does not answer is given up after seconds.
     if said=$(PIP_INDEX_URL=$CPU_INDEX PIP_EXTRA_INDEX_URL=$CPU_INDEX PIP_FIND_LINKS=$here PIP_RETRIES=0 PIP_DEFAULT_TIMEOUT=10 \
         locked "$@" -r "$here/lock-torch-cpu.txt" 2>&1); then
-        echo "torch: the build for CPUs, from PyTorch's own index."
+        echo "torch: the build for CPUs."
         return
     elif [[ $said == *"DO NOT MATCH THE HASHES"* ]]; then
         echo "$said" >&2

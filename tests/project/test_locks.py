@@ -13,7 +13,7 @@ import pytest
 
 from helpers.places import ROOT
 
-REACHED = "torch: the build for CPUs, from PyTorch's own index."
+REACHED = "torch: the build for CPUs."
 NOT_REACHED = "PyTorch's own index of CPU builds cannot be reached; going on with pip's index."
 
 PIP = """#!/bin/sh
