@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 SPINS = 300
-"""How often a waiting thread looks again before it sleeps: some microseconds. Within a step, threads wait for one another thousands of
-times, and shorter than that on a quiet machine, so nothing is lost there (`benchmarks/threads.py`)."""
+"""How often a waiting thread looks again before it sleeps: some microseconds. `benchmarks/threads.py` measures what this costs on a quiet
+machine (14%) and gives on a busy one (up to twice the speed)."""
 
 
 def yielding() -> None:
