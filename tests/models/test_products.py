@@ -79,3 +79,10 @@ def test_a_model_keeps_its_weights_and_learns_the_same() -> None:
     assert list(model.state_dict()) == names
     for p, gradient in zip(model.parameters(), gradients, strict=True):
         torch.testing.assert_close(p.grad, gradient, **CLOSE)
+
+
+def test_autocast_chooses_the_types_itself() -> None:
+    x, weight = torch.randn(4, 8), torch.randn(6, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert products.linear(x, weight).dtype == torch.bfloat16
+    assert products.linear(x, weight).dtype == torch.float32

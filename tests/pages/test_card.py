@@ -25,7 +25,7 @@ from helpers.synthetic_run import ARMS, record_all, write_run
 
 TEMPLATES = sorted(p for p in REPORT.rglob("*.j2") if p.parent.name != "page")
 """The card's and its captions'; the pages have a test of their own."""
-NAMES = ("strict_n1",)
+NAMES = ("strict_n1", "text_sha256")
 """Keys of result files that hold a digit."""
 
 

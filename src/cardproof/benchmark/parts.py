@@ -54,7 +54,8 @@ def names_in(folder: Path) -> list[str]:
     """The files of a folder and of the folders in it, as paths below it; CardproofError if it is not a folder, or has too many."""
     if not folder.is_dir():
         raise CardproofError(f"{folder} is not a folder.", "give the folder with the corpus and the questions.")
-    found = (path for path in chain(folder.glob("*"), folder.glob("*/*")) if path.suffix in SUFFIXES and not path.is_dir())
+    # A folder of such a name is listed, too: whoever reads it says what it is.
+    found = (path for path in chain(folder.glob("*"), folder.glob("*/*")) if path.suffix in SUFFIXES)
     names = [path.relative_to(folder).as_posix() for path in islice(found, MOST_FILES + 1)]
     if len(names) > MOST_FILES:
         raise CardproofError(f"{folder} has more than {MOST_FILES:,} files.", "give the folder with the corpus and the questions alone.")

@@ -1,7 +1,7 @@
 """Linear layers through oneDNN, which PyTorch has beside MKL on a CPU.
 
 On a processor that is not Intel's, MKL multiplies float32 matrices with AVX2 only: measured on an AMD EPYC with AVX-512, oneDNN took less
-than half the time for every product of this project's trainings and of their gradients. What is not float32 on a CPU is computed as before.
+than half the time for every product of this project's trainings and of their gradients. What is not float32 on a CPU, or under autocast, is computed as before.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ def available() -> bool:
 
 
 def _fits(*tensors: torch.Tensor | None) -> bool:
+    if torch.is_autocast_enabled("cpu"):  # its types are chosen by PyTorch's own function
+        return False
     return all(t is None or (t.device.type == "cpu" and t.dtype == torch.float32) for t in tensors)
 
 
