@@ -23,9 +23,22 @@ def compute_on_cpu(model: Any, most_gb: float) -> bool:
     layers: list[Any] = [module for module in model.modules() if isinstance(module, Linear4bit)]
     fit: bool = sum(layer.in_features * layer.out_features for layer in layers) * compute_dtype().itemsize <= most_gb * 1e9
     for layer in layers:
-        weight = _unpacked(layer.weight) if fit else functools.partial(_unpacked, layer.weight)
-        layer.forward = functools.partial(linear, weight=weight, bias=layer.bias)
+        if fit:
+            layer.forward = functools.partial(linear, weight=_unpacked(layer.weight), bias=layer.bias)
+        else:
+            layer.forward = functools.partial(_unpacking, layer.forward, layer.weight, layer.bias)
     return fit
+
+
+def _unpacking(own: Any, weight: Any, bias: Any, x: Any) -> Any:
+    """A layer whose weight is unpacked each time. Under autocast it is the library's own, which keeps no unpacked weight for gradients."""
+    import functools
+
+    import torch
+
+    from cardproof.models.products import linear
+
+    return own(x) if torch.is_autocast_enabled("cpu") else linear(x, functools.partial(_unpacked, weight), bias)
 
 
 def _unpacked(weight: Any) -> Any:

@@ -1,7 +1,8 @@
 """Linear layers through oneDNN, which PyTorch has beside MKL on a CPU.
 
 On a processor that is not Intel's, MKL multiplies float32 matrices with AVX2 only: measured on an AMD EPYC with AVX-512, oneDNN took less
-than half the time for every product of this project's trainings and of their gradients. What is not float32 on a CPU, or under autocast, is computed as before.
+than half the time for every product of this project's trainings and of their gradients. What is not float32 on a CPU, or is under autocast,
+is computed as before.
 """
 
 from __future__ import annotations
