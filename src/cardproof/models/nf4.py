@@ -26,11 +26,11 @@ def compute_on_cpu(model: Any, most_gb: float) -> bool:
         if fit:
             layer.forward = functools.partial(linear, weight=_unpacked(layer.weight), bias=layer.bias)
         else:
-            layer.forward = functools.partial(_unpacking, layer.forward, layer.weight, layer.bias)
+            layer.forward = functools.partial(_unpacking, own=layer.forward, packed=layer.weight, bias=layer.bias)
     return fit
 
 
-def _unpacking(own: Any, weight: Any, bias: Any, x: Any) -> Any:
+def _unpacking(x: Any, own: Any, packed: Any, bias: Any) -> Any:
     """A layer whose weight is unpacked each time. Under autocast it is the library's own, which keeps no unpacked weight for gradients."""
     import functools
 
@@ -38,7 +38,7 @@ def _unpacking(own: Any, weight: Any, bias: Any, x: Any) -> Any:
 
     from cardproof.models.products import linear
 
-    return own(x) if torch.is_autocast_enabled("cpu") else linear(x, functools.partial(_unpacked, weight), bias)
+    return own(x) if torch.is_autocast_enabled("cpu") else linear(x, functools.partial(_unpacked, packed), bias)
 
 
 def _unpacked(weight: Any) -> Any:
