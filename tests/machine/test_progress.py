@@ -148,3 +148,19 @@ def test_a_card_that_cannot_be_audited_does_not_stop_the_run(tmp_path: Path) -> 
     done = subprocess.run(command, input=said, capture_output=True, text=True, env=environment, timeout=PATIENCE)
     assert done.returncode == 0 and (tmp_path / "log").read_text() == said
     assert done.stderr.startswith("cardproof: warning: ") and "claims.yaml" in done.stderr and len(done.stdout.splitlines()) == 3
+
+
+MEASURED = """import sys
+from cardproof.machine import progress
+progress.products = lambda: print("numpy is loaded:", "numpy" in sys.modules) or 135.0
+from cardproof.cli.main import cli
+cli(["progress", "--log", sys.argv[1]], standalone_mode=False)
+"""
+
+
+def test_the_speed_is_measured_before_numpy_takes_its_threads(tmp_path: Path) -> None:
+    """numpy reads the number of threads once; with two on a busy machine the speed came out five times too low."""
+    command = [sys.executable, "-c", MEASURED, str(tmp_path / "log")]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    assert "numpy is loaded: False" in done.stdout

@@ -226,9 +226,12 @@ def progress(log: Path, claims: Path) -> None:
 
     In a terminal it is one line, rewritten; elsewhere a line for each job as it starts.
     """
+    from cardproof.machine import progress as following
+
+    run = following.of_demo(ROOT / "rules")  # first: the processor's speed is measured with one thread, before the audit loads numpy
+
     from cardproof.claims.answer import by_itself
     from cardproof.claims.audit import run_audit
-    from cardproof.machine import progress as following
 
     try:
         said = by_itself(run_audit(claims, count_parameters=False).findings)
@@ -236,4 +239,4 @@ def progress(log: Path, claims: Path) -> None:
     except CardproofError as e:  # the run's own audit will stop it; here its output must still find a reader
         click.echo(f"cardproof: warning: {e.sentence}", err=True)
     with open(log, "wb") as file:
-        following.follow(sys.stdin.fileno(), file, sys.stdout, following.of_demo(ROOT / "rules"))
+        following.follow(sys.stdin.fileno(), file, sys.stdout, run)

@@ -190,7 +190,7 @@ def messages(folder: Path) -> dict[str, str]:
 
 
 def products() -> float:
-    """GFLOP/s of a product of float32 matrices on one core, in its own processor time."""
+    """GFLOP/s of a product of float32 matrices on one core, in its own processor time. To be called before anything loads numpy."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when numpy is imported, and of no meaning to anything else in this process
     import numpy as np
 
