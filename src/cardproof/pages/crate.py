@@ -363,10 +363,15 @@ class _Description:
         )
 
     def _package(self, name: str, version: str) -> Entity:
+        """A package by its package URL (ECMA-427); Python itself, which has none, by the page of its release."""
         release, _, build = version.partition("+")
-        place = "https://www.python.org/downloads/release/python-" if name == "python" else f"https://pypi.org/project/{_slug(name)}/"
-        address = f"{place}{release.replace('.', '') if name == 'python' else _slug(release)}/"
-        properties = {"@type": "SoftwareApplication", "name": name, "softwareVersion": version, "url": address}
+        if name == "python":
+            address = f"https://www.python.org/downloads/release/python-{release.replace('.', '')}/"
+        else:
+            address = f"pkg:pypi/{_slug(name)}@{_slug(release)}"
+        properties = {"@type": "SoftwareApplication", "name": name, "softwareVersion": version}
+        if name == "python":
+            properties["url"] = address
         return self._add(f"{address}#{_slug(build)}" if build else address, properties)
 
     def _setting(self, path: str, value: Any) -> Entity:
