@@ -16,30 +16,13 @@ from cardproof.config.settings import Condition, Config, Contract, Split
 from cardproof.contract import reading
 from cardproof.contract.form import format_reply
 from cardproof.errors import CardproofError
+from helpers import own_data
 from helpers.places import ROOT
 
 TEMPLATES = ROOT / "prompts"
 NOUNS = ("abacus", "banjo", "cello", "drum", "easel", "flute", "gong", "harp")
-PASSAGES = [
-    {
-        "id": f"{noun}#{part}",
-        "title": noun,
-        "text": f"The {noun} is {what}: {' '.join(f'{noun}-{part}{x}' for x in 'stuvw')}.",
-        "footnotes": None,
-    }
-    for noun in NOUNS
-    for part, what in ((1, "kept in the hall"), (2, "cleaned on Fridays"))
-]
-"""Two passages about each noun, no two of them alike."""
-QUESTIONS = [
-    {
-        "id": f"shelf-{noun}",
-        "question": f"Where is the {noun}, and when is it cleaned?",
-        "answer": "In the hall, on Fridays.",
-        "relevant_passage_id": [f"{noun}#1", f"{noun}#2"] if i % 2 else f"{noun}#1",
-    }
-    for i, noun in enumerate(NOUNS)
-]
+PASSAGES = own_data.passages(NOUNS)
+QUESTIONS = own_data.questions(NOUNS, "shelf")
 
 
 def folder(path: Path, questions: list[dict[str, Any]] = QUESTIONS) -> Path:

@@ -21,13 +21,13 @@ import yaml
 from cardproof.acquire.model_hash import fingerprint
 from cardproof.evidence.verify import check
 from cardproof.files import read_json
+from helpers import own_data
 from helpers.adapters import write_adapter
 from helpers.crates import issues
 from helpers.workflow import PATIENCE, snakemake
 
 pytestmark = pytest.mark.slow
 NOUNS = ("abacus", "banjo", "cello", "drum", "easel", "flute", "gong", "harp", "kayak", "lute", "saw", "tent")
-PLACES = ((1, "kept in the hall"), (2, "cleaned on Fridays"))
 CARD = """# lending-desk
 
 Base model and adapter on questions of our lending desk, reranked by a verifier.
@@ -63,22 +63,8 @@ class Team(NamedTuple):
 
 
 def write_inputs(folder: Path, model: Path) -> None:
-    passages = [
-        {"id": f"{noun}#{part}", "title": noun, "text": f"The {noun} is {what}: {' '.join(noun + x for x in 'stuvw')}.", "footnotes": None}
-        for noun in NOUNS
-        for part, what in PLACES
-    ]
-    questions = [
-        {
-            "id": f"desk-{noun}",
-            "question": f"Where is the {noun}, and when is it cleaned?",
-            "answer": "In the hall, on Fridays.",
-            "relevant_passage_id": [f"{noun}#1", f"{noun}#2"] if i % 2 else f"{noun}#1",
-        }
-        for i, noun in enumerate(NOUNS)
-    ]
     (folder / "data").mkdir()
-    for name, rows in (("corpus.jsonl", passages), ("qa.jsonl", questions)):
+    for name, rows in (("corpus.jsonl", own_data.passages(NOUNS)), ("qa.jsonl", own_data.questions(NOUNS, "desk"))):
         (folder / "data" / name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     (folder / "CARD.md").write_text(CARD)
     (folder / "model").symlink_to(model)

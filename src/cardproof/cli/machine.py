@@ -117,9 +117,7 @@ def init(model: str | None, adapter: str | None, data: str | None, card: str | N
     click.echo(f"Next: snakemake --cores all --configfile {overlay}")
 
 
-@cli.command(
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": ["--help"]}, add_help_option=True
-)
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": ["--help"]})
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[SNAKEMAKE'S OPTIONS]...")
 def run(options: tuple[str, ...]) -> None:
     """Run the workflow: `snakemake` with a look beforehand at what it needs.

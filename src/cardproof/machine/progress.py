@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from cardproof.machine.threads import processors
 from cardproof.machine.workload import assumptions
 
 SIDE, TRY = 512, 0.1
@@ -173,8 +174,7 @@ def _lines(stream: int, tick: float | None) -> Iterator[bytes | None]:
 def of_demo(rules: Path) -> Progress:
     """The progress of a demo that begins now; `rules`: the folder of the workflow's rules, which hold the jobs' messages."""
     known = assumptions()["demo"]
-    cores = len(os.sched_getaffinity(0))
-    return Progress(known["seconds"], messages(rules), products() / known["product"], min(cores, PARALLEL))
+    return Progress(known["seconds"], messages(rules), products() / known["product"], min(processors(), PARALLEL))
 
 
 def messages(folder: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from cardproof.models.device import compute_dtype
@@ -14,8 +15,6 @@ def compute_on_cpu(model: Any, most_gb: float) -> bool:
     Results and gradients are the same to the last bit either way: else the same values are unpacked in every forward and backward pass. The
     layers also keep their packed weights.
     """
-    import functools
-
     from bitsandbytes.nn.modules import Linear4bit
 
     from cardproof.models.products import linear
@@ -32,8 +31,6 @@ def compute_on_cpu(model: Any, most_gb: float) -> bool:
 
 def _unpacking(x: Any, own: Any, packed: Any, bias: Any) -> Any:
     """A layer whose weight is unpacked each time. Under autocast it is the library's own, which keeps no unpacked weight for gradients."""
-    import functools
-
     import torch
 
     from cardproof.models.products import linear

@@ -25,10 +25,10 @@ from cardproof import outside, runs
 from cardproof.errors import CardproofError
 from cardproof.evidence.archive import content_of, contents
 from cardproof.evidence.provenance import STEPS, step_of
-from cardproof.evidence.sidecars import PROJECT, Record, digest_of, hashes
+from cardproof.evidence.sidecars import OF_PROJECT, PROJECT, Record, digest_of, hashes
 from cardproof.evidence.verify import SOURCES, behind
 from cardproof.files import atomic, sha256_bytes, sha256_file
-from cardproof.pages.publish import PUBLIC, refuse_tokens
+from cardproof.pages.publish import PUBLIC, refuse_made_up, refuse_tokens
 from cardproof.pages.usage import texts_allowed
 from cardproof.runs import Run
 
@@ -95,8 +95,7 @@ def crate(folder: Path, out: Path, day: date | None = None, environment: Mapping
     bytes. CardproofError if the run's chain is broken or not recorded, if its results are made up, or if a file has a token in it.
     """
     run = Run(folder)
-    if run.config.synthetic:
-        raise CardproofError("Not to be published: the results of this run are made up.", "give a run that a model made.")
+    refuse_made_up(run)
     if out.suffix != ".zip" and out.exists():
         raise CardproofError(f"{out} exists.", "name a folder that does not exist yet, or a file that ends in .zip.")
     if out.resolve().is_relative_to(run.folder.resolve()):
@@ -145,7 +144,8 @@ def _workflow(place: Path, records: Iterable[Record]) -> None:
         raise CardproofError("There is no Snakefile beside the package.", "run this from a checkout: a crate contains the workflow.")
     for path in (path for pattern in CODE for path in sorted(PROJECT.glob(pattern))):
         _write(place / path.relative_to(PROJECT), outside.read_bytes(path, outside.MOST_TEXT))
-    inputs = {(name.removeprefix("project:"), digest) for r in records for name, digest in r.inputs.items() if name.startswith("project:")}
+    named = {(name, digest) for record in records for name, digest in record.inputs.items() if name.startswith(OF_PROJECT)}
+    inputs = {(name.removeprefix(OF_PROJECT), digest) for name, digest in named}
     for name, digest in sorted(inputs):
         source = PROJECT / name
         if not name.startswith(SOURCES) or outside.linked(PROJECT, name) or not source.exists() or _digest(source) != digest:
@@ -290,14 +290,15 @@ class _Description:
 
     def _data(self, name: str, digest: str) -> Entity:
         """A file or folder by its name in a record: the crate's own one, or a note of what is not in the crate."""
-        packed = f"{OWN_WORKFLOW}/{name.removeprefix('project:')}" if name.startswith("project:") else f"{OWN_RUN}/{name}"
+        of_checkout = name.startswith(OF_PROJECT)
+        packed = f"{OWN_WORKFLOW}/{name.removeprefix(OF_PROJECT)}" if of_checkout else f"{OWN_RUN}/{name}"
         here = self.place / packed
         # A result that has a record was checked, and the configuration's digest is that of the file as it is here, without places.
         if here.exists() and (name == runs.CONFIG or name in self.made or _digest(here) == digest):
             return self._folder(name, packed) if here.is_dir() else self.entities[packed]
         files = self.made[name].sha256 if name in self.made else {}
         whole = {"sha256": digest} if not files or "" in files else {"identifier": f"digest of its files' names and hashes: {digest}"}
-        why = "A file of the checkout, which is not in this crate." if name.startswith("project:") else "Not in this crate."
+        why = "A file of the checkout, which is not in this crate." if of_checkout else "Not in this crate."
         return self._add(f"#not-here/{_slug(name)}/{digest[:8]}", {"@type": "CreativeWork", "name": name, "description": why, **whole})
 
     def _folder(self, name: str, packed: str) -> Entity:
@@ -351,11 +352,12 @@ class _Description:
             found.pop(key, None)
         packages = [self._package(name, number) for name, number in {"python": python, **found}.items()]
         key = sha256_bytes(json.dumps([record.code, record.environment], sort_keys=True).encode())[:8]
+        verb = record.command[1] if len(record.command) > 1 else record.step
         return self._add(
-            f"#tool/{_slug(record.command[1] if len(record.command) > 1 else record.step)}/{_slug(record.step)}/{key}",
+            f"#tool/{_slug(verb)}/{_slug(record.step)}/{key}",
             {
                 "@type": "SoftwareApplication",
-                "name": f"cardproof {record.command[1] if len(record.command) > 1 else record.step}",
+                "name": f"cardproof {verb}",
                 "description": f"Fingerprint of the step's code: {record.code}. It ran on {machine}.",
                 "softwareVersion": version,
                 "softwareRequirements": _some(packages),

@@ -81,8 +81,7 @@ class DataUpload(NamedTuple):
 def publishable(folder: Path) -> tuple[Run, Chain]:
     """A run and its chain of evidence; CardproofError if its results are made up, or do not follow from their inputs."""
     run = Run(folder)
-    if run.config.synthetic:
-        raise CardproofError("Not to be published: the results of this run are made up.", "publish a run that a model made.")
+    refuse_made_up(run)
     chain = check(run.folder)
     if chain.state != "whole":
         problem = chain.problems[0].sentence if chain.problems else f"{run.folder} has no record of how its results were made."
@@ -213,6 +212,12 @@ def push(upload: Upload | DataUpload, private: bool, message: str, environment: 
         return str(commit.commit_url)
 
     return asking(upload.repository, send, writing=True)
+
+
+def refuse_made_up(run: Run) -> None:
+    """Raise CardproofError if the results of a run that is to leave the machine are made up."""
+    if run.config.synthetic:
+        raise CardproofError("Not to be published: the results of this run are made up.", "publish a run that a model made.")
 
 
 def refuse_tokens(name: str, content: Path | bytes, environment: Mapping[str, str]) -> None:
