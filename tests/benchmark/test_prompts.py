@@ -49,6 +49,17 @@ def test_clean_shows_the_oracle_alone() -> None:
     assert summary["documents_shown"] == 10
 
 
+@pytest.mark.parametrize(
+    ("demonstration", "candidates", "held_out"), [(False, False, False), (True, True, True), ("candidates", True, False)]
+)
+def test_who_is_shown_worked_examples(demonstration: Any, candidates: bool, held_out: bool) -> None:
+    contract = Contract(demonstration=demonstration, demonstrations="demonstrations-bench-book")
+    for condition, shown in (("train", candidates), ("clean", held_out)):
+        prompts, summary = build_prompts(condition, Condition(), contract, PASSAGES, QUESTIONS, 0, PROMPTS)
+        assert {len(p.messages) > 2 for p in prompts} == {shown} == {summary["demonstration"]}
+        assert all(("Interpreters" in "".join(m.content for m in p.messages)) == shown for p in prompts)
+
+
 def test_stress_adds_k_distractors_and_drops_the_rounded_share() -> None:
     prompts, summary = build()
     assert sum(not p.oracle_present for p in prompts) == 3 == len(summary["oracle_dropped"])

@@ -228,8 +228,9 @@ def test_render_contract() -> None:
     assert len(messages[0].content.split()) <= 80
 
 
-def test_render_demonstration_keeps_its_own_contract() -> None:
-    messages = render("When is tea?", DOCUMENTS, contract=True, templates_dir=PROMPTS, demonstration=True)
+@pytest.mark.parametrize("demonstrations", sorted(path.stem for path in PROMPTS.glob("*.yaml")))
+def test_worked_examples_keep_the_contract_themselves(demonstrations: str) -> None:
+    messages = render("When is tea?", DOCUMENTS, contract=True, templates_dir=PROMPTS, demonstrations=demonstrations)
     examples = messages[1:-1]
     assert [m.role for m in messages] == ["system", *["user", "assistant"] * (len(examples) // 2), "user"]
     assert len(examples) >= 2
@@ -244,8 +245,8 @@ def test_render_demonstration_keeps_its_own_contract() -> None:
 
 
 def test_render_freeform_does_not_name_the_contract() -> None:
-    for demonstration in (False, True):
-        text = "".join(m.content for m in render("When?", DOCUMENTS, contract=False, templates_dir=PROMPTS, demonstration=demonstration))
+    for demonstrations in (None, "demonstrations"):
+        text = "".join(m.content for m in render("When?", DOCUMENTS, contract=False, templates_dir=PROMPTS, demonstrations=demonstrations))
         assert "EVIDENCE:" not in text
         assert "ANSWER:" not in text
 
@@ -258,7 +259,7 @@ def test_render_names_what_is_wrong_with_a_template(tmp_path: Path) -> None:
     with pytest.raises(CardproofError, match="'query' is undefined"):
         render("q", [], True, tmp_path)
     with pytest.raises(CardproofError, match=r"demonstrations\.yaml does not exist"):
-        render("q", [], True, tmp_path, demonstration=True)
+        render("q", [], True, tmp_path, demonstrations="demonstrations")
 
 
 PIECE = st.sampled_from(

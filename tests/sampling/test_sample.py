@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cardproof.config.reading import validate
-from cardproof.config.settings import Config
+from cardproof.config.settings import Config, Distill
 from cardproof.errors import CardproofError
 from cardproof.files import read_rows, write_rows
 from cardproof.records import Rollout
@@ -84,6 +85,22 @@ def test_a_changed_setting_is_sampled_again(tiny_lm: Path, tmp_path: Path) -> No
     first = run(tiny_lm, tmp_path, config()).read_bytes()
     assert run(tiny_lm, tmp_path, config(temperature=0.1)).read_bytes() != first
     assert run(tiny_lm, tmp_path, config()).read_bytes() == first
+
+
+def test_candidates_have_a_temperature_of_their_own(tiny_lm: Path, tmp_path: Path) -> None:
+    """In one job with a held-out item, which keeps the other; and an item that was drawn with another one is drawn again."""
+    for condition in ("train", "clean"):
+        write_rows(tmp_path / f"{condition}.jsonl", [make_prompt(0, condition=condition)])
+
+    def texts(**settings: Any) -> dict[str, list[str]]:
+        of = {tmp_path / f"{condition}.jsonl": tmp_path / f"{condition}-drawn.jsonl" for condition in ("train", "clean")}
+        sample(config().model_copy(update=settings), "base", of, tiny_lm, None, "0/1", tmp_path / "store.jsonl")
+        return {out.stem: [row.text for row in read_rows(out, Rollout)] for out in of.values()}
+
+    warm, cold = texts(), texts(distill=Distill(temperature=0))
+    assert len(set(cold["train-drawn"])) == 1 < len(set(warm["train-drawn"]))
+    assert cold["clean-drawn"] == warm["clean-drawn"]
+    assert texts(distill=Distill(temperature=config().sampling.temperature)) == warm
 
 
 @pytest.mark.parametrize(("arm", "piece", "message"), [("bse", "0/1", "no arm 'bse'"), ("base", "1/1", "--shard: found '1/1'")])

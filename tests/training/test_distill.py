@@ -70,10 +70,10 @@ def test_nothing_good_gives_nothing() -> None:
     assert summary["items_with_examples"] == 0
 
 
-@pytest.mark.parametrize(("asked", "trained"), [(True, True), (True, False), (False, True)])
-def test_worked_examples_are_trained_on_only_if_asked_for_and_only_under_the_contract(asked: bool, trained: bool) -> None:
+@pytest.mark.parametrize(("asked", "trained"), [(True, True), ("candidates", True), (True, False), (False, True)])
+def test_worked_examples_are_trained_on_only_if_asked_for_and_only_under_the_contract(asked: bool | str, trained: bool) -> None:
     (example,), _ = run([row(0, 0.5)], [GOOD], contract={"demonstration": asked}, distill={"demonstration": trained})
-    assert (len(example.contract.messages) > 2) == (asked and trained)
+    assert (len(example.contract.messages) > 2) == (bool(asked) and trained)
     assert len(example.freeform.messages) == 2
 
 

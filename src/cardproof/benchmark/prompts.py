@@ -15,7 +15,7 @@ from typing import Any
 from cardproof.benchmark.passages import document_of, documents_of
 from cardproof.benchmark.retrieval import retriever
 from cardproof.benchmark.subset import subset
-from cardproof.config.settings import Condition, Config, Contract
+from cardproof.config.settings import TRAIN, Condition, Config, Contract
 from cardproof.contract.asking import render
 from cardproof.contract.form import HEADINGS
 from cardproof.contract.ids import examples, unfit
@@ -43,7 +43,7 @@ def build_prompts(
     """
     _check_ids(passages, questions)
     _check_counts(condition, settings, len(passages))
-    demonstration = contract.demonstration and settings.contract
+    demonstrations = contract.examples(condition == TRAIN) if settings.contract else None
     reply_prefix = contract.reply_prefix if settings.contract else ""
     by_id = {p.id: p for p in passages}
     dropped = _dropped(condition, [q.id for q in questions], settings.oracle_drop, seed)
@@ -61,7 +61,7 @@ def build_prompts(
         if settings.shuffle:
             documents.sort(key=lambda d: _rank(seed, condition, "order", q.id, d.id))
         messages = render(
-            q.question, documents, settings.contract, templates, demonstration, contract.refusal_phrases[0], contract.headings
+            q.question, documents, settings.contract, templates, demonstrations, contract.refusal_phrases[0], contract.headings
         )
         prompts.append(
             Prompt(
@@ -82,15 +82,17 @@ def build_prompts(
                 prompt_hash=prompt_hash(messages, reply_prefix),
             )
         )
-    return prompts, _summary(prompts, settings, dropped, demonstration, duplicates)
+    return prompts, _summary(prompts, settings, dropped, demonstrations, duplicates)
 
 
-def _summary(prompts: Sequence[Prompt], settings: Condition, dropped: Set[int], demonstration: bool, duplicates: int) -> dict[str, Any]:
+def _summary(
+    prompts: Sequence[Prompt], settings: Condition, dropped: Set[int], demonstrations: str | None, duplicates: int
+) -> dict[str, Any]:
     return {
         "items": len(prompts),
         **settings.model_dump(exclude={"n"}),
         "oracle_dropped": sorted(dropped),
-        "demonstration": demonstration,
+        "demonstration": demonstrations is not None,
         "near_duplicates_skipped": duplicates,
         "documents_shown": sum(len(p.documents) for p in prompts),
     }
@@ -112,7 +114,7 @@ def prompts_of(
 
     With `split.held_out_distractors`, no distractor comes from a document of the `train_side`.
     """
-    train = condition == "train"
+    train = condition == TRAIN
     settings: Condition = Condition() if train else getattr(config.conditions, condition)
     most = config.distill.max_items if train else config.conditions.max_items
     asked = subset(questions, most, config.seed, lambda q: q.id)

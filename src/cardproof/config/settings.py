@@ -22,6 +22,8 @@ from cardproof.files import sha256_text
 PUBLISHED = "published/claims.yaml"
 """The claims file of the project's subject, below the checkout."""
 CONDITIONS = ("clean", "stress", "freeform")
+TRAIN = "train"
+"""The name, beside the conditions, of the train items' prompts and rollouts."""
 REFERENCE = "base"
 
 
@@ -119,8 +121,11 @@ class Contract(Section):
 
     refusal_phrases: list[str] = Field(default=["INSUFFICIENT EVIDENCE"], min_length=1)
     """Answers that count as refusals. Assumed, because the card does not print the phrase."""
-    demonstration: bool = False
-    """Show worked examples before the question. Assumed, because the card does not print its prompt: a 14B model needs none."""
+    demonstration: bool | Literal["candidates"] = False
+    """Show worked examples before the question; `candidates`: only while candidates for training are sampled, so that the adapter learns to
+    do without them. Assumed, because the card does not print its prompt: a 14B model needs none."""
+    demonstrations: str = Field(default="demonstrations", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    """Which worked examples: a file of `prompts/`, without `.yaml`. Assumed, because the card does not print its prompt."""
     evidence_heading: str = Field(default="EVIDENCE", min_length=1, max_length=40)
     """What heads the quotes of a reply; prompts and the reading of replies follow it. Assumed, because the card only says
     "quote-first"."""
@@ -141,6 +146,10 @@ class Contract(Section):
         if self.evidence_heading.casefold() == self.answer_heading.casefold():
             raise ValueError("evidence_heading and answer_heading are the same, so a reply's quotes could not be told from its answer")
         return self
+
+    def examples(self, candidates: bool) -> str | None:
+        """The file of the worked examples that prompts under the contract show: for `candidates` for training, or for held-out items."""
+        return self.demonstrations if self.demonstration is True or (candidates and self.demonstration) else None
 
     @property
     def headings(self) -> tuple[str, str]:
@@ -288,6 +297,8 @@ class Distill(Section):
 
     n: int = Field(default=8, ge=1, le=256)
     """Candidates sampled per train item. Assumed, because the card states best-of-8 only for evaluation."""
+    temperature: float | None = Field(default=None, ge=0, le=5)
+    """Softmax temperature of the candidates; null: `sampling.temperature`. Assumed, because the card does not say."""
     max_items: int | None = Field(default=None, ge=1)
     """Use only this many train items, drawn by seed; null uses all. Assumed, because the card says only how many examples it trained on."""
     demonstration: bool = False
@@ -537,7 +548,7 @@ class Config(Section):
     @property
     def rollouts(self) -> dict[str, int]:
         """Condition -> rollouts per item. The candidates for training are under `train`."""
-        return {"train": self.distill.n, **{condition: getattr(self.conditions, condition).n for condition in CONDITIONS}}
+        return {TRAIN: self.distill.n, **{condition: getattr(self.conditions, condition).n for condition in CONDITIONS}}
 
     @property
     def subject_arm(self) -> str | None:

@@ -17,7 +17,7 @@ from cardproof.records import Document, Message
 
 
 class _Demonstration(BaseModel):
-    """One worked example (an entry of `demonstrations.yaml`), shown as an earlier turn."""
+    """One worked example (an entry of a file such as `demonstrations.yaml`), shown as an earlier turn."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -32,11 +32,11 @@ def render(
     documents: Sequence[Document],
     contract: bool,
     templates_dir: Path,
-    demonstration: bool = False,
+    demonstrations: str | None = None,
     refusal_phrase: str = REFUSAL_PHRASES[0],
     headings: tuple[str, str] = HEADINGS,
 ) -> list[Message]:
-    """The conversation that puts a question: a system and a user turn, with worked examples between them where `demonstration`.
+    """The conversation that puts a question: a system and a user turn, and between them the worked examples of the file `demonstrations`.
 
     Documents are shown as `[doc_id] text`, their text unchanged: a passage that imitates `[doc_id]` forges nothing, since quotes and
     citations are later checked against the documents themselves. CardproofError names a template that is missing, broken or asks for an
@@ -46,8 +46,8 @@ def render(
     kind = "contract" if contract else "freeform"
     terms = {"refusal_phrase": refusal_phrase, "evidence": headings[0], "answer": headings[1]}
     messages = [Message(role="system", content=_fill(templates_dir, f"{kind}_system.j2", **terms))]
-    if demonstration:
-        for example in _demonstrations(templates_dir):
+    if demonstrations is not None:
+        for example in _demonstrations(templates_dir / f"{demonstrations}.yaml"):
             shown = [Document(id=i, text=t, role="oracle") for i, t in example.documents.items()]
             reply = format_reply(example.quotes, example.answer, headings) if contract else example.answer
             asked = _fill(templates_dir, f"{kind}_user.j2", question=example.question, documents=shown)
@@ -75,11 +75,12 @@ def _fill(templates_dir: Path, name: str, **values: object) -> str:
 
 
 @lru_cache(maxsize=8)
-def _demonstrations(templates_dir: Path) -> tuple[_Demonstration, ...]:
-    path = templates_dir / "demonstrations.yaml"
+def _demonstrations(path: Path) -> tuple[_Demonstration, ...]:
     try:
         return TypeAdapter(tuple[_Demonstration, ...]).validate_python(read_yaml(outside.read_bytes(path, outside.MOST_YAML), str(path)))
     except FileNotFoundError:
-        raise CardproofError(f"{path} does not exist.", "add it, or set `demonstration: false`.") from None
+        raise CardproofError(
+            f"{path} does not exist.", "correct contract.demonstrations, or set contract.demonstration to false."
+        ) from None
     except ValidationError as e:
         raise of_validation(e, str(path), _Demonstration, hint="each example has documents, question, quotes and answer.") from None

@@ -73,7 +73,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         *_PROMPT,
     ),
     "dequantise": ("model.sampling_quantization",),
-    "sample_train": (*_ROLLOUT, "distill.n"),
+    "sample_train": (*_ROLLOUT, "distill.n", "distill.temperature"),
     "sample": (*_ROLLOUT, *(f"conditions.{condition}.n" for condition in CONDITIONS)),
     "train_verifier": ("verifier.embedded", "seed", "runtime.threads"),
     "support": _VERIFIER,

@@ -16,12 +16,12 @@ from typing import Any, Literal
 from cardproof.acquire import hub
 from cardproof.claims.claims_file import read_claims
 from cardproof.claims.reconcile import EXAMPLES
-from cardproof.config.settings import CONDITIONS, Config, optimizer_steps
+from cardproof.config.settings import CONDITIONS, TRAIN, Config, optimizer_steps
 from cardproof.config.texts import overlay
 from cardproof.errors import CardproofError
 from cardproof.files import write_text
 from cardproof.machine import memory, rates
-from cardproof.machine.workload import TRAIN, Workload, assumptions, model_folder, workload
+from cardproof.machine.workload import Workload, assumptions, model_folder, workload
 from cardproof.models import sizes
 from cardproof.models.architecture import check_length, load_config
 from cardproof.models.cache import MARGIN, budget_of, temporaries, tokens_of_item

@@ -23,14 +23,13 @@ from cardproof.benchmark import folder as benchmark
 from cardproof.benchmark.acquire_benchmark import acquire_benchmark
 from cardproof.benchmark.prompts import prompts_of
 from cardproof.benchmark.split import split
-from cardproof.config.settings import CONDITIONS, Condition, Config
+from cardproof.config.settings import CONDITIONS, TRAIN, Condition, Config
 from cardproof.contract.asking import render
 from cardproof.errors import CardproofError
 from cardproof.files import iter_rows, read_json
 from cardproof.records import Document, Message, Prompt, Rollout
 from cardproof.runs import SELECTION
 
-TRAIN = "train"
 Encode = Callable[[Sequence[Message], str], int]
 """Number of tokens of a conversation, together with the text that its reply starts with."""
 
@@ -181,7 +180,7 @@ def _encoder(config: Config, folder: Path | None) -> tuple[Encode, str]:
     from cardproof.models.device import quiet
 
     quiet()
-    chat = Chat(folder, config.model, config.contract.demonstration)
+    chat = Chat(folder, config.model, bool(config.contract.demonstration))
     how = "the model's own tokenizer and chat template"
     if chat.folded:
         how += f", system turns put before the first question ({chat.why})"
@@ -226,9 +225,9 @@ def _counted(config: Config, passages: list[Any], questions: list[Any], template
 
 
 def _trained_on(config: Config, prompt: Prompt, templates: Path) -> list[Message]:
-    demonstration = config.contract.demonstration and config.distill.demonstration
+    demonstrations = config.contract.examples(candidates=True) if config.distill.demonstration else None
     return render(
-        prompt.question, prompt.documents, True, templates, demonstration, config.contract.refusal_phrases[0], config.contract.headings
+        prompt.question, prompt.documents, True, templates, demonstrations, config.contract.refusal_phrases[0], config.contract.headings
     )
 
 
@@ -251,25 +250,26 @@ def _estimated(config: Config, templates: Path, encode: Encode) -> tuple[int, di
         whole = 1 + condition.distractors
         mean_documents = whole - condition.oracle_drop
 
-        def asked(size: str, documents: float, demonstration: bool, condition: Condition = condition) -> int:
+        def asked(size: str, documents: float, demonstrations: str | None, condition: Condition = condition) -> int:
             shown = [
                 Document(id="x" * round(known["passage_id"][size]), text="x" * round(known["passage"][size] * share), role="oracle")
                 for share in [1.0] * int(documents) + ([documents % 1] if documents % 1 else [])
             ]
             question = "x" * round(known["question"][size])
             messages = render(
-                question, shown, condition.contract, templates, demonstration, config.contract.refusal_phrases[0], config.contract.headings
+                question, shown, condition.contract, templates, demonstrations, config.contract.refusal_phrases[0], config.contract.headings
             )
             return encode(messages, config.contract.reply_prefix if condition.contract else "")
 
-        shows = config.contract.demonstration and condition.contract
+        shows = config.contract.examples(candidates=name == TRAIN) if condition.contract else None
+        trained = shows if config.distill.demonstration else None
         estimated[name] = _Counted(
             prompts=items,
             mean=asked("mean", mean_documents, shows),
             longest=asked("longest", whole, shows),
             longest_item=None,
-            example=asked("mean", mean_documents, shows and config.distill.demonstration),
-            longest_example=asked("longest", whole, shows and config.distill.demonstration),
+            example=asked("mean", mean_documents, trained),
+            longest_example=asked("longest", whole, trained),
             answer=known["answer"]["mean"],
         )
     return questions, estimated

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from cardproof.acquire import lora
 from cardproof.acquire.model_hash import fingerprint, model_hash
 from cardproof.config.places import without_places
-from cardproof.config.settings import Config
+from cardproof.config.settings import TRAIN, Config
 from cardproof.errors import CardproofError, did_you_mean
 from cardproof.evidence.provenance import code_fingerprint
 from cardproof.evidence.sealed_lines import key
@@ -33,6 +34,7 @@ class Item(NamedTuple):
 
     prompt: Prompt
     task: Task
+    decoding: Decoding
     tokens: str
     key: str
 
@@ -99,18 +101,19 @@ def _prompts(path: Path) -> list[Prompt]:
     return prompts
 
 
-def _decoding(config: Config) -> Decoding:
-    return Decoding(config.sampling.temperature, config.sampling.top_p, config.sampling.max_new_tokens)
+def _decoding(config: Config, condition: str) -> Decoding:
+    temperature = config.distill.temperature if condition == TRAIN else None
+    if temperature is None:
+        temperature = config.sampling.temperature
+    return Decoding(temperature, config.sampling.top_p, config.sampling.max_new_tokens)
 
 
 def _dependencies(config: Config, model: Path, adapter: Path | None) -> dict[str, Any]:
-    """Everything that rollouts depend on, except for their prompt and their seeds."""
-    decoding = _decoding(config)
+    """Everything that rollouts depend on, except for their prompt, their seeds and how they are drawn."""
     base_hash = model_hash(model)
     if adapter:
         lora.settings(adapter)  # the engine checks that it fits, before it loads the base
     return {
-        "decoding": [decoding.temperature, decoding.top_p, decoding.max_new_tokens],
         "model": base_hash,
         "adapter": fingerprint(adapter) if adapter else None,
         "quantization": config.model.sampling_quantization,
@@ -148,21 +151,31 @@ def _item(
     fits(name, encoded)
     seeds = [rollout_seed(config.seed, arm, condition, item, k) for k in range(config.rollouts[condition])]
     task = Task(encoded.ids, encoded.common, encoded.opened + prompt.reply_prefix, seeds, f"item {item} of {condition}")
-    of = {"prompt": prompt.prompt_hash, "tokens": encoded.digest, "before": task.before, "ending": [*chat.ending.stops, chat.ending.text]}
-    return Item(prompt, task, encoded.digest, key(item=item, condition=condition, arm=arm, seeds=seeds, **of, **depends_on))
+    decoding = _decoding(config, condition)
+    of = {
+        "prompt": prompt.prompt_hash,
+        "tokens": encoded.digest,
+        "before": task.before,
+        "ending": [*chat.ending.stops, chat.ending.text],
+        "decoding": list(astuple(decoding)),
+    }
+    name_in_store = key(item=item, condition=condition, arm=arm, seeds=seeds, **of, **depends_on)
+    return Item(prompt, task, decoding, encoded.digest, name_in_store)
 
 
 def _fill(store: Store, missing: Sequence[Item], arm: str, config: Config, sampler: Sampler) -> None:
     """Sample the missing items, and store each one as soon as it is finished."""
     tokens = 0
-    work = [item.task for item in missing]
-    with tqdm(total=sum(len(task.seeds) for task in work), desc=f"sample {arm}", unit="rollout", file=sys.stderr, mininterval=2) as bar:
-        for index, draws in sampler.sample(work, _decoding(config)):
-            item = missing[index]
-            store.add(item.key, [_row(config, arm, item, k, draw, sampler) for k, draw in enumerate(draws)])
-            tokens += sum(d.completion_tokens for d in draws)
-            bar.update(len(draws))
-            bar.set_postfix(tok_s=f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f}")
+    rollouts = sum(len(item.task.seeds) for item in missing)
+    with tqdm(total=rollouts, desc=f"sample {arm}", unit="rollout", file=sys.stderr, mininterval=2) as bar:
+        for decoding in dict.fromkeys(item.decoding for item in missing):
+            alike = [item for item in missing if item.decoding == decoding]
+            for index, draws in sampler.sample([item.task for item in alike], decoding):
+                item = alike[index]
+                store.add(item.key, [_row(config, arm, item, k, draw, sampler) for k, draw in enumerate(draws)])
+                tokens += sum(d.completion_tokens for d in draws)
+                bar.update(len(draws))
+                bar.set_postfix(tok_s=f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f}")
 
 
 def _row(config: Config, arm: str, item: Item, k: int, draw: Draw, sampler: Sampler) -> Rollout:

@@ -27,7 +27,7 @@ def check_model(folder: Path, config: Config | None) -> dict[str, Any]:
     values = load_config(folder)
     check_weights(folder)
     check_complete(folder)
-    chat = Chat(folder, settings.model, settings.contract.demonstration)
+    chat = Chat(folder, settings.model, bool(settings.contract.demonstration))
     context = context_of(values, chat.tokenizer)
     _check_tokens(folder, chat, values.get_text_config().vocab_size)
     if config is not None:
