@@ -1,4 +1,7 @@
-"""Runs all benchmarks one after the other, then prints one table of their ratios: `make bench`, or `python -m benchmarks`."""
+"""Runs all benchmarks one after the other, then prints their ratios and how far they are from the project's aims.
+
+Call it by `make bench` or `python -m benchmarks`.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,12 @@ from typing import Any
 
 from benchmarks.common import KEEP, RESULTS, ROOT, bars, table
 
-ORDER = ("machine", "startup", "scoring", "growth", "sampler", "training", "threads")
+ORDER = ("machine", "startup", "stages", "scoring", "growth", "sampler", "training", "threads")
 FASTER = "cardproof is times as fast"
+AIMS = {"sampler: hf_generate": 8.0, "sampler: llama_cpp": 5.0, "sampler: vllm_cpu": 2.0}
+"""Times as fast as a peer that the project aims at."""
+DEMO = 6.0
+"""Minutes of `make demo`, set-up apart, that the project aims at."""
 
 
 def combined(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -26,6 +33,21 @@ def combined(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
                 if value != 1 and ("times" in column or column.startswith("of ")):
                     rows[f"{name}: {peer}"] = {"ratio": value, "what": column.replace("_", " ")}
     return rows
+
+
+def distances(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """For each aim: what was measured of it, and how many times faster the project must become; "reached" if it need not."""
+    ratios = combined(results)
+    needed = {peer: (aim, ratios.get(peer, {}).get("ratio")) for peer, aim in AIMS.items()}
+    rows = {f"{peer}, times as fast": _distance(aim, found, aim / found if found else None) for peer, (aim, found) in needed.items()}
+    took = results.get("stages", {}).get("rows", {}).get("from start to end", {}).get("seconds")
+    found = took / 60 if took else None
+    return {**rows, "make demo, minutes": _distance(DEMO, found, found / DEMO if found else None)}
+
+
+def _distance(aim: float, found: float | None, times: float | None) -> dict[str, Any]:
+    left = "not measured" if times is None else "reached" if times <= 1 else f"{times:.2f} times faster"
+    return {"aim": aim, "measured": found, "to go": left}
 
 
 def main() -> None:
@@ -43,6 +65,7 @@ def main() -> None:
     done = {n: json.loads((RESULTS / f"{n}.json").read_text()) for n in chosen if n not in failed and (RESULTS / f"{n}.json").is_file()}
     ratios = combined(done)
     print(f"\n{table('all ratios', ratios)}")
+    print(f"\n{table('aims', distances(done))}")
     print(f"Results: {RESULTS.relative_to(ROOT)}/" + ("" if os.environ.get(KEEP) else f" ({KEEP}=1 replaces the project's own)"))
     if not arguments.only and not failed:
         bars("ratios", "cardproof is ... times as fast as", {n: row["ratio"] for n, row in ratios.items() if row["what"] == FASTER})

@@ -16,8 +16,16 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 KEEP = "CARDPROOF_BENCHMARKS_KEEP"
-"""Environment variable: set, results replace the project's own, which git tracks and the docs quote."""
-RESULTS = Path(__file__).parent / ("results" if os.environ.get(KEEP) else "mine")
+"""Environment variable. 1: results replace the project's own, which git tracks and the docs quote. Another machine's name: they are kept in a
+folder of that name beside them."""
+
+
+def _results(keep: str) -> Path:
+    folder = Path(__file__).parent
+    return folder / "mine" if not keep else folder / "results" if keep == "1" else folder / "results" / keep
+
+
+RESULTS = _results(os.environ.get(KEEP, ""))
 PACKAGES = ("torch", "transformers", "numpy", "polars", "rapidfuzz", "snakemake")
 
 
@@ -84,7 +92,7 @@ def _cell(value: Any) -> str:
 
 def write(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
     """Write `NAME.json`."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return path
@@ -130,7 +138,7 @@ def save(figure: Any, name: str, folder: Path = RESULTS) -> None:
     """Write a figure as `NAME.svg`."""
     from matplotlib import pyplot
 
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
     pyplot.close(figure)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from helpers.places import ROOT
 
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import drafting, growth, process, scoring, verdicts
-from benchmarks.__main__ import combined
+from benchmarks import drafting, growth, process, scoring, stages, verdicts
+from benchmarks.__main__ import combined, distances
 from benchmarks.common import cost, table
 
 from cardproof.config.settings import Scoring
@@ -75,6 +76,47 @@ def test_tables_align_and_gather_every_ratio() -> None:
     rows = {"a": {"seconds": 1.0}, "bb": {"seconds": 12345.6, "times its floor": 2.0}}
     assert table("what", rows) == "what  seconds  times its floor\na           1                -\nbb     12,346                2"
     assert combined({"startup": {"rows": rows}}) == {"startup: bb": {"ratio": 2.0, "what": "times its floor"}}
+
+
+def test_the_distance_to_each_aim_is_told() -> None:
+    results = {
+        "sampler": {"rows": {"hf_generate": {"cardproof_is_times_as_fast": 5.0}, "llama_cpp": {"cardproof_is_times_as_fast": 6.0}}},
+        "stages": {"rows": {"from start to end": {"seconds": 540.0}}},
+    }
+    found = {name: (row["measured"], row["to go"]) for name, row in distances(results).items()}
+    assert found == {
+        "sampler: hf_generate, times as fast": (5.0, "1.60 times faster"),
+        "sampler: llama_cpp, times as fast": (6.0, "reached"),
+        "sampler: vllm_cpu, times as fast": (None, "not measured"),
+        "make demo, minutes": (9.0, "1.50 times faster"),
+    }
+    assert {row["to go"] for row in distances({}).values()} == {"not measured"}
+
+
+def test_the_time_of_a_run_is_summed_by_stage(tmp_path: Path) -> None:
+    (tmp_path / "cost").mkdir()
+    for job, took, ended in (
+        ("sample_base_0", 60, 1100),
+        ("sample_train_0", 30, 1030),
+        ("train_verifier", 40, 1050),
+        ("score_a_clean", 10, 1120),
+    ):
+        path = tmp_path / "cost" / f"{job}.tsv"
+        path.write_text(f"s\th:m:s\n{took}\t0:00:00\n")
+        os.utime(path, (ended, ended))
+    found = stages.measured(tmp_path)
+    assert {stage: row["seconds"] for stage, row in found.items()} == {
+        "sampling": 90,
+        "training, of the adapters and of the verifier": 40,
+        "verifying, and the verifier's check": 0,
+        "scoring": 10,
+        "everything else": 0,
+        "all jobs": 140,
+        "from start to end": 1120 - 1000,
+    }
+    assert found["sampling"]["share"] == pytest.approx(90 / 140)
+    with pytest.raises(ValueError, match="no finished job"):
+        stages.measured(tmp_path / "nowhere")
 
 
 def test_the_cost_of_a_command_is_measured_and_a_failure_shows_its_output() -> None:

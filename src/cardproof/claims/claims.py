@@ -31,6 +31,7 @@ from cardproof.claims.family import judge_together
 from cardproof.claims.found import decimal, lookup
 from cardproof.claims.grim import decimals, rounded
 from cardproof.claims.identities import Ordered, references
+from cardproof.claims.own import shown_by
 from cardproof.claims.pointers import rule_of, split_pointer
 from cardproof.claims.predicates import pointer_of
 from cardproof.claims.printed import OverItems, OverSeeds, printed_items
@@ -88,6 +89,7 @@ def judge(run_dir: Path, claims_path: Path | None = CLAIMS_PATH) -> Verdicts:
         counts={verdict: counts[verdict] for verdict in VERDICTS},
         central=file.central_claims(),
         claims=rows,
+        own=shown_by(run),
     )
 
 
@@ -103,6 +105,7 @@ def _without_card(run: Run) -> Verdicts:
         counts=dict.fromkeys(VERDICTS, 0),
         central=[],
         claims=[],
+        own=shown_by(run),
     )
 
 
@@ -383,11 +386,12 @@ def _chain(claim: Claim, result: str | None, run: Run) -> Chain:
 def render_text(found: Verdicts, width: int = 100) -> str:
     """The answer and the verdicts for a terminal of `width` columns, grouped, worst first; a reason common to a group is said once."""
     counts = ", ".join(f"{n} {verdict.replace('_', ' ')}" for verdict, n in found.counts.items() if n)
+    said = [line for text in (found.answer.sentence, found.own) if text for line in textwrap.wrap(text, width)]
     if found.card is None:
-        return "\n".join(textwrap.wrap(found.answer.sentence, width)) + "\n"
+        return "\n".join(said) + "\n"
     title = f"Claims of {found.card} against run {found.run} (scale {found.scale}): {counts}."
     lines = [
-        *textwrap.wrap(found.answer.sentence, width),
+        *said,
         "",
         *textwrap.wrap(title, width),
         *(line for check in against(found.compared) for line in _differing(check, width)),

@@ -209,6 +209,8 @@ class Verdicts(Result):
     """Ids of the claims that a reader sees first, as the claims file names them."""
     claims: list[Judgement]
     """A row for each claim, in the order of the claims file."""
+    own: str | None = None
+    """What the run's primary tests show of its subject and the base model, which needs no card; None if the run is not evaluated."""
 
 
 def verdicts_of(run: Run) -> Verdicts:
