@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 KEEP = "CARDPROOF_BENCHMARKS_KEEP"
-"""Environment variable. 1: results replace the project's own, which git tracks and the docs quote. Another machine's name: they are kept in a
-folder of that name beside them."""
+"""Environment variable. 1: results replace the project's own, which git tracks and the docs quote. Another machine's name: they are kept
+in a folder of that name beside them."""
 
 
 def _results(keep: str) -> Path:

@@ -31,9 +31,9 @@ CASES = {
             "gap_stress": comparison(0.1, 0.2),
             "support_equivalence": flat(True),
         },
-        "compared with base, grounded is higher in strict grounding (+0.50, p < 0.001) and strict grounding under stress (+0.25, p = 0.040)"
-        " and is lower in near-miss gap (-0.12, p = 0.020) and equals it within a margin in verifier support (+0.01 within 0.05, p = 0.010); not"
-        " resolved: near-miss gap under stress.",
+        "compared with base, grounded is higher in strict grounding (+0.50, p < 0.001) and strict grounding under stress (+0.25, p ="
+        " 0.040) and is lower in near-miss gap (-0.12, p = 0.020) and equals it within a margin in verifier support (+0.01 within 0.05,"
+        " p = 0.010); not resolved: near-miss gap under stress.",
     ),
     "nothing": (
         {"strict_clean": comparison(0.5, 0.06), "compute": comparison(None, None), "support_equivalence": flat(False)},
