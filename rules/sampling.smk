@@ -80,6 +80,7 @@ use rule sample as sample_train with:
         work=lambda wildcards, input, output: f"--work {input.prompts} {output}",
         store=f"{FOLDER}/store/train.{{shard}}-of-{len(SHARDS)}.jsonl",
         of=len(SHARDS),
+    priority: 1  # all training waits for it, and the base model's own arm for nothing
     message:
         "Sampling training candidates, shard {wildcards.shard}."
 
