@@ -70,6 +70,7 @@ use rule sample as sample_train with:
         f"{RUN}/logs/sample_train_{{shard}}.log",
     benchmark:
         f"{RUN}/cost/sample_train_{{shard}}.tsv"
+    priority: 1  # all training waits for it, and the base model's own arm for nothing
     params:
         config=CONFIG_FILE,
         sampler=SAMPLER,
@@ -80,7 +81,6 @@ use rule sample as sample_train with:
         work=lambda wildcards, input, output: f"--work {input.prompts} {output}",
         store=f"{FOLDER}/store/train.{{shard}}-of-{len(SHARDS)}.jsonl",
         of=len(SHARDS),
-    priority: 1  # all training waits for it, and the base model's own arm for nothing
     message:
         "Sampling training candidates, shard {wildcards.shard}."
 
