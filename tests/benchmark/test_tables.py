@@ -182,6 +182,18 @@ def test_pins_of_other_files_vouch_for_nothing(tmp_path: Path) -> None:
     assert len(acquire_benchmark(free, 0, tmp_path)[0]) == 3
 
 
+def test_a_part_of_the_data_under_a_name_of_its_own_is_not_taken_for_the_pinned_file(tmp_path: Path) -> None:
+    """Else a run on a subset of the published corpus would be told to have used the published one."""
+    data = folder(tmp_path / "data", "jsonl")
+    (data / "corpus.jsonl").rename(data / "corpus_subset.jsonl")
+    pinned = Benchmark(source="folder", path=str(data), sha256={"qa.jsonl": None, "corpus.jsonl": "0" * 64})
+    with pytest.raises(CardproofError, match=r"corpus\.jsonl is pinned .* read are corpus_subset\.jsonl, qa\.jsonl") as caught:
+        acquire_benchmark(pinned, 0, tmp_path)
+    assert caught.value.hint == "set benchmark.sha256.corpus.jsonl to null, and pin the files that are read."
+    own = {"qa.jsonl": None, "corpus.jsonl": None, "corpus_subset.jsonl": sha256_file(data / "corpus_subset.jsonl")}
+    assert len(acquire_benchmark(pinned.model_copy(update={"sha256": own}), 0, tmp_path)[0]) == 3
+
+
 def test_parts_that_cannot_be_told_are_named(tmp_path: Path) -> None:
     folder(tmp_path, "csv")
     parquet(tmp_path / "corpus.parquet", CORPUS)

@@ -152,4 +152,7 @@ def test_without_a_card_there_is_nothing_to_compare_with(run: Path) -> None:
     found = judge(run, None)
     assert (found.card, found.claims, found.comparable, found.compared) == (None, [], False, [])
     assert found.answer.lead == found.answer.sentence == "This run has no published card to compare with."
-    assert render_text(found) == "This run has no published card to compare with.\n"
+    first, _, rest = render_text(found).partition("\n")
+    assert first == "This run has no published card to compare with."
+    assert " ".join(rest.split()) == found.own
+    assert found.own is not None and found.own.startswith("By this run's own primary tests on 50 items, corrected together: ")

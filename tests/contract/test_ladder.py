@@ -117,3 +117,9 @@ def test_a_near_miss_does_not_begin_or_end_inside_a_number(quote: str, document:
     assert match(" ".join(quote.split()), "d", [("d", document)]).kind == "strict", "strict is a plain substring"
     hidden = document.replace("-5", "-\u20605").replace("$500", "$*500*")
     assert match(quote.upper(), "d", [("d", hidden)]).kind == "fabricated"
+
+
+def test_a_noncharacter_is_no_minus_sign() -> None:
+    """A private mark of the ladder must not be writable from outside."""
+    assert normalise("\ufdd1 5") == "\ufdd1 5"
+    assert normalise("\u2212 5") == "\u2212 5"

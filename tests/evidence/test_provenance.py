@@ -72,21 +72,21 @@ MODULES = {
     ),
     "claims": (
         "cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, audit, checks, "
-        "claims, claims_file, comparable, denominators, family, findings, found, grim, identities, pointers, predicates, printed, "
-        "ranges, recipe_checks, verdicts, words; evaluation: axes, bounded, contrast, noticed, printed, results, statistics; models: "
-        "sizes"
+        "claims, claims_file, comparable, denominators, family, findings, found, grim, identities, own, pointers, predicates, "
+        "printed, ranges, recipe_checks, verdicts, words; evaluation: axes, bounded, contrast, noticed, printed, results, statistics; "
+        "models: sizes"
     ),
     "figures": "claims: verdicts; evaluation: axes, of_run, printed, results; pages: drawing, figures; training: results",
     "card": (
         "acquire: sources; cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, "
-        "audit, checks, claims, claims_file, comparable, denominators, family, findings, found, grim, identities, pointers, "
+        "audit, checks, claims, claims_file, comparable, denominators, family, findings, found, grim, identities, own, pointers, "
         "predicates, printed, ranges, recipe_checks, reconcile, verdicts, words; config: texts; evaluation: axes, bounded, contrast, "
         "noticed, of_run, printed, results, statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, "
         "card, card_metadata, definitions, formats, over, usage; scoring: frames; training: results; verifier: results"
     ),
     "report": (
         "acquire: sources; cards: architecture, document, finding, front_matter, intervals, names, numbers, tables; claims: answer, "
-        "audit, checks, claims, claims_file, comparable, denominators, family, findings, found, grim, identities, pointers, "
+        "audit, checks, claims, claims_file, comparable, denominators, family, findings, found, grim, identities, own, pointers, "
         "predicates, printed, ranges, recipe_checks, reconcile, verdicts, words; config: texts; contract: citing, form, grounding, "
         "ids, ladder, reading, reasoning; evaluation: axes, bounded, contrast, evaluate, mechanism, noticed, of_run, picked_rouge, "
         "printed, rerank, results, statistics; evidence: sealed_lines, sidecars, verify; models: sizes; pages: base_card, card, "

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pydantic import TypeAdapter
+
 from cardproof.claims.findings import listed_words
 from cardproof.config.settings import REFERENCE
-from cardproof.evaluation.results import Axes, Equivalence
+from cardproof.evaluation.results import Equivalence
 from cardproof.records import Comparison
 from cardproof.runs import Run, evaluation
 
@@ -23,11 +25,10 @@ WORDS = {
 
 def shown_by(run: Run) -> str | None:
     """The sentence on the run's subject against the base model; None if the run has no such arm, or is not evaluated."""
-    subject = run.config.subject_arm
-    if subject is None or not run.has(evaluation("axes")):
-        return None
-    tests = run.read(evaluation("axes"), Axes).primary.get(f"{subject}-{REFERENCE}")
-    return sentence(subject, tests) if tests else None
+    primary = run.json(evaluation("axes")).get("primary") if run.has(evaluation("axes")) else None
+    subject = run.config.subject_arm if primary else None
+    tests = primary.get(f"{subject}-{REFERENCE}") if primary else None
+    return sentence(str(subject), TypeAdapter(dict[str, Comparison | Equivalence]).validate_python(tests)) if tests else None
 
 
 def sentence(subject: str, tests: Mapping[str, Comparison | Equivalence]) -> str:

@@ -218,13 +218,12 @@ _TYPOGRAPHY = {
 }
 _MINUS = "\u2212"
 _MINUS_APART = re.compile(r"\u2212(?=\s+\d)")  # as a hyphen, it would be taken for a dash between words
-_MINUS_KEPT = "\ufdd1"
 
 
 def _typography_text(text: str) -> str:
     if text.isascii():
         return text
-    return _MINUS_APART.sub(_MINUS_KEPT, text).translate(_TYPOGRAPHY).replace(_MINUS_KEPT, _MINUS)
+    return _MINUS.join(part.translate(_TYPOGRAPHY) for part in _MINUS_APART.split(text))
 
 
 def _typography(n: Normalised) -> Normalised:
