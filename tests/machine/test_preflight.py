@@ -146,6 +146,14 @@ def test_a_missing_folder_is_named_with_its_setting(tmp_path: Path) -> None:
     assert "these folders do not exist: arms.hybrid.id nowhere, verifier.ragtruth no/ragtruth." in result.stderr
 
 
+def test_worked_examples_that_are_not_there_are_named(tmp_path: Path) -> None:
+    asked = {**WITHOUT_GPU, "contract": {"demonstration": "candidates", "demonstrations": "nowhere"}}
+    result = verb(tmp_path, asked)
+    assert result.returncode == 2
+    assert "prompts/nowhere.yaml does not exist" in result.stderr
+    assert "correct contract.demonstrations" in result.stderr
+
+
 def test_vllm_must_be_there_for_the_interpreter_named(tmp_path: Path) -> None:
     asked = {**WITHOUT_GPU, "sampling": {"backend": "vllm", "python": "no/such/python"}}
     result = verb(tmp_path, asked)

@@ -408,6 +408,22 @@ def test_format_lock(run, equivalent, improves, said, locked):
     assert ("- Format-locked: the improvement is shown under the contract alone" in limitations) is locked
 
 
+@pytest.mark.parametrize(
+    ("demonstration", "each_prompt", "candidates"), [("true", True, False), ("candidates", False, True), ("false", False, False)]
+)
+def test_the_card_says_who_was_shown_worked_examples(run, demonstration, each_prompt, candidates):
+    config = run / "config.yaml"
+    text, replaced = re.subn(
+        r"(?m)^  demonstration: true", f"  demonstration: {demonstration}", config.read_text(encoding="utf-8"), count=1
+    )
+    assert replaced == 1
+    config.write_text(text, encoding="utf-8")
+    card = rendered(run)
+    assert ("Each prompt includes worked examples" in card) is each_prompt
+    assert ("the worked examples that the evaluation showed" in card) is each_prompt
+    assert ("The evaluation shows none to any arm" in card) is candidates
+
+
 def test_stress_slips(run):
     change(run, "evaluation/stress.json", lambda found: found["residual"]["grounded"].update(slips=2))
     assert "cite the wrong document: 2 of" in rendered(run)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from cardproof.acquire import hub
 from cardproof.acquire.sources import hub_sources
 from cardproof.config.settings import Config
+from cardproof.contract import asking
 from cardproof.errors import CardproofError
 from cardproof.files import existing
 from cardproof.machine import containers, gpus
@@ -58,12 +59,23 @@ def preflight(config: Config, run_dir: Path, templates: Path, claims: Path) -> l
     checks += [
         _disk(run_dir, figures),
         *_folders(config),
+        *_prompts(config, templates),
         *_engine(config),
         *_revisions(config),
         *_cache(config, run_dir, figures),
         *_container(),
     ]
     return checks
+
+
+def _prompts(config: Config, templates: Path) -> list[Check]:
+    """Whether a question can be put at all: with these templates, and with the worked examples that the configuration names."""
+    try:
+        for contract in (True, False):
+            asking.render("", [], contract, templates, config.contract.examples(candidates=True))
+    except CardproofError as e:
+        return [Check("prompts", "failed", e.sentence.rstrip("."), e.hint.rstrip("."))]
+    return []
 
 
 def _requirements(config: Config, run_dir: Path, templates: Path, claims: Path) -> tuple[list[Figure], Check | None]:
