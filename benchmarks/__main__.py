@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import KEEP, RESULTS, ROOT, bars, table
+from benchmarks.stages import minutes
 
 ORDER = ("machine", "startup", "stages", "scoring", "growth", "sampler", "training", "threads")
 FASTER = "cardproof is times as fast"
@@ -40,8 +41,7 @@ def distances(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     ratios = combined(results)
     needed = {peer: (aim, ratios.get(peer, {}).get("ratio")) for peer, aim in AIMS.items()}
     rows = {f"{peer}, times as fast": _distance(aim, found, aim / found if found else None) for peer, (aim, found) in needed.items()}
-    took = results.get("stages", {}).get("rows", {}).get("from start to end", {}).get("seconds")
-    found = took / 60 if took else None
+    found = minutes(results["stages"]["rows"]) if "stages" in results else None
     return {**rows, "make demo, minutes": _distance(DEMO, found, found / DEMO if found else None)}
 
 

@@ -7,7 +7,6 @@ python benchmarks/stages.py results/NAME      another run's, printed only
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,30 +14,28 @@ from typing import Any
 
 STAGES = {
     "sampling": ("sample",),
-    "training, of the adapters and of the verifier": ("train",),
+    "training, of the adapters and of the verifier": ("train", "train_verifier"),
     "verifying, and the verifier's check": ("support", "check_verifier"),
     "scoring": ("score",),
 }
+"""Stage -> its steps."""
 REST = "everything else"
-
-
-def stage_of(job: str) -> str:
-    """The stage of a job, by the name of its file in `cost/`."""
-    return next((stage for stage, names in STAGES.items() if job.startswith(names)), REST)
 
 
 def measured(run: Path) -> dict[str, dict[str, float]]:
     """Stage -> seconds of its jobs and their share; the last row is from the start of the first job to the end of the last.
 
-    A job's file is written when it ends. ValueError if the run has no jobs.
+    ValueError if the run has no jobs.
     """
+    from cardproof.pages.report import jobs
+
+    stage_of = {step: stage for stage, steps in STAGES.items() for step in steps}
     seconds = dict.fromkeys([*STAGES, REST], 0.0)
     began, ended = float("inf"), 0.0
-    for path in (run / "cost").glob("*.tsv"):
-        with path.open(encoding="utf-8", newline="") as file:
-            took = float(next(csv.DictReader(file, delimiter="\t"))["s"])
-        seconds[stage_of(path.stem)] += took
-        began, ended = min(began, path.stat().st_mtime - took), max(ended, path.stat().st_mtime)
+    for job in jobs(run):
+        seconds[stage_of.get(job.step, REST)] += job.seconds
+        end = job.file.stat().st_mtime
+        began, ended = min(began, end - job.seconds), max(ended, end)
     total = sum(seconds.values())
     if not total:
         raise ValueError(f"{run} has no finished job")
@@ -61,7 +58,8 @@ def main() -> None:
 
     run = arguments.run or ROOT / "results/demo"
     if arguments.run is None and not (run / "report/index.html").is_file():
-        return print("SKIPPED: results/demo is not finished; run make demo first")
+        print("SKIPPED: results/demo is not finished; run make demo first")
+        return
     rows: dict[str, dict[str, Any]] = measured(run)
     if arguments.run is None:
         write("stages", {"machine": machine(), "rows": rows})

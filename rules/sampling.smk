@@ -70,7 +70,7 @@ use rule sample as sample_train with:
         f"{RUN}/logs/sample_train_{{shard}}.log",
     benchmark:
         f"{RUN}/cost/sample_train_{{shard}}.tsv"
-    priority: 1  # all training waits for it, and the base model's own arm for nothing
+    priority: 1  # training waits for it, and only the evaluation for the base model's own arm
     params:
         config=CONFIG_FILE,
         sampler=SAMPLER,

@@ -69,7 +69,7 @@ use rule support as support_train with:
         f"{RUN}/logs/support_train.log",
     benchmark:
         f"{RUN}/cost/support_train.tsv"
-    priority: 1
+    priority: 1  # as sample_train
     message:
         "Verifying the training candidates."
 

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from cardproof.claims.findings import listed_words
 from cardproof.config.settings import REFERENCE
+from cardproof.evaluation.printed import p_text, stance
 from cardproof.evaluation.results import Equivalence
 from cardproof.records import Comparison
 from cardproof.runs import Run, evaluation
@@ -49,13 +50,11 @@ def sentence(subject: str, tests: Mapping[str, Comparison | Equivalence]) -> str
 def _outcome(test: Comparison | Equivalence) -> str:
     if isinstance(test, Equivalence):
         return "equal" if test.equivalent else "open"
-    p = test.p if test.p_holm is None else test.p_holm
-    if test.difference is None or p is None or p >= 1 - test.level:
-        return "open"
-    return "higher" if test.difference > 0 else "lower"
+    found = stance(test)
+    return found if found in ("higher", "lower") else "open"
 
 
 def _numbers(test: Comparison | Equivalence) -> str:
     margin = f" within {test.margin:g}" if isinstance(test, Equivalence) else ""
     p = test.p if test.p_holm is None else test.p_holm
-    return f" ({test.difference:+.2f}{margin}{'' if p is None else ', p ' + ('< 0.001' if p < 0.001 else f'= {p:.3f}')})"
+    return f" ({test.difference:+.2f}{margin}{'' if p is None else f', {p_text(p)}'})"

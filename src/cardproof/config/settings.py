@@ -546,6 +546,11 @@ class Config(Section):
             raise ValueError(f"distill.keep_top ({self.distill.keep_top}) is larger than distill.n ({self.distill.n})")
 
     @property
+    def trained_examples(self) -> str | None:
+        """The file of the worked examples that training prompts keep; None: none."""
+        return self.contract.examples(candidates=True) if self.distill.demonstration else None
+
+    @property
     def rollouts(self) -> dict[str, int]:
         """Condition -> rollouts per item. The candidates for training are under `train`."""
         return {TRAIN: self.distill.n, **{condition: getattr(self.conditions, condition).n for condition in CONDITIONS}}

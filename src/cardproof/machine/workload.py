@@ -225,9 +225,14 @@ def _counted(config: Config, passages: list[Any], questions: list[Any], template
 
 
 def _trained_on(config: Config, prompt: Prompt, templates: Path) -> list[Message]:
-    demonstrations = config.contract.examples(candidates=True) if config.distill.demonstration else None
     return render(
-        prompt.question, prompt.documents, True, templates, demonstrations, config.contract.refusal_phrases[0], config.contract.headings
+        prompt.question,
+        prompt.documents,
+        True,
+        templates,
+        config.trained_examples,
+        config.contract.refusal_phrases[0],
+        config.contract.headings,
     )
 
 
@@ -262,14 +267,13 @@ def _estimated(config: Config, templates: Path, encode: Encode) -> tuple[int, di
             return encode(messages, config.contract.reply_prefix if condition.contract else "")
 
         shows = config.contract.examples(candidates=name == TRAIN) if condition.contract else None
-        trained = shows if config.distill.demonstration else None
         estimated[name] = _Counted(
             prompts=items,
             mean=asked("mean", mean_documents, shows),
             longest=asked("longest", whole, shows),
             longest_item=None,
-            example=asked("mean", mean_documents, trained),
-            longest_example=asked("longest", whole, trained),
+            example=asked("mean", mean_documents, config.trained_examples),
+            longest_example=asked("longest", whole, config.trained_examples),
             answer=known["answer"]["mean"],
         )
     return questions, estimated

@@ -26,7 +26,7 @@ from cardproof.config.settings import REFERENCE, Config
 from cardproof.errors import CardproofError, of_template
 from cardproof.evaluation.axes import STRESS_TITLES, TITLES
 from cardproof.evaluation.of_run import Evaluation
-from cardproof.evaluation.printed import DASH
+from cardproof.evaluation.printed import DASH, stance
 from cardproof.evidence.verify import check
 from cardproof.files import write_json, write_text
 from cardproof.pages import card_metadata
@@ -65,7 +65,6 @@ from cardproof.pages.formats import (
     seed_spread,
     setting,
     short,
-    stance,
     value,
     words,
 )

@@ -15,12 +15,11 @@ from cardproof.claims.claims_file import with_unit
 from cardproof.claims.verdicts import Judgement
 from cardproof.config import settings
 from cardproof.evaluation import printed
-from cardproof.evaluation.printed import DASH
+from cardproof.evaluation.printed import DASH, TINY, p_text, stance
 from cardproof.evaluation.results import Choices, Equivalence, EquivalentN, Spread
 from cardproof.evidence.verify import Chain
 from cardproof.records import Comparison, Estimate
 
-TINY = 1e-12
 REJECTIONS = {
     "refusal": "refused",
     "strict is zero": "with no verbatim quote",
@@ -96,11 +95,6 @@ def p_value(c: Difference) -> str:
     return "" if p is None else f"{p_text(p)}{how}"
 
 
-def p_text(p: float) -> str:
-    """A p value, e.g. `p = 0.012`."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
 def number(x: float | None) -> str:
     """A count with its thousands apart, or a real number; a dash for None."""
     if isinstance(x, jinja2.Undefined):
@@ -140,20 +134,6 @@ def seed_spread(s: Spread) -> str:
 def seed_name(seed: int) -> str:
     """A training seed as a column's head."""
     return f"seed {seed}"
-
-
-def stance(c: Comparison) -> str:
-    """What a comparison shows: `higher`, `lower`, the same with `_uncertain` if chance explains it, `same`, or `undefined`.
-
-    Judged at 1 - level, by p after Holm's correction if the comparison is one of a family.
-    """
-    if c.difference is None:
-        return "undefined"
-    if abs(c.difference) <= TINY:
-        return "same"
-    p = c.p if c.p_holm is None else c.p_holm
-    direction = "higher" if c.difference > 0 else "lower"
-    return direction if p is not None and p < 1 - c.level else f"{direction}_uncertain"
 
 
 def above_chance(auc: Estimate) -> bool:

@@ -13,10 +13,10 @@ import io
 import math
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -143,16 +143,33 @@ def tone(claims: Verdicts) -> str:
 def costs(run_dir: Path) -> list[dict[str, Any]]:
     """Jobs, seconds and peak memory (MB) of every stage, from Snakemake's own measurements in `cost/`; of a resumed job, its last try."""
     stages: dict[str, dict[str, Any]] = {}
+    for job in jobs(run_dir):
+        entry = stages.setdefault(job.step, {"stage": job.step, "jobs": 0, "seconds": 0.0, "memory": 0.0})
+        entry["jobs"] += 1
+        entry["seconds"] += job.seconds
+        entry["memory"] = max(entry["memory"], job.memory)
+    return sorted(stages.values(), key=lambda e: -e["seconds"])
+
+
+class Job(NamedTuple):
+    """What Snakemake measured of one job."""
+
+    step: str
+    file: Path
+    """Written when the job ended."""
+    seconds: float
+    memory: float
+    """Its peak, in MB."""
+
+
+def jobs(run_dir: Path) -> Iterator[Job]:
+    """Every job of a run that has ended, by Snakemake's own measurements in `cost/`; of a resumed one, its last try."""
     for path in sorted((run_dir / "cost").glob("*.tsv")):
-        stage = max((s for s in STEPS if path.stem.startswith(s)), key=len, default=path.stem)
+        step = max((s for s in STEPS if path.stem.startswith(s)), key=len, default=path.stem)
         file = outside.inside(run_dir, f"cost/{path.name}", str(run_dir), outside.PLAIN)
         with io.StringIO(outside.read_text(file)) as f:
             for row in csv.DictReader(f, delimiter="\t"):
-                entry = stages.setdefault(stage, {"stage": stage, "jobs": 0, "seconds": 0.0, "memory": 0.0})
-                entry["jobs"] += 1
-                entry["seconds"] += _float(row.get("s"))
-                entry["memory"] = max(entry["memory"], _float(row.get("max_rss")))
-    return sorted(stages.values(), key=lambda e: -e["seconds"])
+                yield Job(step, path, _float(row.get("s")), _float(row.get("max_rss")))
 
 
 def _float(text: str | None) -> float:

@@ -85,8 +85,9 @@ def _reason(candidate: Candidate, rollout: Rollout, config: Config, kept: Mappin
 def _example(config: Config, prompt: Prompt, rollout: Rollout, composite: float, templates: Path) -> Example:
     """A kept candidate in both forms: the whole reply under the contract, and its answer to the question asked without it."""
     phrases = config.contract.refusal_phrases
-    demonstrations = config.contract.examples(candidates=True) if config.distill.demonstration else None
-    under_contract = asking.render(prompt.question, prompt.documents, True, templates, demonstrations, phrases[0], config.contract.headings)
+    under_contract = asking.render(
+        prompt.question, prompt.documents, True, templates, config.trained_examples, phrases[0], config.contract.headings
+    )
     without_it = asking.render(prompt.question, prompt.documents, False, templates, None, phrases[0])
     answer = reading.read(rollout.text, reading.Terms.of(prompt, phrases)).answer
     return Example(
