@@ -23,8 +23,8 @@ SIZES = {
     "max_position_embeddings": 40960,
     "tie_word_embeddings": False,
 }
-SETTINGS = ((48, 8), (48, 4), (128, 8))
-"""Rows of a step, and rollouts of each item."""
+SETTINGS = ((48, 8, 0), (48, 4, 0), (128, 8, 0), (48, 8, 2))
+"""Rollouts of a step, those of each item, and tokens guessed for each: all of them wrong, to see what guesses cost."""
 PROMPT, STEPS = 2000, 40
 
 
@@ -59,12 +59,12 @@ def random_weights(layers: int) -> Any:
     return model.eval()
 
 
-def measure(model: Any, rows: int, n: int, recorded: bool) -> tuple[Any, float]:
+def measure(model: Any, rows: int, n: int, guesses: int, recorded: bool) -> tuple[Any, float]:
     """The rollouts of as many items as fill the rows, and the median seconds of a step."""
     from cardproof.sampling.sampler import Decoding
     from cardproof.sampling.shared_prefix import SharedPrefixDecoder, Tokens
 
-    decoder = SharedPrefixDecoder(model, [], rows)
+    decoder = SharedPrefixDecoder(model, [], rows, guesses=guesses)
     if not recorded:
         decoder.recorder = None
     of = torch.Generator().manual_seed(1)
@@ -74,15 +74,18 @@ def measure(model: Any, rows: int, n: int, recorded: bool) -> tuple[Any, float]:
     ]
     steps, advance = [], decoder._advance
 
-    def timed(active: Any) -> torch.Tensor:
+    def timed(*step: Any) -> torch.Tensor:
         torch.cuda.synchronize()
         begin = time.perf_counter()
-        logits = advance(active)
+        logits = advance(*step)
         torch.cuda.synchronize()
         steps.append(time.perf_counter() - begin)
         return logits
 
-    decoder._advance = timed  # type: ignore[method-assign]
+    def wrong(active: Any) -> Any:
+        return [[[7] * min(guesses, item.limit - len(item.generated[k]) - 1) for k in item.alive] for item in active]
+
+    decoder._advance, decoder._guess = timed, wrong  # type: ignore[method-assign]
     rollouts = dict(decoder.decode(work, Decoding(0.7, 0.95, STEPS)))
     return rollouts, sorted(steps)[len(steps) // 2]
 
@@ -95,11 +98,12 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("this benchmark needs a GPU.")
     model = random_weights(arguments.layers)
-    for rows, n in SETTINGS:
-        (plain, slow), (replayed, fast) = (measure(model, rows, n, recorded) for recorded in (False, True))
+    for rows, n, guesses in SETTINGS:
+        (plain, slow), (replayed, fast) = (measure(model, rows, n, guesses, recorded) for recorded in (False, True))
         found = {
             "rows": rows,
             "n": n,
+            "guesses": guesses,
             "started_ms": 1e3 * slow,
             "recorded_ms": 1e3 * fast,
             "times": slow / fast,

@@ -33,8 +33,8 @@ MODULES = {
     "dequantise": "acquire: model_hash, weights; models: architecture, device, layers, nf4, products; sampling: dequantise",
     "sample": (
         "acquire: adapters, beside, lora, model_hash, weights; contract: reasoning; evidence: sealed_lines; models: architecture, "
-        "cache, chat, device, layers, loading, nf4, products, template_process, templates, tokens; sampling: generate, kinds, packed, "
-        "recorded, sample, sampler, shared_prefix, store, transformers_backend"
+        "cache, chat, device, layers, loading, nf4, products, template_process, templates, tokens; sampling: generate, kinds, lookup, "
+        "packed, recorded, sample, sampler, shared_prefix, step, store, transformers_backend"
     ),
     "gather": "sampling: gather",
     "train_verifier": (

@@ -18,7 +18,7 @@ from helpers.places import ROOT
 
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import drafting, growth, process, scoring, stages, verdicts
+from benchmarks import growth, guessing, process, scoring, stages, verdicts
 from benchmarks.__main__ import combined, distances
 from benchmarks.common import cost, table
 
@@ -199,22 +199,24 @@ def test_the_measured_rates_are_what_the_project_promises() -> None:
 
 
 def test_guesses_from_the_prompt_are_counted_as_by_hand() -> None:
-    prompt, reply = [1, 2, 3, 4, 5, 6, 9], [1, 2, 3, 4, 7, 7]
+    prompt, reply = [1, 2, 3, 4, 5, 6, 9], [1, 2, 3, 4, 7, 7, 8]
     # The first token comes with the prompt. 9 1 is new, so 2 is drawn alone. After 1 2 came 3 4 5: two are kept, and 7 is drawn in the
-    # place of 5. Nothing followed 4 7, so the last 7 is drawn alone.
-    assert drafting.replay(prompt, reply, match=2, draft=3) == (5, 3, 1 + 4 + 1)
-    # One guess at a time: 2; then 3 and, beside it, 4; then 5 is guessed and 7 drawn; then 7.
-    assert drafting.replay(prompt, reply, match=2, draft=1) == (5, 4, 1 + 2 + 2 + 1)
+    # place of 5. Nothing followed 4 7 or 7 7, so the last 7 and 8 are drawn alone.
+    assert guessing.replay(prompt, reply, least=2, most=3) == (6, 4, 1 + 4 + 1 + 1)
+    # One guess at a time: 2; then 3 and, beside it, 4; then 5 is guessed and 7 drawn; then 7; then 8.
+    assert guessing.replay(prompt, reply, least=2, most=1) == (6, 5, 1 + 2 + 2 + 1 + 1)
+    # One token is enough: after 1 came 2 3 4, all kept, and 7 is drawn beside them. That is new; then 7 is guessed again, and 8 drawn.
+    assert guessing.replay(prompt, reply, least=1, most=3) == (6, 3, 4 + 1 + 2)
 
 
-@given(st.lists(st.integers(0, 3), max_size=30), st.lists(st.integers(0, 3), min_size=2, max_size=30), st.integers(1, 4), st.integers(0, 5))
-def test_guesses_never_take_more_steps_than_tokens(prompt: list[int], reply: list[int], match: int, draft: int) -> None:
-    found = drafting.replay(prompt, reply, match, draft)
+@given(st.lists(st.integers(0, 3), min_size=1), st.lists(st.integers(0, 3), min_size=2, max_size=30), st.integers(1, 3), st.integers(0, 5))
+def test_guesses_never_take_more_steps_than_tokens(prompt: list[int], reply: list[int], least: int, most: int) -> None:
+    found = guessing.replay(prompt, reply, least, most)
     assert found.tokens == len(reply) - 1
-    assert found.tokens / (draft + 1) <= found.steps <= found.tokens
-    assert found.steps <= found.positions <= found.steps * (draft + 1)
-    assert drafting.replay(prompt, reply, match, 0) == (found.tokens, found.tokens, found.tokens)
+    assert found.tokens / (most + 1) <= found.steps <= found.tokens
+    assert found.steps <= found.positions <= found.steps * (most + 1)
+    assert guessing.replay(prompt, reply, least, 0) == (found.tokens, found.tokens, found.tokens)
 
 
 def test_a_reply_that_repeats_itself_is_guessed_from_itself() -> None:
-    assert drafting.replay([8, 9], [1, 2] * 20, match=2, draft=4).steps <= 15  # of 39 tokens
+    assert guessing.replay([8, 9], [1, 2] * 20, least=2, most=4).steps <= 15  # of 39 tokens

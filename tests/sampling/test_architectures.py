@@ -96,8 +96,12 @@ def test_tokens_and_logits_are_the_models_own(name: str, table: list[Row], monke
         size = max(size, float(expected.abs().max()))
         drawn_by.append(decoder.decoder_of(tokens, NEW))
         alone.append(dict(decoder.decode([Tokens(ids, 0, [1, 2])], Decoding(1.0, 1.0, NEW)))[0])
+    guessing = SharedPrefixDecoder(copy.deepcopy(theirs), [], 8, guesses=2)
+    guessing.match = 1
+    assert guessing.kind == decoder.kind, "logits at guessed places are the model's own, too"
     for ids, expected in zip(asked, greedy, strict=True):
-        assert dict(decoder.decode([Tokens(ids, 0, [1])], Decoding(0.0, 1.0, NEW)))[0] == [expected[0, len(ids) :].tolist()]
+        for one in (decoder, guessing):
+            assert dict(one.decode([Tokens(ids, 0, [1])], Decoding(0.0, 1.0, NEW)))[0] == [expected[0, len(ids) :].tolist()]
     beside = dict(decoder.decode([Tokens(ids, 0, [1, 2]) for ids in asked], Decoding(1.0, 1.0, NEW)))
     assert [beside[i] for i in range(len(asked))] == alone
     assert worst <= 1e-4
@@ -123,7 +127,7 @@ def test_a_layer_that_the_decoder_does_not_know_after_all_is_left_to_transformer
 def test_wrong_logits_are_noticed_before_the_first_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A decoder that left out a model's scale, as this one once did, is not used."""
     advance = SharedPrefixDecoder._advance
-    monkeypatch.setattr(SharedPrefixDecoder, "_advance", lambda self, active: advance(self, active) * 8)
+    monkeypatch.setattr(SharedPrefixDecoder, "_advance", lambda self, *step: advance(self, *step) * 8)
     decoder = SharedPrefixDecoder(tiny("granite, scales"), [], 4)
     assert not decoder.kind.shared
     assert "other logits than the model's own" in capsys.readouterr().err

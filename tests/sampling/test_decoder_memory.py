@@ -35,9 +35,9 @@ class Forced(SharedPrefixDecoder):
     def force(self, lengths: Sequence[Sequence[int]]) -> None:
         self.lengths, self.seen = lengths, list[tuple[int, int, int]]()
 
-    def _accept(self, item: Any, chosen: list[int]) -> None:
+    def _accept(self, item: Any, drawn: list[list[int]]) -> None:
         ends = self.lengths[item.index]
-        super()._accept(item, [STOP if len(item.generated[r]) + 1 == ends[r] else 5 for r in item.alive])
+        super()._accept(item, [[STOP if len(item.generated[r]) + 1 == ends[r] else 5] for r in item.alive])
 
     def _step(self, active: list[Any], decoding: Decoding) -> None:
         living = sum(len(item.alive) for item in active)

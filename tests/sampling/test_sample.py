@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,21 @@ def test_candidates_have_a_temperature_of_their_own(tiny_lm: Path, tmp_path: Pat
     assert len(set(cold["train-drawn"])) == 1 < len(set(warm["train-drawn"]))
     assert cold["clean-drawn"] == warm["clean-drawn"]
     assert texts(distill=Distill(temperature=config().sampling.temperature)) == warm
+
+
+def test_guessed_tokens_change_no_byte_of_the_samples(tiny_lm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Greedy, so that the model repeats itself and last bits decide no draw. Items are drawn again, and the log says how fast."""
+    plain = run(tiny_lm, tmp_path, config(temperature=0, max_new_tokens=90)).read_bytes()
+    assert "a step" not in capsys.readouterr().err
+    assert run(tiny_lm, tmp_path, config(temperature=0, max_new_tokens=90, prompt_lookup=3)).read_bytes() == plain
+    said = re.findall(r"^base, clean: ([\d.]+) tokens a step$", capsys.readouterr().err, re.MULTILINE)
+    assert len(said) == 1 and float(said[0]) > 1.05
+    assert len((tmp_path / "store.jsonl").read_bytes().splitlines()) == 2 * 8
+
+
+def test_another_engine_has_no_guesses_of_this_one() -> None:
+    with pytest.raises(CardproofError, match="prompt_lookup is of the backend 'transformers'"):
+        config(backend="vllm", prompt_lookup=2)
 
 
 @pytest.mark.parametrize(("arm", "piece", "message"), [("bse", "0/1", "no arm 'bse'"), ("base", "1/1", "--shard: found '1/1'")])

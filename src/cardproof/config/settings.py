@@ -228,8 +228,17 @@ class Sampling(Section):
     """Longest reply, in tokens. Assumed, because the card does not say."""
     rows: int = Field(default=48, ge=1, le=4096)
     """Most rollouts decoded together; changes speed and memory, on a GPU also last bits. Of the run, not of the card."""
+    prompt_lookup: int = Field(default=0, ge=0, le=16)
+    """Tokens guessed for each rollout in a step: those that followed its last ones in the prompt (prompt lookup decoding). A guess is kept
+    if it is what is drawn. 0: none. Changes speed, memory and last bits; meant for GPUs. Of the run, not of the card."""
     shards: int = Field(default=1, ge=1, le=1000)
     """Parallel jobs that share each arm's sampling; never changes the result. Of the run, not of the card."""
+
+    @model_validator(mode="after")
+    def _own_guesses(self) -> Sampling:
+        if self.prompt_lookup and self.backend == "vllm":
+            raise ValueError("prompt_lookup is of the backend 'transformers': set it to 0 for 'vllm'")
+        return self
 
 
 class Embedded(Section):

@@ -24,7 +24,7 @@ from cardproof.machine import memory, rates
 from cardproof.machine.workload import Workload, assumptions, model_folder, workload
 from cardproof.models import sizes
 from cardproof.models.architecture import check_length, load_config
-from cardproof.models.cache import MARGIN, budget_of, temporaries, tokens_of_item
+from cardproof.models.cache import MARGIN, budget_of, places_of, temporaries, tokens_of_item
 from cardproof.models.shapes import shapes
 
 GPU_RULES = ("preflight", "dequantise", "sample", "sample_train", "train", "support", "support_train", "check_verifier")
@@ -347,7 +347,7 @@ def sampling_memory(config: Config, sizes: sizes.Shapes, prompt: int, n: int) ->
         ),
         (
             "moments",
-            temporaries(prompt, widest, sizes.hidden, sizes.vocabulary, rows, width),
+            temporaries(prompt, widest, sizes.hidden, sizes.vocabulary, places_of(rows, config.sampling.prompt_lookup), width),
             "one layer's activations while the longest prompt is read, or the logits of a step",
         ),
         *_overhead(sizes, nf4, gpu, width),

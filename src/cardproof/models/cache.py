@@ -27,19 +27,25 @@ def budget_of(items: Iterable[tuple[int, int]], rows: int, new: int) -> int:
     return max((max(1, rows // n) * tokens_of_item(prompt, n, new) for prompt, n in items), default=0)
 
 
+def places_of(rows: int, guesses: int) -> int:
+    """The most tokens that a step computes: each of the rows its last one, and those guessed after it."""
+    return rows * (1 + guesses)
+
+
 MARGIN = 0.1
 """Share of a GPU's free memory that stays free: for fragmentation and for what the libraries take for themselves. Assumed."""
 FLOAT = 4
 
 
-def temporaries(prompt: int, widest: int, hidden: int, vocabulary: int, rows: int, width: int) -> int:
+def temporaries(prompt: int, widest: int, hidden: int, vocabulary: int, places: int, width: int) -> int:
     """Bytes that sampling takes for moments: one layer's activations while a prompt is read, or the logits of a step and their softmax.
 
     While a prompt is read, three tensors of the feed-forward layer (the activated gate, its other half, their product) and four of the
-    residual stream are there at once. `widest`: features of the widest linear layer; `width`: bytes of a number in the compute type.
+    residual stream are there at once. `widest`: features of the widest linear layer; `places`: tokens that a step
+    computes; `width`: bytes of a number in the compute type.
     """
     reading = prompt * (3 * widest + 4 * hidden) * width
-    return max(reading, rows * vocabulary * (width + 2 * FLOAT))
+    return max(reading, places * vocabulary * (width + 2 * FLOAT))
 
 
 def room(free: float, of_moments: int) -> float:

@@ -30,9 +30,10 @@ GREEDY_TOKENS = 64
 SLOW = 0.5
 """Below this share of the plan's rate, a rate falls short."""
 FEWER_ROWS = 8
+GUESSES = 2
 PATIENCE = 600
 """Seconds for a sampling job to finish its first item."""
-KEPT = "keep sampling.rows, sampling.shards and the device the same within a run: what differs is rounding in the GPU's kernels."
+KEPT = "keep the settings of sampling and the device the same within a run: what differs is rounding in the kernels."
 
 
 @dataclass
@@ -244,20 +245,28 @@ def greedy(stage: Stage) -> list[Line]:
 def rows(stage: Stage) -> list[Line]:
     """The samples of the workflow again, with fewer rows decoded together."""
     config = _with(stage.config, "sampling", rows=FEWER_ROWS)
-    return _again(stage, f"samples with {FEWER_ROWS} rows, not {stage.config.sampling.rows}", config, lambda prompts: prompts, strict=False)
+    what = f"samples with {FEWER_ROWS} rows, not {stage.config.sampling.rows}"
+    return _again(stage, what, config, lambda prompts: prompts, not stage.gpu)
 
 
 def neighbours(stage: Stage) -> list[Line]:
     """The samples of some items again, without the others and in the other order."""
-    return _again(stage, "samples beside others, reordered", stage.config, lambda prompts: prompts[::-2])
+    return _again(stage, "samples beside others, reordered", stage.config, lambda prompts: prompts[::-2], True)
 
 
-def _again(stage: Stage, what: str, config: Config, choose: Callable[[list[Prompt]], list[Prompt]], strict: bool = True) -> list[Line]:
+def guesses(stage: Stage) -> list[Line]:
+    """The samples of the workflow again, with another number of tokens guessed from the prompt."""
+    most = 0 if stage.config.sampling.prompt_lookup else GUESSES
+    config = _with(stage.config, "sampling", prompt_lookup=most)
+    return _again(stage, f"samples with {most} tokens guessed in a step", config, lambda prompts: prompts, False)
+
+
+def _again(stage: Stage, what: str, config: Config, choose: Callable[[list[Prompt]], list[Prompt]], promised: bool) -> list[Line]:
     prompts = choose(read_rows(stage.place.run / "prompts" / "clean.jsonl", Prompt))
     _, wrong, drawn = _sample(stage, what.split(",")[0].replace(" ", "-"), config, prompts)
     if wrong:
         return [Line(probe=what, measured=wrong, **_fell("see the logs of the rehearsal."))]
-    return [_compared(stage, what, drawn, strict or not stage.gpu)]
+    return [_compared(stage, what, drawn, promised)]
 
 
 def _compared(stage: Stage, what: str, drawn: Sequence[Rollout], promised: bool) -> Line:
@@ -367,6 +376,7 @@ PROBES: dict[str, Probe] = {
     "greedy": greedy,
     "rows": rows,
     "neighbours": neighbours,
+    "guesses": guesses,
     "resume": resume,
 }
 """In the order in which they run and are shown."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import astuple
@@ -77,8 +78,10 @@ def load_sampler(config: Config, model: Path, adapter: Path | None, chat: Chat) 
     from cardproof.sampling.transformers_backend import TransformersSampler
     from cardproof.sampling.vllm_backend import VllmSampler
 
-    backend = VllmSampler if config.sampling.backend == "vllm" else TransformersSampler
-    return backend(model, config.model.sampling_quantization, adapter, config.sampling.rows, config.runtime.threads, chat)
+    engine = (model, config.model.sampling_quantization, adapter, config.sampling.rows, config.runtime.threads, chat)
+    if config.sampling.backend == "vllm":
+        return VllmSampler(*engine)
+    return TransformersSampler(*engine, guesses=config.sampling.prompt_lookup)
 
 
 def _check_arm(config: Config, arm: str) -> None:
@@ -120,6 +123,7 @@ def _dependencies(config: Config, model: Path, adapter: Path | None) -> dict[str
         "thinking": config.model.thinking,
         "threads": config.runtime.threads,
         "computed on": computed_on(config.sampling.rows),
+        "prompt lookup": config.sampling.prompt_lookup,
         "backend": config.sampling.backend,
         "code": code_fingerprint("sample", config.sampling.backend),
     }
@@ -165,7 +169,7 @@ def _item(
 
 def _fill(store: Store, missing: Sequence[Item], arm: str, config: Config, sampler: Sampler) -> None:
     """Sample the missing items, and store each one as soon as it is finished."""
-    tokens = 0
+    tokens, steps = Counter[str](), Counter[str]()
     rollouts = sum(len(item.task.seeds) for item in missing)
     with tqdm(total=rollouts, desc=f"sample {arm}", unit="rollout", file=sys.stderr, mininterval=2) as bar:
         for decoding in dict.fromkeys(item.decoding for item in missing):
@@ -173,9 +177,13 @@ def _fill(store: Store, missing: Sequence[Item], arm: str, config: Config, sampl
             for index, draws in sampler.sample([item.task for item in alike], decoding):
                 item = alike[index]
                 store.add(item.key, [_row(config, arm, item, k, draw, sampler) for k, draw in enumerate(draws)])
-                tokens += sum(d.completion_tokens for d in draws)
+                tokens[item.prompt.condition] += sum(d.completion_tokens for d in draws)
+                steps[item.prompt.condition] += sum(d.completion_tokens - d.guessed for d in draws)
                 bar.update(len(draws))
-                bar.set_postfix(tok_s=f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f}")
+                bar.set_postfix(tok_s=f"{tokens.total() / max(bar.format_dict['elapsed'], 1e-9):.0f}")
+    if config.sampling.prompt_lookup:
+        for condition in tokens:
+            print(f"{arm}, {condition}: {tokens[condition] / steps[condition]:.2f} tokens a step", file=sys.stderr)
 
 
 def _row(config: Config, arm: str, item: Item, k: int, draw: Draw, sampler: Sampler) -> Rollout:

@@ -32,6 +32,8 @@ class Draw:
     completion_tokens: int
     finish_reason: Literal["stop", "length"]
     decoder: Literal["shared-prefix", "generate", "vllm"]
+    guessed: int = 0
+    """How many of its tokens were guessed before they were drawn: each saved a step."""
 
 
 @dataclass(frozen=True)

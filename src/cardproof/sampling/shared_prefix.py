@@ -2,7 +2,11 @@
 
 A rollout's tokens must not depend on which other items are decoded at the same time. Three things ensure that. Linear layers are packed
 (`cardproof.sampling.packed`), so a row's result is the same to the last bit for any number of rows from MIN_ROWS up. Attention is computed
-item by item, always over all N rows of the item. And every rollout draws from its own counter-based random stream.
+item by item (`cardproof.sampling.step`). And every rollout draws from its own counter-based random stream.
+
+The next tokens of a reply may be guessed from its prompt (`cardproof.sampling.lookup`). A step then computes the guessed places, too, and
+draws a token at each with the random number of that place. A guess is kept if it is the token drawn there, so guessing changes how many
+steps a reply takes, and not what is drawn.
 
 Logits are what the model's own forward pass returns, scaled and capped as it does. Models and items that this decoder does not know go
 through transformers' own generation, an item at a time: see `cardproof.sampling.kinds`.
@@ -12,32 +16,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from cardproof.errors import CardproofError, brief
-from cardproof.models.cache import BLOCK, WIDTH, budget_of, tokens_of_item
+from cardproof.models.cache import BLOCK, WIDTH, budget_of, places_of, tokens_of_item
 from cardproof.models.device import attention_of
 from cardproof.sampling import kinds
 from cardproof.sampling.generate import draw_with_generate
+from cardproof.sampling.lookup import MATCH, Prompt, Reply
 from cardproof.sampling.packed import pack
-from cardproof.sampling.recorded import CudaRecorder, RecordedStep, Recorder, Step
+from cardproof.sampling.recorded import CudaRecorder, RecordedStep, Recorder
 from cardproof.sampling.sampler import Decoding, not_finite
+from cardproof.sampling.step import ATTENTION, Guesses, Item, Step, pieces
 
 MIN_ROWS = 4
 """Fewest rows of a decoding step. Copies fill it up, because a single row takes another kernel."""
 
 WINDOW = 256
 """How many of the most probable tokens `choose` looks at first. Most nuclei fit."""
-
-ATTENTION = "cardproof_shared_prefix"
-
-HARMLESS = frozenset({"dropout", "is_causal", "position_ids", "position_embeddings", "use_cache", "logits_to_keep", "return_dict"})
-"""What a layer may hand its attention without changing what one new token attends to."""
 
 
 @dataclass
@@ -49,160 +49,6 @@ class Tokens:
     seeds: list[int]
     name: str = "a prompt"
     """What an error calls the item."""
-
-
-@dataclass
-class _Item:
-    prefix: list[tuple[torch.Tensor, torch.Tensor]]
-    """Per layer: the prompt's keys as `_pieces` lays them out, and its values, (kv heads, prompt tokens, head dim). A layer with a sliding
-    window has only the prompt's last tokens."""
-    length: int
-    n: int
-    limit: int
-    own: list[tuple[torch.Tensor, torch.Tensor]]
-    """Per layer, of the living rollouts: keys of their replies, (kv heads, living, head dim, room), and values, (kv heads, living, room,
-    head dim)."""
-    generated: list[list[int]] = field(default_factory=list)
-    alive: list[int] = field(default_factory=list)
-    last: list[int] = field(default_factory=list)
-    step: int = 0
-    index: int = 0
-    name: str = ""
-    uniforms: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
-    """(N, max_new_tokens) random numbers in [0, 1)."""
-
-    @property
-    def tokens(self) -> int:
-        """Tokens whose keys and values it may still come to hold."""
-        return tokens_of_item(self.length, len(self.alive), self.limit)
-
-    def grow(self) -> None:
-        """Make room for the next token of each reply, a block at a time."""
-        if self.step < self.own[0][0].shape[3]:
-            return
-        more = min(BLOCK, self.limit - self.step)
-        pad = torch.nn.functional.pad
-        for layer, (keys, values) in enumerate(self.own):
-            self.own[layer] = pad(keys, (0, more)), pad(values, (0, 0, 0, more))
-
-    def keep(self, living: list[int]) -> None:
-        """Give back the memory of rollouts that ended."""
-        if len(living) < len(self.alive):
-            at = torch.tensor([self.alive.index(k) for k in living], dtype=torch.long, device=self.own[0][0].device)
-            for layer, (keys, values) in enumerate(self.own):
-                self.own[layer] = keys.index_select(1, at), values.index_select(1, at)
-        self.alive = living
-
-
-class _Step(Step):
-    """One decoding step of some items: it stores the step's keys and values with their items.
-
-    A prompt's keys are multiplied with the queries of slots, one for each of the N rollouts of its item even if it has ended, because a
-    product of fewer rows may differ in its last bits. The slot of an ended rollout repeats some row, and nothing reads its result.
-    """
-
-    def __init__(self, items: list[_Item], rows: int) -> None:
-        """`rows`: number of rows in the step, fillers included."""
-        self.items, self.fill = items, rows - sum(len(item.alive) for item in items)
-        self.slots: list[torch.Tensor | None] = []
-        """Per item: (N,) the living row that each slot takes; None if all N live."""
-        self.places: list[torch.Tensor | None] = []
-        """Per item: (living,) the slot of each living row; None if all N live."""
-        self.own: list[tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]] = []
-        """Per item: the keys and values of its replies, this step's included, each a tuple of layers."""
-        device = items[0].own[0][0].device
-        for item in items:
-            item.grow()
-            row = {k: at for at, k in enumerate(item.alive)}
-            all_live = len(row) == item.n
-            self.slots.append(None if all_live else torch.tensor([row.get(k, 0) for k in range(item.n)], device=device))
-            self.places.append(None if all_live else torch.tensor(item.alive, device=device))
-            used = item.step + 1
-            keys = tuple(keys[..., :used].flatten(0, 1) for keys, _ in item.own)
-            self.own.append((keys, tuple(values[:, :, :used].flatten(0, 1) for _, values in item.own)))
-
-    def update(self, key: torch.Tensor, value: torch.Tensor, layer: int, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        keys, values = key[:, :, 0].transpose(0, 1), value[:, :, 0].transpose(0, 1)
-        row = 0
-        for item in self.items:
-            own_keys, own_values = item.own[layer]
-            living = slice(row, row + len(item.alive))
-            own_keys[..., item.step], own_values[:, :, item.step] = keys[:, living], values[:, living]
-            row = living.stop
-        return key, value
-
-    def attend(self, layer: int, query: torch.Tensor, scaling: float, sliding_window: int | None, softcap: float | None) -> torch.Tensor:
-        """For each item, one softmax over the shared prefix and each row's own suffix."""
-        heads, dim = query.shape[1], query.shape[3]
-        scaled = query[:, :, 0] * scaling
-        results, row = [], 0
-        for item, slots, places, (own_keys, own_values) in zip(self.items, self.slots, self.places, self.own, strict=True):
-            prefix_keys, prefix_values = item.prefix[layer]
-            pieces, kv_heads, _, width = prefix_keys.shape
-            n, living, length, group = item.n, len(item.alive), prefix_values.shape[1], heads // kv_heads
-            together, alone = (kv_heads, n * group, -1), (kv_heads * living, group, -1)
-            mine = scaled[row : row + living].reshape(living, kv_heads, group, dim).transpose(0, 1)
-            row += living
-            q = mine if slots is None else mine.index_select(1, slots)
-            q = q.expand(pieces, -1, -1, -1, -1).reshape(-1, n * group, dim)
-            # A row of scores for each head of each slot: first those of the shared prefix, piece by piece, then those of its own reply.
-            shared = torch.bmm(q, prefix_keys.view(-1, dim, width)).view(pieces, *together).unbind()
-            own = torch.bmm(mine.reshape(*alone[:2], dim), own_keys[layer])
-            own = (own if slots is None else own.view(kv_heads, living, group, -1).index_select(1, slots)).view(*together)
-            scores = torch.cat((*shared[:-1], shared[-1][..., : length - (pieces - 1) * width], own), dim=-1)
-            if softcap is not None:
-                scores = torch.tanh(scores / softcap) * softcap
-            if sliding_window and length + item.step >= sliding_window:
-                scores[..., : length + item.step + 1 - sliding_window] = -torch.inf
-            weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-            result, apart = torch.bmm(weights[..., :length], prefix_values), weights[..., length:]
-            if places is not None:
-                result, apart = (x.unflatten(1, (n, group)).index_select(1, places) for x in (result, apart))
-            result = result.view(*alone).baddbmm_(apart.reshape(*alone), own_values[layer])
-            results.append(result.view(kv_heads, living, group, dim).transpose(0, 1))
-        if self.fill:
-            results.append(results[0][:1].expand(self.fill, -1, -1, -1))
-        return torch.cat(results).view(-1, 1, heads, dim)
-
-
-def _attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float,
-    step: Step | None = None,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    **kwargs: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention of one decoding step, as transformers calls it: (rows, heads, 1, head dim) -> (rows, 1, heads, head dim).
-
-    A layer with a `sliding_window` sees that many positions, its own included; `softcap` bounds the scores (Gemma 2). TypeError if a layer
-    asks for something else.
-    """
-    if step is None:
-        raise TypeError("the layer does not pass on what its attention needs")
-    if unknown := [name for name, value in kwargs.items() if name not in HARMLESS and value is not None]:
-        raise TypeError(f"attention with {', '.join(unknown)}")
-    layer = cast(int, module.layer_idx)
-    return step.attend(layer, query, scaling, sliding_window, softcap), None
-
-
-def _pieces(keys: torch.Tensor, most: int = WIDTH) -> torch.Tensor:
-    """(kv heads, tokens, head dim) -> (pieces, kv heads, head dim, width): keys laid out for the products; zeros pad the last.
-
-    In pieces of at most `most` keys, because a product of few rows with a wide matrix reads the matrix a few numbers at a time, far apart
-    in memory, on a CPU.
-    """
-    pieces = -(-keys.shape[1] // most)
-    width = -(-keys.shape[1] // pieces)
-    padded = torch.nn.functional.pad(keys, (0, 0, 0, pieces * width - keys.shape[1]))
-    return padded.view(keys.shape[0], pieces, width, keys.shape[2]).permute(1, 0, 3, 2).contiguous()
-
-
-ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _attention)
 
 
 class NotFinite(Exception):
@@ -250,18 +96,28 @@ class SharedPrefixDecoder:
     """Decodes items with one causal language model; see the module's docstring."""
 
     def __init__(
-        self, model: Any, stop_ids: Sequence[int], rows: int, ended: Callable[[list[int]], bool] | None = None, memory: float | None = None
+        self,
+        model: Any,
+        stop_ids: Sequence[int],
+        rows: int,
+        ended: Callable[[list[int]], bool] | None = None,
+        memory: float | None = None,
+        guesses: int = 0,
     ) -> None:
         """`rows`: the most rollouts decoded together, but always at least one item. Packs the model's linear layers in place.
 
         `memory`: bytes for keys and values, but always enough for one item; None: what as many whole items as fill the rows may need.
-        A reply ends with a token of `stop_ids`, or where `ended` says so of its tokens. CardproofError if the packed model computes
-        something else on this machine.
+        A reply ends with a token of `stop_ids`, or where `ended` says so of its tokens. `guesses`: the most tokens that are guessed for
+        each rollout in a step. CardproofError if the packed model computes something else on this machine.
         """
         self.model, self.stop_ids, self.rows, self.ended, self.memory = model, set(stop_ids), rows, ended, memory
+        self.guesses, self.places = guesses, places_of(rows, guesses)
+        self.steps: dict[int, list[int]] = {}
+        """Of each item of the work at hand that is finished: the steps that each rollout took, reading the prompt included."""
         self.device = next(model.parameters()).device
-        # On a GPU the kernel, and with it the last bits, depends on the number of rows, so that number stays the same.
-        self.least = rows if self.device.type == "cuda" else MIN_ROWS
+        # On a GPU the kernel, and with it the last bits, depends on the number of rows, so that number stays the same. Rows that no token
+        # needs are computed anyway, and so even a poor guess is free.
+        self.least, self.match = (self.places, 1) if self.device.type == "cuda" else (MIN_ROWS, MATCH)
         self.own = attention_of(model.config) or self._loaded_with()
         self._attention = str(model.config._attn_implementation)
         self._common: tuple[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] | None = None
@@ -319,12 +175,18 @@ class SharedPrefixDecoder:
     def _decoded(self, ids: list[int], replies: list[list[int]]) -> list[torch.Tensor]:
         """The same by decoding, beside another item."""
         logits, other = self._open(Tokens(ids[3:], 0, [0, 0]), 4)
-        other.last = [1, 2]
+        other.generated = [[1], [2]]
         logits, item = self._open(Tokens(ids, 0, [0] * len(replies)), 4)
         found = [*logits.expand(len(replies), -1)]
-        for step in range(len(replies[0])):
-            item.last = [reply[step] for reply in replies]
-            found += self._advance([other, item])[other.n :]
+        step = 0
+        while step < len(replies[0]):
+            item.generated = [reply[: step + 1] for reply in replies]
+            guesses = [reply[step + 1 : step + 3] if self.guesses else [] for reply in replies]
+            rows = self._advance([other, item], [[[], []], guesses])[other.n :]
+            places = 1 + len(guesses[0])
+            found += [rows[places * k + j] for j in range(places) for k in range(len(replies))]
+            other.generated = [[*reply, 3] for reply in other.generated]
+            step += places
         return found
 
     def _loaded_with(self) -> str:
@@ -342,6 +204,7 @@ class SharedPrefixDecoder:
 
         CardproofError names the item whose logits are not finite.
         """
+        self.steps = {}
         shared: list[tuple[int, Tokens]] = []
         rest: list[tuple[int, Tokens]] = []
         for index, tokens in enumerate(work):
@@ -350,7 +213,9 @@ class SharedPrefixDecoder:
             yield from self._decode(shared, decoding)
             self._use(self.own)
             for index, tokens in rest:
-                yield index, self._generate(tokens, decoding)
+                replies = self._generate(tokens, decoding)
+                self.steps[index] = [len(reply) for reply in replies]
+                yield index, replies
         finally:
             self._use(self.own)
 
@@ -365,21 +230,20 @@ class SharedPrefixDecoder:
     def _decode(self, work: Sequence[tuple[int, Tokens]], decoding: Decoding) -> Iterator[tuple[int, list[list[int]]]]:
         waiting = list(work)[::-1]
         budget = budget_of(((len(t.ids), len(t.seeds)) for _, t in work), self.rows, decoding.max_new_tokens)
-        active: list[_Item] = []
+        active: list[Item] = []
         while waiting or active:
             while waiting and (not active or self._fits(active, waiting[-1][1], decoding.max_new_tokens, budget)):
                 index, tokens = waiting.pop()
                 active.append(self._start(index, tokens, decoding))
-            for item in [i for i in active if not i.alive]:
-                yield item.index, item.generated
-            active = [i for i in active if i.alive]
-            if active:
-                self._step(active, decoding)
-                for item in [i for i in active if not i.alive]:
+            if any(item.alive for item in active):
+                self._step([item for item in active if item.alive], decoding)
+            for item in active:
+                if not item.alive:
+                    self.steps[item.index] = item.steps
                     yield item.index, item.generated
-                active = [i for i in active if i.alive]
+            active = [item for item in active if item.alive]
 
-    def _fits(self, active: Sequence[_Item], tokens: Tokens, limit: int, budget: int) -> bool:
+    def _fits(self, active: Sequence[Item], tokens: Tokens, limit: int, budget: int) -> bool:
         """Whether an item can be decoded beside the others: within the rows, and within the memory even if no rollout ends early."""
         held = sum(item.tokens for item in active)
         if self.memory is not None:
@@ -387,20 +251,24 @@ class SharedPrefixDecoder:
         fits = held + tokens_of_item(len(tokens.ids), len(tokens.seeds), limit) <= budget
         return fits and sum(len(i.alive) for i in active) + len(tokens.seeds) <= self.rows
 
-    def _start(self, index: int, tokens: Tokens, decoding: Decoding) -> _Item:
+    def _start(self, index: int, tokens: Tokens, decoding: Decoding) -> Item:
         logits, item = self._open(tokens, decoding.max_new_tokens)
         item.index, item.name, item.uniforms = index, tokens.name, _uniforms(tokens.seeds, decoding.max_new_tokens)
-        self._accept(item, self._choose(logits.expand(item.n, -1), item.uniforms[:, 0], decoding, [item.name] * item.n))
+        if self.guesses:
+            prompt = Prompt(tokens.ids)
+            item.replies = [Reply(prompt) for _ in range(item.n)]
+        chosen = self._choose(logits.expand(item.n, -1), item.uniforms[:, 0], decoding, [item.name] * item.n)
+        self._accept(item, [[token] for token in chosen])
         return item
 
-    def _open(self, tokens: Tokens, limit: int) -> tuple[torch.Tensor, _Item]:
+    def _open(self, tokens: Tokens, limit: int) -> tuple[torch.Tensor, Item]:
         """Read a prompt: the logits of its replies' first token, (1, vocabulary), and the item with room for `limit` tokens each."""
         logits, prefix = self._prefill(tokens)
         n = len(tokens.seeds)
         room = min(BLOCK, limit)
         own = [(v.new_zeros(v.shape[0], n, k.shape[2], room), v.new_zeros(v.shape[0], n, room, v.shape[2])) for k, v in prefix]
-        item = _Item(prefix, len(tokens.ids), n, limit, own)
-        item.generated, item.alive = [[] for _ in range(n)], list(range(n))
+        item = Item(prefix, len(tokens.ids), n, limit, own)
+        item.generated, item.alive, item.steps = [[] for _ in range(n)], list(range(n)), [0] * n
         return logits, item
 
     def _prefill(self, tokens: Tokens) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
@@ -421,24 +289,40 @@ class SharedPrefixDecoder:
         logits = self.model(input_ids=rest, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
         prefix = []
         for layer in cache.layers:  # one at a time, so that the keys are in memory twice for one layer only
-            prefix.append((_pieces(layer.keys[0], WIDTH if self.device.type == "cpu" else sys.maxsize), layer.values[0].contiguous()))
+            prefix.append((pieces(layer.keys[0], WIDTH if self.device.type == "cpu" else sys.maxsize), layer.values[0].contiguous()))
             layer.keys = layer.values = None
         return logits, prefix
 
-    def _advance(self, active: list[_Item]) -> torch.Tensor:
-        """Compute one step: the logits of every living row, item by item, (rows, vocabulary)."""
-        ids = [item.last[r] for item in active for r in item.alive]
-        positions = [item.length + item.step for item in active for _ in item.alive]
+    def _guess(self, active: list[Item]) -> list[Guesses]:
+        """What is guessed for each living rollout: no more than makes `places` rows, and no more than the longest reply needs.
+
+        Only an item with more rollouts than `rows`, which is alone, meets the first bound, so other items never change what is guessed.
+        """
+        left = self.places - sum(len(item.alive) for item in active)
+        guesses: list[Guesses] = []
+        for item in active:
+            guesses.append([])
+            for rollout in item.alive:
+                most = min(self.guesses, left, item.limit - len(item.generated[rollout]) - 1)
+                guesses[-1].append(item.replies[rollout].guess(most, self.match) if most > 0 else [])
+                left -= len(guesses[-1][-1])
+        return guesses
+
+    def _advance(self, active: list[Item], guesses: list[Guesses]) -> torch.Tensor:
+        """Compute one step: the logits of every row, item by item and rollout by rollout, (rows, vocabulary)."""
+        ids, positions = list[int](), list[int]()
+        for item, of_item in zip(active, guesses, strict=True):
+            for rollout, guessed in zip(item.alive, of_item, strict=True):
+                at = item.length + item.written(rollout)
+                ids += [item.generated[rollout][-1], *guessed]
+                positions += range(at, at + 1 + len(guessed))
         real = len(ids)
         fill = max(0, self.least - real)
         row_ids, row_positions = (torch.tensor(one + one[:1] * fill, device=self.device)[:, None] for one in (ids, positions))
         self._use(ATTENTION)
-        logits = self._compute(row_ids, row_positions, _Step(active, real + fill))
-        for item in active:
-            item.step += 1
-        return logits[:real]
+        return self._compute(row_ids, row_positions, Step(active, guesses, real + fill))[:real]
 
-    def _compute(self, ids: torch.Tensor, positions: torch.Tensor, step: _Step) -> torch.Tensor:
+    def _compute(self, ids: torch.Tensor, positions: torch.Tensor, step: Step) -> torch.Tensor:
         """The logits of a step, recorded if it has the shape that all steps have: (rows, 1) twice -> (rows, vocabulary)."""
         if self.recorder is None or len(ids) != self.least:
             return self._call(ids, positions, step)
@@ -451,7 +335,7 @@ class SharedPrefixDecoder:
         logits: torch.Tensor = self.model(**asked).logits[:, -1]
         return logits
 
-    def _record(self, recorder: Callable[[], Recorder], ids: torch.Tensor, positions: torch.Tensor, step: _Step) -> torch.Tensor:
+    def _record(self, recorder: Callable[[], Recorder], ids: torch.Tensor, positions: torch.Tensor, step: Step) -> torch.Tensor:
         """Compute a step, record it for those that follow, and compare the two to the last bit; without success, record none."""
         expected = self._call(ids, positions, step)
         try:
@@ -465,15 +349,19 @@ class SharedPrefixDecoder:
             print(f"cardproof: warning: a step cannot be recorded ({brief(e, 120)}); replies take longer.", file=sys.stderr)
             return self._call(ids, positions, step)  # the failed one stored keys and values of its own
 
-    def _step(self, active: list[_Item], decoding: Decoding) -> None:
-        logits = self._advance(active)
-        uniforms = np.concatenate([item.uniforms[item.alive, item.step] for item in active])
-        chosen = self._choose(logits, uniforms, decoding, [item.name for item in active for _ in item.alive])
-        row = 0
-        for item in active:
-            n = len(item.alive)
-            self._accept(item, chosen[row : row + n])
-            row += n
+    def _step(self, active: list[Item], decoding: Decoding) -> None:
+        guesses = self._guess(active)
+        logits = self._advance(active, guesses)
+        at = [
+            (item, rollout, len(item.generated[rollout]) + j)
+            for item, of_item in zip(active, guesses, strict=True)
+            for rollout, guessed in zip(item.alive, of_item, strict=True)
+            for j in range(1 + len(guessed))
+        ]
+        uniforms = np.array([item.uniforms[rollout, place] for item, rollout, place in at])
+        drawn = iter(self._choose(logits, uniforms, decoding, [item.name for item, _, _ in at]))
+        for item, some in zip(active, guesses, strict=True):
+            self._accept(item, [_kept([next(drawn) for _ in range(1 + len(guessed))], guessed) for guessed in some])
 
     def _choose(self, logits: torch.Tensor, uniforms: np.ndarray, decoding: Decoding, names: list[str]) -> list[int]:
         try:
@@ -485,16 +373,29 @@ class SharedPrefixDecoder:
         """Whether a reply ends with its last token."""
         return reply[-1] in self.stop_ids or (self.ended is not None and self.ended(reply))
 
-    def _accept(self, item: _Item, chosen: list[int]) -> None:
-        if not item.last:
-            item.last = [0] * item.n
-        for r, token in zip(item.alive, chosen, strict=True):
-            item.generated[r].append(token)
-            item.last[r] = token
-        item.keep([r for r in item.alive if len(item.generated[r]) < item.limit and not self.is_last(item.generated[r])])
+    def _accept(self, item: Item, drawn: list[list[int]]) -> None:
+        """Add tokens to the living rollouts, up to where a reply ends."""
+        ended = set()
+        for rollout, tokens in zip(item.alive, drawn, strict=True):
+            reply = item.generated[rollout]
+            item.steps[rollout] += 1
+            for token in tokens:
+                reply.append(token)
+                if item.replies:
+                    item.replies[rollout].add(token)
+                if len(reply) == item.limit or self.is_last(reply):
+                    ended.add(rollout)
+                    break
+        item.keep([rollout for rollout in item.alive if rollout not in ended])
 
 
-def _bytes_per_token(item: _Item) -> int:
+def _kept(drawn: list[int], guessed: list[int]) -> list[int]:
+    """The drawn tokens that count: those after guesses that came true, and the one after them."""
+    right = next((j for j, (token, guess) in enumerate(zip(drawn, guessed, strict=False)) if token != guess), len(guessed))
+    return drawn[: right + 1]
+
+
+def _bytes_per_token(item: Item) -> int:
     return sum((keys.shape[0] * keys.shape[2] + values.shape[0] * values.shape[3]) * keys.element_size() for keys, values in item.own)
 
 

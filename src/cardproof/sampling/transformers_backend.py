@@ -17,8 +17,10 @@ from cardproof.sampling.sampler import Decoding, Draw, Task
 class TransformersSampler:
     """A `Sampler` with one model and at most one adapter."""
 
-    def __init__(self, folder: Path, quantization: Quantization, adapter: Path | None, rows: int, threads: int, chat: Chat) -> None:
-        """`rows`: the most rollouts decoded together; `threads`: CPU threads."""
+    def __init__(
+        self, folder: Path, quantization: Quantization, adapter: Path | None, rows: int, threads: int, chat: Chat, guesses: int = 0
+    ) -> None:
+        """`rows`: the most rollouts decoded together; `threads`: CPU threads; `guesses`: the most tokens guessed for each in a step."""
         import torch
 
         from cardproof.sampling.shared_prefix import SharedPrefixDecoder
@@ -29,7 +31,7 @@ class TransformersSampler:
         self.model_hash = model_hash(folder)
         self.adapter_hash = fingerprint(adapter) if adapter else None
         model = load_for_sampling(folder, quantization, adapter)
-        self.decoder = SharedPrefixDecoder(model, chat.ending.stops, rows, chat.ended if chat.ending.text else None)
+        self.decoder = SharedPrefixDecoder(model, chat.ending.stops, rows, chat.ended if chat.ending.text else None, guesses=guesses)
 
     def _memory(self, longest: int) -> float | None:
         """Bytes for keys and values: what a GPU has left beside the weights; None on a CPU, where the rows alone decide."""
@@ -40,7 +42,7 @@ class TransformersSampler:
         model = self.decoder.model
         text = model.config.get_text_config()
         widest = max(max(pair) for pair in sides(model))
-        moments = temporaries(longest, widest, text.hidden_size, text.vocab_size, self.decoder.rows, model.dtype.itemsize)
+        moments = temporaries(longest, widest, text.hidden_size, text.vocab_size, self.decoder.places, model.dtype.itemsize)
         # Torch keeps memory that it has used, for what it needs next: the driver counts it as taken, but it is free for keys and values.
         kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         return room(torch.cuda.mem_get_info()[0] + kept, moments)
@@ -55,8 +57,8 @@ class TransformersSampler:
             task = work[index]
             drawn_by = self.decoder.decoder_of(tokens[index], decoding.max_new_tokens)
             draws = []
-            for reply in replies:
+            for reply, steps in zip(replies, self.decoder.steps[index], strict=True):
                 stopped = bool(reply) and self.decoder.is_last(reply)
                 text = task.before + self.chat.reply(reply)
-                draws.append(Draw(text, len(task.ids), len(reply), "stop" if stopped else "length", drawn_by))
+                draws.append(Draw(text, len(task.ids), len(reply), "stop" if stopped else "length", drawn_by, len(reply) - steps))
             yield index, draws
