@@ -30,10 +30,10 @@ The meaning of each setting ends with one of three marks:
   card's authors know whether they chose the same.
 - *Of the run, not of the card*: a name, a local path, or something about the machine. The card has no say in it.
 
-A changed setting reruns only the steps that depend on it. `sampling.rows`, `sampling.prompt_lookup`,
-`sampling.shards`, `training.gradient_checkpointing`, `runtime.gpus` and `runtime.memory_gb` affect speed and memory, never a result, except for
-last bits (`sampling.prompt_lookup`, and on a GPU `sampling.rows`). Of these, only `sampling.shards` runs a model again. After a change of another one, what shows the configuration is written again, in seconds: provenance,
-verdicts, figures, card, page.
+A changed setting reruns only the steps that depend on it. `sampling.rows`, `sampling.prompt_lookup`, `sampling.shards`,
+`training.gradient_checkpointing`, `runtime.gpus` and `runtime.memory_gb` affect speed and memory, never a result, except for last bits
+(`sampling.prompt_lookup`, and on a GPU `sampling.rows`). Of these, only `sampling.shards` runs a model again. After a change of another
+one, what shows the configuration is written again, in seconds: provenance, verdicts, figures, card, page.
 """
 
 
