@@ -164,12 +164,32 @@ def test_parts_are_found_by_name_or_pattern(corpus: list[str], qa: str, patterns
     for name, rows in (*zip(corpus, pieces, strict=True), (qa, QA)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         WRITE[name.rpartition(".")[2]](tmp_path / name, rows)
-    source = Benchmark(source="folder", path=str(tmp_path), sha256={corpus[0]: sha256_file(tmp_path / corpus[0])}, **patterns)
+    source = Benchmark(source="folder", path=str(tmp_path), sha256={name: sha256_file(tmp_path / name) for name in corpus}, **patterns)
     passages, questions = acquire_benchmark(source, 0, tmp_path)
     assert [p.id for p in passages] == ["7.10", "8", "0012"] and len(questions) == 2
-    wrong = source.model_copy(update={"sha256": {corpus[-1].rpartition("/")[2]: "0" * 64}})
+    wrong = source.model_copy(update={"sha256": {**source.sha256, corpus[-1]: "0" * 64}})
     with pytest.raises(CardproofError, match="is not the pinned file"):
         acquire_benchmark(wrong, 0, tmp_path)
+    if len({name.rpartition("/")[2] for name in (*corpus, qa)}) > len(corpus):  # a pin by name alone is of all files of that name
+        by_name = source.model_copy(update={"sha256": {name.rpartition("/")[2]: digest for name, digest in source.sha256.items()}})
+        assert acquire_benchmark(by_name, 0, tmp_path)[0] == passages
+
+
+@pytest.mark.parametrize(("name", "patterns"), [("corpus/extra.jsonl", {}), ("corpus/corpus-2.jsonl", {"corpus": "corpus/*.jsonl"})])
+def test_more_rows_beside_a_pinned_file_are_refused(name: str, patterns: dict[str, str], tmp_path: Path) -> None:
+    """Else a run on more passages than the published ones would be told to have used the published ones."""
+    (tmp_path / "corpus").mkdir()
+    WRITE["jsonl"](tmp_path / "corpus/corpus.jsonl", CORPUS[:2])
+    WRITE["jsonl"](tmp_path / name, CORPUS[2:])
+    WRITE["jsonl"](tmp_path / "qa.jsonl", QA)
+    pins = {file: sha256_file(tmp_path / file) for file in ("corpus/corpus.jsonl", "qa.jsonl")}
+    source = Benchmark(source="folder", path=str(tmp_path), sha256=pins, **patterns)
+    with pytest.raises(
+        CardproofError, match=rf"{name} is read as well as corpus/corpus\.jsonl, which is pinned .* but is not pinned itself"
+    ):
+        acquire_benchmark(source, 0, tmp_path)
+    both = source.model_copy(update={"sha256": {**pins, name: sha256_file(tmp_path / name)}})
+    assert len(acquire_benchmark(both, 0, tmp_path)[0]) == 3
 
 
 def test_pins_of_other_files_vouch_for_nothing(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ CHANGED: dict[str, tuple[str, dict[str, Any]]] = {
     "a model in a folder": ("model", {"model": {"source": "folder", "id": "models/mine", "revision": None}}),
     "an embedded model": ("model", {"model": {"source": "embedded", "id": "smollm2-135m", "revision": None}}),
     "other data": ("data", {"benchmark": {"id": "me/other", "revision": None, "sha256": {"qa.jsonl": None, "corpus.jsonl": None}}}),
+    "a file of its own choice": ("data", {"benchmark": {"questions": "more.jsonl", "sha256": {"qa.jsonl": None, "corpus.jsonl": None}}}),
     "one file of other data": ("data", {"benchmark": {"sha256": {"qa.jsonl": "0" * 64}}}),
     "data in a folder, unpinned": (
         "data",

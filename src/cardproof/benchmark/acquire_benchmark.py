@@ -9,7 +9,7 @@ from cardproof import outside
 from cardproof.acquire import hub
 from cardproof.acquire.hub import Repository, copy_listed, fetch, from_cache, from_mirror, listing, mirrored
 from cardproof.benchmark.embedded import load_embedded
-from cardproof.benchmark.folder import Rows, load_folder, unmatched
+from cardproof.benchmark.folder import Rows, check_whole, load_folder, unmatched
 from cardproof.benchmark.parts import parts_of
 from cardproof.benchmark.subset import subset
 from cardproof.config.settings import Benchmark
@@ -64,7 +64,8 @@ def needed(repository: Repository, settings: Benchmark) -> Repository:
     """
     where = f"{repository.name} at revision {repository.revision}"
     sizes = {file.path: file.size for file in repository.files}
-    names = parts_of(sizes, where, settings.corpus, settings.questions).names
+    parts = parts_of(sizes, where, settings.corpus, settings.questions)
+    names = parts.names
     for name in names:
         if sizes[name] > outside.MOST_ROWS_BYTES:
             most = f"at most {outside.MOST_ROWS_BYTES:,} are fetched."
@@ -72,4 +73,5 @@ def needed(repository: Repository, settings: Benchmark) -> Repository:
     if missing := unmatched(names, settings.sha256):
         hint = f"check benchmark.revision, and set benchmark.sha256.{missing[0]} to null if you mean other files."
         raise CardproofError(f"{where} has no {missing[0]}, but {', '.join(names)}.", hint)
+    check_whole(parts, settings.sha256, where)
     return repository._replace(files=[file for file in repository.files if file.path in names])

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError, model_validator
 
-from cardproof.benchmark.parts import names_in, parts_of
+from cardproof.benchmark.parts import Parts, names_in, parts_of
 from cardproof.benchmark.tables import PASSAGES, QUESTIONS, Column, table_rows
 from cardproof.contract.ids import same, unfit
 from cardproof.errors import CardproofError, did_you_mean, of_validation
@@ -38,8 +38,8 @@ def load_folder(
 ) -> Rows:
     """A benchmark from a folder, in JSON Lines, Parquet or CSV with the columns of Legal RAG Bench.
 
-    See `parts.parts_of` for the names of the files, and what `corpus` and `questions` choose. `pins`: file name -> sha256; other files are
-    not checked. CardproofError names file, line or id, and field of the first fault.
+    See `parts.parts_of` for the names of the files, and what `corpus` and `questions` choose. `pins`: file name -> sha256; a part without
+    pins is not checked. CardproofError names file, line or id, and field of the first fault.
     """
     found = parts_of(names_in(folder), str(folder), corpus, questions)
     if missing := unmatched(found.names, pins or {}):
@@ -48,6 +48,7 @@ def load_folder(
             f"{folder}: {missing[0]} is pinned (benchmark.sha256) but not there; read are {', '.join(found.names)}.",
             f"set benchmark.sha256.{missing[0]} to null, and pin the files that are read.",
         )
+    check_whole(found, pins or {}, str(folder))
     for name in found.names:
         if expected := pin_of(name, pins or {}):
             check_sha256(folder / name, expected)
@@ -63,6 +64,18 @@ def unmatched(names: Sequence[str], pins: Mapping[str, str | None]) -> list[str]
     """The pinned files that are not among those that are read."""
     found = {*names, *(PurePosixPath(name).name for name in names)}
     return [pinned for pinned, digest in pins.items() if digest and pinned not in found]
+
+
+def check_whole(parts: Parts, pins: Mapping[str, str | None], where: str) -> None:
+    """CardproofError if only some files of a part are pinned: with rows of others, the data are not those that the pins stand for."""
+    for names in (parts.corpus, parts.questions):
+        free = [name for name in names if not pin_of(name, pins)]
+        if free and len(free) < len(names):
+            pinned = next(name for name in names if name not in free)
+            raise CardproofError(
+                f"{where}: {free[0]} is read as well as {pinned}, which is pinned (benchmark.sha256), but is not pinned itself.",
+                f"pin it, set the pin of {PurePosixPath(pinned).name} to null, or choose by benchmark.corpus and benchmark.questions.",
+            )
 
 
 def read(corpus: Path, questions: Path) -> Rows:

@@ -114,7 +114,10 @@ def hashes(run: Run, arm: str) -> tuple[str | None, str | None]:
 
 
 def _data(stated: Origin | None, run: Run) -> Compared:
-    """The data by the hash of each file where the claims file names them, else by name and revision."""
+    """The data by the hash of each file where the claims file names them, else by name and revision.
+
+    Name and revision stand for the files that the data set's names tell, not for others that the run chose by a pattern.
+    """
     settings = _at(run, "/benchmark") or {}
     kind = settings.get("source")
     pins = {name: pin for name, pin in (settings.get("sha256") or {}).items() if pin} if kind != "embedded" else {}
@@ -126,7 +129,8 @@ def _data(stated: Origin | None, run: Run) -> Compared:
     if stated.files and pins:
         holds = {name: pin.casefold() for name, pin in pins.items()} == stated.files
     else:
-        holds = bool(stated.id and stated.id == used.id and stated.revision in (None, used.revision))
+        chosen = [setting for setting in ("corpus", "questions") if stated.files and settings.get(setting)]
+        holds = bool(stated.id and stated.id == used.id and stated.revision in (None, used.revision)) and not chosen
     return Compared(what="data", card=stated.told, run=used.told, holds=holds)
 
 
