@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 MATCH = 3
-"""The most tokens that are looked up. More find less, and what they find is hardly better (benchmarks/drafting.py)."""
+"""The most tokens that are looked up. More find less: with four, 1.44 tokens a step in the demo instead of 1.53."""
 
 
 def _runs(text: Sequence[int], end: int) -> list[tuple[int, ...]]:
