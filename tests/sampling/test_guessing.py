@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cardproof.models.cache import places_of
 from cardproof.sampling.lookup import MATCH, Prompt, Reply
 from cardproof.sampling.sampler import Decoding
 from cardproof.sampling.shared_prefix import SharedPrefixDecoder, Tokens
@@ -131,3 +132,18 @@ def test_a_gpu_guesses_in_steps_of_one_shape(kind: str, capsys: pytest.CaptureFi
     assert found == plain and kept
     assert guessing._recorded is not None, capsys.readouterr().err
     assert shapes == {24}
+
+
+def test_guesses_take_no_more_rows_and_room_than_the_plan_counts() -> None:
+    """All but the item with more rollouts than rows, which is decoded by itself."""
+    guessing: Any = decoder("qwen3", 5)
+    guessing.ended = None  # all replies go on to the limit
+    seen: list[tuple[int, int]] = []
+    compute, accept = guessing._compute, guessing._accept
+    guessing._compute = lambda ids, *rest: (seen.append((len(ids), 0)), compute(ids, *rest))[1]
+    guessing._accept = lambda item, *rest: (seen.append((0, item.own[0][0].shape[3])), accept(item, *rest))[1]
+    work = [item for item in items() if len(item.seeds) <= 8]
+    list(guessing.decode(work, Decoding(0.3, 0.95, 70)))
+    rows, room = (max(of) for of in zip(*seen, strict=True))
+    assert 8 < rows <= places_of(8, 5)
+    assert room == 70
