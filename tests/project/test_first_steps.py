@@ -68,8 +68,13 @@ def test_benchmarks_leave_the_results_of_the_project_alone() -> None:
 @pytest.mark.slow
 def test_settings_of_the_machine_run_no_model_again(ci_run: Path) -> None:
     """As docs/config.md says of them."""
-    assert "only\n`sampling.shards` runs a model again" in (ROOT / "docs/config.md").read_text(encoding="utf-8")
-    for setting in ('sampling={"rows": 7}', 'training={"gradient_checkpointing": false}', 'runtime={"memory_gb": 9}'):
+    assert "only `sampling.shards` runs a model again" in (ROOT / "docs/config.md").read_text(encoding="utf-8")
+    for setting in (
+        'sampling={"rows": 7}',
+        'sampling={"prompt_lookup": 2}',
+        'training={"gradient_checkpointing": false}',
+        'runtime={"memory_gb": 9}',
+    ):
         found = planned(snakemake(ci_run, "-n", "--config", setting))
         assert set(found) <= SHOWN_AGAIN, setting
 

@@ -258,7 +258,7 @@ def guesses(stage: Stage) -> list[Line]:
     """The samples of the workflow again, with another number of tokens guessed from the prompt."""
     most = 0 if stage.config.sampling.prompt_lookup else GUESSES
     config = _with(stage.config, "sampling", prompt_lookup=most)
-    return _again(stage, f"samples with {most} tokens guessed in a step", config, lambda prompts: prompts, False)
+    return _again(stage, f"samples with {most} tokens guessed", config, lambda prompts: prompts, False)
 
 
 def _again(stage: Stage, what: str, config: Config, choose: Callable[[list[Prompt]], list[Prompt]], promised: bool) -> list[Line]:
