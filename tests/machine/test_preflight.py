@@ -55,6 +55,13 @@ def verb(folder: Path, values: dict[str, Any], *arguments: str, **changes: str) 
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment(**changes), timeout=PATIENCE)
 
 
+def refused(folder: Path, values: dict[str, Any], **changes: str) -> str:
+    """What is said of a configuration that this machine cannot run."""
+    result = verb(folder, values, **changes)
+    assert result.returncode == 2, result.stdout + result.stderr
+    return result.stderr
+
+
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--cores", "2", "--nolock", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=PATIENCE)
@@ -109,12 +116,11 @@ def test_what_is_found_is_written_but_never_a_token(tmp_path: Path) -> None:
 
 
 def test_no_network_allowed_is_a_failure_while_something_is_missing(tmp_path: Path) -> None:
-    result = verb(tmp_path, WITHOUT_GPU, HF_HUB_OFFLINE="1")
-    assert result.returncode == 2
-    assert "but HF_HUB_OFFLINE is set" in result.stderr
-    assert "unset HF_HUB_OFFLINE" in result.stderr
-    assert "make demo" not in result.stderr, "the demo is named where the GPU is what is missing"
-    assert "Traceback" not in result.stderr
+    said = refused(tmp_path, WITHOUT_GPU, HF_HUB_OFFLINE="1")
+    assert "but HF_HUB_OFFLINE is set" in said
+    assert "unset HF_HUB_OFFLINE" in said
+    assert "make demo" not in said, "the demo is named where the GPU is what is missing"
+    assert "Traceback" not in said
 
 
 @pytest.mark.usefixtures("roomy")
@@ -125,10 +131,9 @@ def test_a_mirror_must_have_all_that_is_missing_and_then_no_network_is_needed(tm
     taken = hub_sources(reading.validate(values))
     assert len(taken) == 3
     for setting, (name, revision) in taken.items():
-        said = verb(tmp_path, values, **offline)
-        assert said.returncode == 2
-        assert f"{setting}: The mirror {mirror} (CARDPROOF_MIRROR) does not have the model {name!r}" in said.stderr
-        assert "cardproof acquire --mirror" in said.stderr
+        said = refused(tmp_path, values, **offline)
+        assert f"{setting}: The mirror {mirror} (CARDPROOF_MIRROR) does not have the model {name!r}" in said
+        assert "cardproof acquire --mirror" in said
         files = [{"path": "weights.safetensors", "size": 7 * GB, "sha256": "0" * 64, "blob": None}]
         listed = {"kind": "model", "name": name, "revision": revision or "b" * 40, "pinned": revision is not None, "files": files}
         hub.place(mirror, name, "model").mkdir(parents=True)
@@ -141,29 +146,23 @@ def test_a_mirror_must_have_all_that_is_missing_and_then_no_network_is_needed(tm
 def test_a_missing_folder_is_named_with_its_setting(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     arms = {"hybrid": {"adapter": "folder", "id": "nowhere"}, "other": {"adapter": "folder", "id": "here"}}
-    result = verb(tmp_path, {**WITHOUT_GPU, "arms": arms, "verifier": {"ragtruth": "no/ragtruth"}})
-    assert result.returncode == 2
-    assert "these folders do not exist: arms.hybrid.id nowhere, verifier.ragtruth no/ragtruth." in result.stderr
+    said = refused(tmp_path, {**WITHOUT_GPU, "arms": arms, "verifier": {"ragtruth": "no/ragtruth"}})
+    assert "these folders do not exist: arms.hybrid.id nowhere, verifier.ragtruth no/ragtruth." in said
 
 
 def test_worked_examples_that_are_not_there_are_named(tmp_path: Path) -> None:
-    asked = {**WITHOUT_GPU, "contract": {"demonstration": "candidates", "demonstrations": "nowhere"}}
-    result = verb(tmp_path, asked)
-    assert result.returncode == 2
-    assert "prompts/nowhere.yaml does not exist" in result.stderr
-    assert "correct contract.demonstrations" in result.stderr
+    said = refused(tmp_path, {**WITHOUT_GPU, "contract": {"demonstration": "candidates", "demonstrations": "nowhere"}})
+    assert "prompts/nowhere.yaml does not exist" in said
+    assert "correct contract.demonstrations" in said
 
 
 def test_vllm_must_be_there_for_the_interpreter_named(tmp_path: Path) -> None:
     asked = {**WITHOUT_GPU, "sampling": {"backend": "vllm", "python": "no/such/python"}}
-    result = verb(tmp_path, asked)
-    assert result.returncode == 2
-    assert "the interpreter no/such/python does not exist" in result.stderr
-    assert "make setup-vllm" in result.stderr
+    said = refused(tmp_path, asked)
+    assert "the interpreter no/such/python does not exist" in said
+    assert "make setup-vllm" in said
     if importlib.util.find_spec("vllm") is None:
-        result = verb(tmp_path, {**asked, "sampling": {"backend": "vllm"}})
-        assert result.returncode == 2
-        assert "lacks vLLM" in result.stderr
+        assert "lacks vLLM" in refused(tmp_path, {**asked, "sampling": {"backend": "vllm"}})
 
 
 def test_a_container_asked_for_needs_apptainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

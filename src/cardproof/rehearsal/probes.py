@@ -246,22 +246,22 @@ def rows(stage: Stage) -> list[Line]:
     """The samples of the workflow again, with fewer rows decoded together."""
     config = _with(stage.config, "sampling", rows=FEWER_ROWS)
     what = f"samples with {FEWER_ROWS} rows, not {stage.config.sampling.rows}"
-    return _again(stage, what, config, lambda prompts: prompts, not stage.gpu)
+    return _again(stage, what, config, not stage.gpu)
 
 
 def neighbours(stage: Stage) -> list[Line]:
     """The samples of some items again, without the others and in the other order."""
-    return _again(stage, "samples beside others, reordered", stage.config, lambda prompts: prompts[::-2], True)
+    return _again(stage, "samples beside others, reordered", stage.config, True, lambda prompts: prompts[::-2])
 
 
 def guesses(stage: Stage) -> list[Line]:
     """The samples of the workflow again, with another number of tokens guessed from the prompt."""
     most = 0 if stage.config.sampling.prompt_lookup else GUESSES
     config = _with(stage.config, "sampling", prompt_lookup=most)
-    return _again(stage, f"samples with {most} tokens guessed", config, lambda prompts: prompts, False)
+    return _again(stage, f"samples with {most} tokens guessed", config, False)
 
 
-def _again(stage: Stage, what: str, config: Config, choose: Callable[[list[Prompt]], list[Prompt]], promised: bool) -> list[Line]:
+def _again(stage: Stage, what: str, config: Config, promised: bool, choose: Callable[[list[Prompt]], list[Prompt]] = list) -> list[Line]:
     prompts = choose(read_rows(stage.place.run / "prompts" / "clean.jsonl", Prompt))
     _, wrong, drawn = _sample(stage, what.split(",")[0].replace(" ", "-"), config, prompts)
     if wrong:

@@ -31,7 +31,7 @@ from cardproof.sampling.lookup import MATCH, Prompt, Reply
 from cardproof.sampling.packed import pack
 from cardproof.sampling.recorded import CudaRecorder, RecordedStep, Recorder
 from cardproof.sampling.sampler import Decoding, not_finite
-from cardproof.sampling.step import ATTENTION, Guesses, Item, Step, pieces
+from cardproof.sampling.step import ATTENTION, Guesses, Item, Step, pieces, rows_of
 
 MIN_ROWS = 4
 """Fewest rows of a decoding step. Copies fill it up, because a single row takes another kernel."""
@@ -310,12 +310,8 @@ class SharedPrefixDecoder:
 
     def _advance(self, active: list[Item], guesses: list[Guesses]) -> torch.Tensor:
         """Compute one step: the logits of every row, item by item and rollout by rollout, (rows, vocabulary)."""
-        ids, positions = list[int](), list[int]()
-        for item, of_item in zip(active, guesses, strict=True):
-            for rollout, guessed in zip(item.alive, of_item, strict=True):
-                at = item.length + item.written(rollout)
-                ids += [item.generated[rollout][-1], *guessed]
-                positions += range(at, at + 1 + len(guessed))
+        step = rows_of(active, guesses)
+        ids, positions = [row.token for row in step], [row.item.length + row.at for row in step]
         real = len(ids)
         fill = max(0, self.least - real)
         row_ids, row_positions = (torch.tensor(one + one[:1] * fill, device=self.device)[:, None] for one in (ids, positions))
@@ -352,14 +348,9 @@ class SharedPrefixDecoder:
     def _step(self, active: list[Item], decoding: Decoding) -> None:
         guesses = self._guess(active)
         logits = self._advance(active, guesses)
-        at = [
-            (item, rollout, len(item.generated[rollout]) + j)
-            for item, of_item in zip(active, guesses, strict=True)
-            for rollout, guessed in zip(item.alive, of_item, strict=True)
-            for j in range(1 + len(guessed))
-        ]
-        uniforms = np.array([item.uniforms[rollout, place] for item, rollout, place in at])
-        drawn = iter(self._choose(logits, uniforms, decoding, [item.name for item, _, _ in at]))
+        step = rows_of(active, guesses)
+        uniforms = np.array([row.item.uniforms[row.rollout, row.at + 1] for row in step])
+        drawn = iter(self._choose(logits, uniforms, decoding, [row.item.name for row in step]))
         for item, some in zip(active, guesses, strict=True):
             self._accept(item, [_kept([next(drawn) for _ in range(1 + len(guessed))], guessed) for guessed in some])
 

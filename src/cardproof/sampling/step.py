@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -78,6 +78,26 @@ class Item:
         self.alive = living
 
 
+class Row(NamedTuple):
+    """One row of a step."""
+
+    item: Item
+    rollout: int
+    token: int
+    at: int
+    """Where in the reply the token is."""
+
+
+def rows_of(items: Sequence[Item], guesses: Sequence[Guesses]) -> list[Row]:
+    """The rows of a step, item by item and rollout by rollout: each one's last token, and those guessed to follow it."""
+    return [
+        Row(item, rollout, token, item.written(rollout) + j)
+        for item, of_item in zip(items, guesses, strict=True)
+        for rollout, guessed in zip(item.alive, of_item, strict=True)
+        for j, token in enumerate([item.generated[rollout][-1], *guessed])
+    ]
+
+
 class _Part:
     """An item's part of a step: its rows, and how they are laid out for the products.
 
@@ -90,7 +110,7 @@ class _Part:
         self.item, self.living = item, len(item.alive)
         counts = [1 + len(some) for some in guesses]
         self.rows, self.seats = sum(counts), max(counts)
-        self.at = [item.written(k) + j for k, count in zip(item.alive, counts, strict=True) for j in range(count)]
+        self.at = [row.at for row in rows_of([item], [guesses])]
         """Per row: where in its reply its token is."""
         self.used = max(self.at) + 1
         item.grow(self.used)
@@ -105,7 +125,7 @@ class _Part:
         """Of each of N rollouts, or one that takes its place, which of the living it is; and of each living one, which of the N."""
         self._last = [self.at[row_of_seat[self.seats * at + j]] for at in ranks for j in range(self.seats)]
         self._hidden: dict[tuple[int, int | None], torch.Tensor] = {}
-        self.even = self.seats == 1 and len(set(self.at)) == 1
+        self.even = len(set(self.at)) == 1
         """Whether each rollout has one row, at the same place of its reply as the others."""
         if not self.even:
             rollouts = [at for at, count in enumerate(counts) for _ in range(count)]
@@ -127,7 +147,7 @@ class _Part:
 
     def hidden(self, length: int, window: int | None) -> torch.Tensor | None:
         """(N x seats, 1, length + used): which keys a row does not see, after `length` of the prompt; None if all rows see all."""
-        if min(self._last) == self.used - 1 and (not window or length + self.used <= window):
+        if self.even and (not window or length + self.used <= window):
             return None
         if (length, window) not in self._hidden:
             last = torch.tensor(self._last, device=self._device)[:, None, None] + length
